@@ -1,0 +1,25 @@
+#include "Handover.h"
+#include "openmm/OpenMMException.h"
+
+namespace KStep::bindings {
+void bindKStepIntegrator(pybind11::module_ &module);
+void bindTorchScriptForce(pybind11::module_ &module);
+void bindQMMMForce(pybind11::module_ &module);
+} // namespace KStep::bindings
+
+PYBIND11_MODULE(_openmmkstep, module) {
+    // Errors of the plugin are those of OpenMM, whichever way they reach Python.
+    pybind11::register_exception_translator([](std::exception_ptr error) {
+        try {
+            if (error)
+                std::rethrow_exception(error);
+        } catch (const OpenMM::OpenMMException &exception) {
+            const pybind11::object type = pybind11::module_::import("openmm").attr("OpenMMException");
+            PyErr_SetString(type.ptr(), exception.what());
+        }
+    });
+    KStep::bindings::registerHandover();
+    KStep::bindings::bindKStepIntegrator(module);
+    KStep::bindings::bindTorchScriptForce(module);
+    KStep::bindings::bindQMMMForce(module);
+}
