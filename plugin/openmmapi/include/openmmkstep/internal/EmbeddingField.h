@@ -1,0 +1,121 @@
+#ifndef OPENMMKSTEP_EMBEDDINGFIELD_H_
+#define OPENMMKSTEP_EMBEDDINGFIELD_H_
+
+#include "openmm/System.h"
+#include "openmm/Vec3.h"
+#include "openmmkstep/EmbeddingCharges.h"
+#include <string>
+#include <vector>
+
+namespace KStep {
+
+/** Coulomb's constant 1/(4 pi epsilon_0) in kJ mol^-1 nm e^-2, CODATA 2018 as in OpenMM. */
+extern KSTEP_EXPORT const double COULOMB_CONSTANT;
+
+/**
+ * The embedding charges at one geometry: which ones the region sees, where and how strongly, their electrostatic
+ * potential, and the way back from derivatives with respect to them to forces on particles.
+ *
+ * Use: update() for every new geometry, then any of the other methods.
+ */
+class KSTEP_EXPORT EmbeddingField {
+public:
+    /**
+     * @param charges          the embedding charges
+     * @param regionParticles  the particles of the region, from whose distance charges are switched
+     * @param system           the System both refer to
+     * @param owner            the name of the force, for error messages
+     * @throws OpenMMException for particles that do not exist, are charged twice or belong to the region, for charges
+     *         that are not finite, for impossible cut-offs and for a default box smaller than twice the cut-off
+     */
+    EmbeddingField(const EmbeddingCharges &charges, const std::vector<int> &regionParticles,
+                   const OpenMM::System &system, const std::string &owner);
+
+    /**
+     * Select the charges for a geometry.
+     *
+     * @param positions  the positions of all particles of the System
+     * @param box        the periodic box vectors, used only with periodic boundary conditions
+     * @throws OpenMMException if the box is smaller than twice the cut-off or a position is not finite
+     */
+    void update(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
+
+    /** Positions of the region's particles, in one piece (moved by box vectors where the box cuts the region). */
+    const std::vector<OpenMM::Vec3> &getRegionPositions() const { return region; }
+
+    /** How many charges the region sees. The arrays below all have this length. */
+    int getNumSelected() const { return static_cast<int>(selectedCharge.size()); }
+    /** Index of the particle of each selected charge. A particle occurs twice if two of its images are seen. */
+    const std::vector<int> &getParticles() const { return selectedParticle; }
+    /** Effective charges: the charge times its switching factor. */
+    const std::vector<double> &getCharges() const { return selectedCharge; }
+    /** Switching factor of each selected charge, above 0 and at most 1. */
+    const std::vector<double> &getSwitchFactors() const { return selectedFactor; }
+    /** Position of the image that is seen, in the frame of getRegionPositions(). */
+    const std::vector<OpenMM::Vec3> &getPositions() const { return selectedPosition; }
+
+    /**
+     * Potential of the effective charges and its gradient, by Coulomb's law.
+     *
+     * @param sites      where to evaluate
+     * @param potential  kJ/mol/e at each site
+     * @param gradient   kJ/mol/e/nm at each site
+     */
+    void computePotential(const std::vector<OpenMM::Vec3> &sites, std::vector<double> &potential,
+                          std::vector<OpenMM::Vec3> &gradient) const;
+
+    /**
+     * Derivatives of a function E of the potentials at some sites with respect to the effective charges and their
+     * positions, for given dE/dpotential (the sites' charges, if E is a Coulomb energy). The arrays are overwritten.
+     *
+     * @param sites            the sites of computePotential()
+     * @param weights          dE/dpotential at each site, e
+     * @param chargeGradients  dE/dr of each selected charge, kJ/mol/nm
+     * @param chargeSlopes     dE/dq of each selected charge, kJ/mol/e
+     */
+    void backPropagatePotential(const std::vector<OpenMM::Vec3> &sites, const std::vector<double> &weights,
+                                std::vector<OpenMM::Vec3> &chargeGradients, std::vector<double> &chargeSlopes) const;
+
+    /**
+     * Turn derivatives with respect to effective charges and their positions into forces on particles: those on the
+     * charges, and those on charges and region that come from the switching factors. Adds to the forces.
+     *
+     * @param chargeGradients  dE/dr of each selected charge at fixed effective charge, kJ/mol/nm
+     * @param chargeSlopes     dE/dq of each selected charge, kJ/mol/e; only used where the switching factor is below 1
+     * @param forces           forces on all particles of the System
+     */
+    void addForces(const std::vector<OpenMM::Vec3> &chargeGradients, const std::vector<double> &chargeSlopes,
+                   std::vector<OpenMM::Vec3> &forces) const;
+
+private:
+    struct Group {
+        int first, end; // range in particles and charges
+    };
+    struct SwitchedGroup {
+        int group, first, end; // range among the selected charges
+    };
+    void makeRegionWhole(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
+    void select(const Group &group, const OpenMM::Vec3 &shift, double factor);
+    /** Switching factor of a centroid; with slopes given, adds d(factor)/d(region position) to it. */
+    double switchingFactor(const OpenMM::Vec3 &centroid) const;
+    void addSwitchingForces(const SwitchedGroup &switched, double slope, std::vector<OpenMM::Vec3> &forces) const;
+
+    std::string owner;
+    double cutoff, switchingDistance;
+    bool periodic;
+    std::vector<int> regionParticles;
+    std::vector<int> particles; // sorted by group
+    std::vector<double> charges;
+    std::vector<Group> groups;
+
+    std::vector<OpenMM::Vec3> region;
+    std::vector<OpenMM::Vec3> whole; // positions of the charges, each group in one piece
+    std::vector<int> selectedParticle;
+    std::vector<double> selectedCharge, selectedBareCharge, selectedFactor;
+    std::vector<OpenMM::Vec3> selectedPosition;
+    std::vector<SwitchedGroup> switchedGroups;
+};
+
+} // namespace KStep
+
+#endif
