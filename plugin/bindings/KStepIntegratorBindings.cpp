@@ -1,0 +1,82 @@
+#include "Handover.h"
+#include "openmmkstep/KStepIntegrator.h"
+#include <pybind11/stl.h>
+
+namespace py = pybind11;
+
+namespace KStep::bindings {
+
+namespace {
+
+KStepIntegrator &integratorOf(py::handle object) {
+    return unwrap<KStepIntegrator, OpenMM::Integrator>(object, "KStepIntegrator");
+}
+
+/** Bind a getter and a setter of the integrator as functions of the module, KStepIntegrator_getX and KStepIntegrator_setX. */
+template <class Getter, class Setter>
+void bindProperty(py::module_ &module, const std::string &name, Getter getter, Setter setter) {
+    module.def(("KStepIntegrator_get" + name).c_str(),
+               [getter](py::handle object) { return (integratorOf(object).*getter)(); });
+    module.def(("KStepIntegrator_set" + name).c_str(),
+               [setter](py::handle object, const std::decay_t<std::invoke_result_t<Getter, KStepIntegrator &>> &value) {
+                   (integratorOf(object).*setter)(value);
+               });
+}
+
+std::vector<std::pair<int, int>> asPairs(const std::vector<KStepIntegrator::Level> &levels) {
+    std::vector<std::pair<int, int>> pairs;
+    for (const KStepIntegrator::Level &level : levels)
+        pairs.emplace_back(level.group, level.period);
+    return pairs;
+}
+
+py::dict asDict(const KStepStatistics &s) {
+    using namespace py::literals;
+    return py::dict("macroSteps"_a = s.macroSteps, "innerSteps"_a = s.innerSteps, "qmCalls"_a = s.qmCalls,
+                    "surrogateCalls"_a = s.surrogateCalls, "commonCalls"_a = s.commonCalls, "fallbacks"_a = s.fallbacks,
+                    "consecutiveFallbacks"_a = s.consecutiveFallbacks, "lastFallbackReason"_a = s.lastFallbackReason,
+                    "correctionRMS"_a = s.correctionRMS, "meanCorrectionRMS"_a = s.meanCorrectionRMS,
+                    "maxCorrection"_a = s.maxCorrection, "energyError"_a = s.energyError,
+                    "cumulativeEnergyError"_a = s.cumulativeEnergyError, "totalEnergy"_a = s.totalEnergy,
+                    "potentialEnergy"_a = s.potentialEnergy, "heat"_a = s.heat, "qmTime"_a = s.qmTime,
+                    "surrogateTime"_a = s.surrogateTime, "commonTime"_a = s.commonTime,
+                    "integratorTime"_a = s.integratorTime);
+}
+
+} // namespace
+
+void bindKStepIntegrator(py::module_ &module) {
+    module.def("KStepIntegrator_create", [](double temperature, double friction, double innerStepSize, int k) {
+        return handOver(static_cast<OpenMM::Integrator *>(new KStepIntegrator(temperature, friction, innerStepSize, k)));
+    });
+    module.def("KStepIntegrator_isInstance", [](py::handle object) {
+        return dynamic_cast<KStepIntegrator *>(static_cast<OpenMM::Integrator *>(swigPointer(object))) != nullptr;
+    });
+    bindProperty(module, "InnerStepSize", &KStepIntegrator::getInnerStepSize, &KStepIntegrator::setInnerStepSize);
+    bindProperty(module, "K", &KStepIntegrator::getK, &KStepIntegrator::setK);
+    bindProperty(module, "Temperature", &KStepIntegrator::getTemperature, &KStepIntegrator::setTemperature);
+    bindProperty(module, "Friction", &KStepIntegrator::getFriction, &KStepIntegrator::setFriction);
+    bindProperty(module, "RandomNumberSeed", &KStepIntegrator::getRandomNumberSeed,
+                 &KStepIntegrator::setRandomNumberSeed);
+    bindProperty(module, "QMGroup", &KStepIntegrator::getQMGroup, &KStepIntegrator::setQMGroup);
+    bindProperty(module, "CorrectionParticles", &KStepIntegrator::getCorrectionParticles,
+                 &KStepIntegrator::setCorrectionParticles);
+    bindProperty(module, "MaxCorrection", &KStepIntegrator::getMaxCorrection, &KStepIntegrator::setMaxCorrection);
+    bindProperty(module, "MaxEnergyError", &KStepIntegrator::getMaxEnergyError, &KStepIntegrator::setMaxEnergyError);
+    bindProperty(module, "MaxConsecutiveFallbacks", &KStepIntegrator::getMaxConsecutiveFallbacks,
+                 &KStepIntegrator::setMaxConsecutiveFallbacks);
+    module.def("KStepIntegrator_addCommonGroup", [](py::handle object, int group, int period) {
+        return integratorOf(object).addCommonGroup(group, period);
+    });
+    module.def("KStepIntegrator_addSurrogateLevel", [](py::handle object, int group, int period) {
+        return integratorOf(object).addSurrogateLevel(group, period);
+    });
+    module.def("KStepIntegrator_getCommonGroups",
+               [](py::handle object) { return asPairs(integratorOf(object).getCommonGroups()); });
+    module.def("KStepIntegrator_getSurrogateLevels",
+               [](py::handle object) { return asPairs(integratorOf(object).getSurrogateLevels()); });
+    module.def("KStepIntegrator_getStatistics",
+               [](py::handle object) { return asDict(integratorOf(object).getStatistics()); });
+}
+
+} // namespace KStep::bindings

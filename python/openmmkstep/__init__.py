@@ -1,0 +1,22 @@
+"""QM/MM molecular dynamics in OpenMM for one QM call every k steps.
+
+Importing this package loads the plugin for every platform that OpenMM has; `pluginLoadFailures` names what could not be
+loaded and why. What users need is here: `KStepIntegrator`, `QMMMPotential`, and by hand `QMMMForce`, `TorchScriptForce`.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from .plugin import load_plugins
+
+pluginLoadFailures: dict[str, str] = load_plugins()
+
+from .integrator import KStepIntegrator, Statistics  # noqa: E402
+
+try:
+    __version__ = version("openmm-kstep")
+except PackageNotFoundError:  # run from a source tree that was not installed
+    __version__ = "0+unknown"
+
+__all__ = ["KStepIntegrator", "Statistics", "pluginLoadFailures"]
