@@ -88,32 +88,44 @@ public:
                    std::vector<OpenMM::Vec3> &forces) const;
 
 private:
+    /** A group of charges: a range of the arrays sorted by group. */
     struct Group {
-        int first, end; // range in particles and charges
+        int first, end;
     };
-    struct SwitchedGroup {
-        int group, first, end; // range among the selected charges
+    /** An image of a group in the switching region: a range of the selected charges. */
+    struct SwitchedImage {
+        int first, end;
+        OpenMM::Vec3 centroid;
     };
+    void validateCharges(const EmbeddingCharges &embedding, const OpenMM::System &system) const;
+    void validateBox(const OpenMM::Vec3 box[3], const char *which) const;
     void makeRegionWhole(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
-    void select(const Group &group, const OpenMM::Vec3 &shift, double factor);
-    /** Switching factor of a centroid; with slopes given, adds d(factor)/d(region position) to it. */
+    OpenMM::Vec3 makeGroupWhole(const Group &group, const std::vector<OpenMM::Vec3> &positions,
+                                const OpenMM::Vec3 box[3]);
+    void selectImages(const Group &group, const OpenMM::Vec3 &centroid, const OpenMM::Vec3 box[3]);
+    void selectImage(const Group &group, const OpenMM::Vec3 &centroid, const OpenMM::Vec3 &shift);
+    void append(const Group &group, const OpenMM::Vec3 &shift, double factor);
     double switchingFactor(const OpenMM::Vec3 &centroid) const;
-    void addSwitchingForces(const SwitchedGroup &switched, double slope, std::vector<OpenMM::Vec3> &forces) const;
+    void addSwitchingForces(const SwitchedImage &image, double slope, std::vector<OpenMM::Vec3> &forces) const;
 
     std::string owner;
     double cutoff, switchingDistance;
     bool periodic;
     std::vector<int> regionParticles;
-    std::vector<int> particles; // sorted by group
+    std::vector<int> particles; // sorted by group, as are the charges
     std::vector<double> charges;
     std::vector<Group> groups;
 
     std::vector<OpenMM::Vec3> region;
+    OpenMM::Vec3 regionCenter;
+    double regionRadius = 0;
+    double widths[3] = {0, 0, 0};    // of the box, between opposite faces
     std::vector<OpenMM::Vec3> whole; // positions of the charges, each group in one piece
     std::vector<int> selectedParticle;
     std::vector<double> selectedCharge, selectedBareCharge, selectedFactor;
     std::vector<OpenMM::Vec3> selectedPosition;
-    std::vector<SwitchedGroup> switchedGroups;
+    std::vector<double> x, y, z; // the same positions, laid out for vector instructions
+    std::vector<SwitchedImage> switchedImages;
 };
 
 } // namespace KStep

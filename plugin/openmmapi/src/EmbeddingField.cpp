@@ -1,0 +1,348 @@
+#include "openmmkstep/internal/EmbeddingField.h"
+#include "openmm/OpenMMException.h"
+#include "openmm/reference/SimTKOpenMMRealType.h"
+#include "openmmkstep/internal/PeriodicBox.h"
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <numeric>
+#include <set>
+#include <sstream>
+
+using OpenMM::OpenMMException;
+using OpenMM::Vec3;
+using std::vector;
+
+namespace KStep {
+
+const double COULOMB_CONSTANT = ONE_4PI_EPS0;
+
+namespace {
+
+double norm(const Vec3 &v) {
+    return std::sqrt(v.dot(v));
+}
+
+bool isFinite(const Vec3 &v) {
+    return std::isfinite(v[0]) && std::isfinite(v[1]) && std::isfinite(v[2]);
+}
+
+/** The quintic that goes from 1 to 0 and its derivative. */
+void evaluateSwitch(double distance, double begin, double end, double &value, double &slope) {
+    if (distance <= begin) {
+        value = 1;
+        slope = 0;
+    } else if (distance >= end) {
+        value = 0;
+        slope = 0;
+    } else {
+        const double t = (distance - begin) / (end - begin);
+        value = 1 + t * t * t * (-10 + t * (15 - 6 * t));
+        slope = -30 * t * t * (1 - t) * (1 - t) / (end - begin);
+    }
+}
+
+} // namespace
+
+EmbeddingField::EmbeddingField(const EmbeddingCharges &embedding, const vector<int> &regionParticles,
+                               const OpenMM::System &system, const std::string &owner)
+    : owner(owner), cutoff(embedding.getCutoffDistance()), switchingDistance(embedding.getSwitchingDistance()),
+      periodic(embedding.usesPeriodicBoundaryConditions()), regionParticles(regionParticles) {
+    validateCharges(embedding, system);
+    std::map<int, vector<std::pair<int, double>>> members;
+    for (int i = 0; i < embedding.getNumCharges(); i++) {
+        int particle, group;
+        double charge;
+        embedding.getChargeParameters(i, particle, charge, group);
+        members[group].push_back({particle, charge});
+    }
+    for (const auto &[id, list] : members) {
+        const int first = static_cast<int>(particles.size());
+        for (const auto &[particle, charge] : list) {
+            particles.push_back(particle);
+            charges.push_back(charge);
+        }
+        groups.push_back({first, static_cast<int>(particles.size())});
+    }
+    whole.resize(particles.size());
+    region.resize(regionParticles.size());
+    if (periodic) {
+        Vec3 box[3];
+        system.getDefaultPeriodicBoxVectors(box[0], box[1], box[2]);
+        validateBox(box, "default box");
+    }
+}
+
+void EmbeddingField::validateCharges(const EmbeddingCharges &embedding, const OpenMM::System &system) const {
+    const auto fail = [&](int particle, const std::string &what) {
+        throw OpenMMException(owner + ": embedding charge on particle " + std::to_string(particle) + ": " + what);
+    };
+    const std::set<int> inRegion(regionParticles.begin(), regionParticles.end());
+    std::set<int> charged;
+    for (int i = 0; i < embedding.getNumCharges(); i++) {
+        int particle, group;
+        double charge;
+        embedding.getChargeParameters(i, particle, charge, group);
+        if (particle < 0 || particle >= system.getNumParticles())
+            fail(particle, "the System has only " + std::to_string(system.getNumParticles()) + " particles");
+        if (inRegion.count(particle))
+            fail(particle, "the particle belongs to the QM region, which would then feel its own charge");
+        if (!charged.insert(particle).second)
+            fail(particle, "the particle has two embedding charges; add each particle once");
+        if (!std::isfinite(charge))
+            fail(particle, "the charge is not a finite number");
+        if (group < 0)
+            fail(particle, "the group is negative; number the groups from 0");
+    }
+    if (cutoff == 0 && switchingDistance > 0)
+        throw OpenMMException(owner + ": a switching distance for the embedding charges needs a cut-off");
+    if (cutoff > 0 && switchingDistance >= cutoff)
+        throw OpenMMException(owner + ": the switching distance of the embedding charges (" +
+                              std::to_string(switchingDistance) + " nm) must be below their cut-off (" +
+                              std::to_string(cutoff) + " nm), or energy is not conserved");
+    if (periodic && cutoff == 0 && embedding.getNumCharges() > 0)
+        throw OpenMMException(owner + ": embedding charges in a periodic box need a cut-off; without one the energy "
+                                      "jumps whenever a charge changes its nearest image");
+}
+
+void EmbeddingField::validateBox(const Vec3 box[3], const char *which) const {
+    const double shortest = std::min({box[0][0], box[1][1], box[2][2]});
+    if (!(shortest >= 2 * cutoff)) {
+        std::ostringstream message;
+        message << owner << ": the " << which << " is only " << shortest
+                << " nm wide, less than twice the cut-off of the embedding charges (" << cutoff
+                << " nm). Use a larger box or a shorter cut-off";
+        throw OpenMMException(message.str());
+    }
+}
+
+void EmbeddingField::update(const vector<Vec3> &positions, const Vec3 box[3]) {
+    if (periodic) {
+        validateBox(box, "periodic box");
+        const double volume = box[0][0] * box[1][1] * box[2][2];
+        for (int i = 0; i < 3; i++)
+            widths[i] = volume / norm(box[(i + 1) % 3].cross(box[(i + 2) % 3]));
+    }
+    makeRegionWhole(positions, box);
+    for (auto *array : {&selectedCharge, &selectedBareCharge, &selectedFactor, &x, &y, &z})
+        array->clear();
+    selectedParticle.clear();
+    selectedPosition.clear();
+    switchedImages.clear();
+    for (const Group &group : groups) {
+        const Vec3 centroid = makeGroupWhole(group, positions, box);
+        if (!isFinite(centroid))
+            throw OpenMMException(owner + ": the position of particle " + std::to_string(particles[group.first]) +
+                                  " or of another embedding charge of its group is not a finite number");
+        if (cutoff == 0)
+            append(group, Vec3(), 1.0);
+        else if (periodic)
+            selectImages(group, centroid, box);
+        else
+            selectImage(group, centroid, Vec3());
+    }
+}
+
+void EmbeddingField::makeRegionWhole(const vector<Vec3> &positions, const Vec3 box[3]) {
+    const size_t n = regionParticles.size();
+    for (size_t i = 0; i < n; i++) {
+        region[i] = positions[regionParticles[i]];
+        if (!isFinite(region[i]))
+            throw OpenMMException(owner + ": the position of QM particle " + std::to_string(regionParticles[i]) +
+                                  " is not a finite number");
+    }
+    if (periodic && n > 1) {
+        // Prim's algorithm: the atom nearest to those already placed comes next, beside its nearest neighbour.
+        vector<double> best(n, std::numeric_limits<double>::infinity());
+        vector<Vec3> placed(n);
+        vector<char> done(n, 0);
+        placed[0] = region[0];
+        size_t last = 0;
+        for (size_t count = 1; count < n; count++) {
+            done[last] = 1;
+            region[last] = placed[last];
+            size_t next = n;
+            for (size_t i = 0; i < n; i++) {
+                if (done[i])
+                    continue;
+                const Vec3 delta = minimumImage(region[i] - region[last], box);
+                const double distance2 = delta.dot(delta);
+                if (distance2 < best[i]) {
+                    best[i] = distance2;
+                    placed[i] = region[last] + delta;
+                }
+                if (next == n || best[i] < best[next])
+                    next = i;
+            }
+            last = next;
+        }
+        region[last] = placed[last];
+    }
+    regionCenter = std::accumulate(region.begin(), region.end(), Vec3()) * (1.0 / std::max<size_t>(n, 1));
+    regionRadius = 0;
+    for (const Vec3 &atom : region)
+        regionRadius = std::max(regionRadius, norm(atom - regionCenter));
+}
+
+Vec3 EmbeddingField::makeGroupWhole(const Group &group, const vector<Vec3> &positions, const Vec3 box[3]) {
+    Vec3 sum;
+    for (int i = group.first; i < group.end; i++) {
+        const Vec3 &position = positions[particles[i]];
+        if (periodic && i > group.first)
+            whole[i] = whole[i - 1] + minimumImage(position - whole[i - 1], box);
+        else
+            whole[i] = position;
+        sum += whole[i];
+    }
+    return sum * (1.0 / (group.end - group.first));
+}
+
+void EmbeddingField::selectImages(const Group &group, const Vec3 &centroid, const Vec3 box[3]) {
+    // In fractional coordinates, the distance of an image from the region's centre is at least the component along
+    // each box vector times the width of the box in that direction.
+    const Vec3 delta = centroid - regionCenter;
+    double fraction[3];
+    fraction[2] = delta[2] / box[2][2];
+    fraction[1] = (delta[1] - fraction[2] * box[2][1]) / box[1][1];
+    fraction[0] = (delta[0] - fraction[1] * box[1][0] - fraction[2] * box[2][0]) / box[0][0];
+    const double reach = cutoff + regionRadius;
+    int low[3], high[3];
+    for (int i = 0; i < 3; i++) {
+        low[i] = static_cast<int>(std::ceil(-reach / widths[i] - fraction[i]));
+        high[i] = static_cast<int>(std::floor(reach / widths[i] - fraction[i]));
+    }
+    for (int i = low[0]; i <= high[0]; i++)
+        for (int j = low[1]; j <= high[1]; j++)
+            for (int k = low[2]; k <= high[2]; k++)
+                selectImage(group, centroid, box[0] * i + box[1] * j + box[2] * k);
+}
+
+void EmbeddingField::selectImage(const Group &group, const Vec3 &centroid, const Vec3 &shift) {
+    const Vec3 image = centroid + shift;
+    if (norm(image - regionCenter) >= cutoff + regionRadius)
+        return;
+    const double factor = switchingFactor(image);
+    if (factor == 0)
+        return;
+    if (factor < 1) {
+        const int first = getNumSelected();
+        switchedImages.push_back({first, first + group.end - group.first, image});
+    }
+    append(group, shift, factor);
+}
+
+void EmbeddingField::append(const Group &group, const Vec3 &shift, double factor) {
+    for (int i = group.first; i < group.end; i++) {
+        selectedParticle.push_back(particles[i]);
+        selectedBareCharge.push_back(charges[i]);
+        selectedCharge.push_back(charges[i] * factor);
+        selectedFactor.push_back(factor);
+        const Vec3 position = whole[i] + shift;
+        selectedPosition.push_back(position);
+        x.push_back(position[0]);
+        y.push_back(position[1]);
+        z.push_back(position[2]);
+    }
+}
+
+double EmbeddingField::switchingFactor(const Vec3 &centroid) const {
+    double unseen = 1;
+    for (const Vec3 &atom : region) {
+        const Vec3 delta = atom - centroid;
+        const double distance2 = delta.dot(delta);
+        if (distance2 >= cutoff * cutoff)
+            continue;
+        double value, slope;
+        evaluateSwitch(std::sqrt(distance2), switchingDistance, cutoff, value, slope);
+        unseen *= 1 - value;
+        if (unseen == 0)
+            break;
+    }
+    return 1 - unseen;
+}
+
+void EmbeddingField::addSwitchingForces(const SwitchedImage &image, double slope, vector<Vec3> &forces) const {
+    // ds/dx_i = S'(d_i) (x_i - c) / d_i prod_(k != i) (1 - S(d_k)); no factor vanishes, because 0 < s < 1.
+    const size_t n = region.size();
+    double unseen = 1;
+    vector<double> remaining(n), derivative(n), distance(n);
+    for (size_t i = 0; i < n; i++) {
+        double value;
+        distance[i] = norm(region[i] - image.centroid);
+        evaluateSwitch(distance[i], switchingDistance, cutoff, value, derivative[i]);
+        remaining[i] = 1 - value;
+        unseen *= remaining[i];
+    }
+    Vec3 total;
+    for (size_t i = 0; i < n; i++) {
+        if (derivative[i] == 0)
+            continue;
+        const double scale = slope * derivative[i] * unseen / (remaining[i] * distance[i]);
+        const Vec3 gradient = (region[i] - image.centroid) * scale;
+        forces[regionParticles[i]] -= gradient;
+        total += gradient;
+    }
+    const Vec3 share = total * (1.0 / (image.end - image.first));
+    for (int j = image.first; j < image.end; j++)
+        forces[selectedParticle[j]] += share;
+}
+
+void EmbeddingField::computePotential(const vector<Vec3> &sites, vector<double> &potential,
+                                      vector<Vec3> &gradient) const {
+    potential.assign(sites.size(), 0.0);
+    gradient.assign(sites.size(), Vec3());
+    const int n = getNumSelected();
+    const double *const px = x.data(), *const py = y.data(), *const pz = z.data(), *const q = selectedCharge.data();
+    for (size_t i = 0; i < sites.size(); i++) {
+        const double sx = sites[i][0], sy = sites[i][1], sz = sites[i][2];
+        double sum = 0, gx = 0, gy = 0, gz = 0;
+        for (int j = 0; j < n; j++) {
+            const double dx = sx - px[j], dy = sy - py[j], dz = sz - pz[j];
+            const double inverse = 1 / std::sqrt(dx * dx + dy * dy + dz * dz);
+            const double term = q[j] * inverse;
+            const double slope = -term * inverse * inverse;
+            sum += term;
+            gx += slope * dx;
+            gy += slope * dy;
+            gz += slope * dz;
+        }
+        potential[i] = COULOMB_CONSTANT * sum;
+        gradient[i] = Vec3(gx, gy, gz) * COULOMB_CONSTANT;
+    }
+}
+
+void EmbeddingField::backPropagatePotential(const vector<Vec3> &sites, const vector<double> &weights,
+                                            vector<Vec3> &chargeGradients, vector<double> &chargeSlopes) const {
+    const int n = getNumSelected();
+    chargeGradients.resize(n);
+    chargeSlopes.resize(n);
+    for (int j = 0; j < n; j++) {
+        double sum = 0, gx = 0, gy = 0, gz = 0;
+        for (size_t i = 0; i < sites.size(); i++) {
+            const double dx = x[j] - sites[i][0], dy = y[j] - sites[i][1], dz = z[j] - sites[i][2];
+            const double inverse = 1 / std::sqrt(dx * dx + dy * dy + dz * dz);
+            const double term = weights[i] * inverse;
+            const double slope = -term * inverse * inverse;
+            sum += term;
+            gx += slope * dx;
+            gy += slope * dy;
+            gz += slope * dz;
+        }
+        chargeSlopes[j] = COULOMB_CONSTANT * sum;
+        chargeGradients[j] = Vec3(gx, gy, gz) * (COULOMB_CONSTANT * selectedCharge[j]);
+    }
+}
+
+void EmbeddingField::addForces(const vector<Vec3> &chargeGradients, const vector<double> &chargeSlopes,
+                               vector<Vec3> &forces) const {
+    for (int j = 0; j < getNumSelected(); j++)
+        forces[selectedParticle[j]] -= chargeGradients[j];
+    for (const SwitchedImage &image : switchedImages) {
+        double slope = 0;
+        for (int j = image.first; j < image.end; j++)
+            slope += chargeSlopes[j] * selectedBareCharge[j];
+        addSwitchingForces(image, slope, forces);
+    }
+}
+
+} // namespace KStep

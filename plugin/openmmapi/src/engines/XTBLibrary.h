@@ -1,0 +1,66 @@
+#ifndef OPENMMKSTEP_XTBLIBRARY_H_
+#define OPENMMKSTEP_XTBLIBRARY_H_
+
+#include <mutex>
+#include <string>
+
+namespace KStep {
+
+/**
+ * The functions of libxtb that are used, found at run time (C interface of xtb 6.5, header xtb.h). All handles are
+ * opaque pointers; "del" functions take the address of one and clear it.
+ */
+class XTBLibrary {
+public:
+    /**
+     * Load the library, or return the one that is loaded.
+     *
+     * @param path  libxtb itself or the folder that holds it; empty for the one of the Python package xtb, which is
+     *              installed beside OpenMM or beside this library
+     * @throws OpenMMException telling how to install it
+     */
+    static const XTBLibrary &load(const std::string &path);
+
+    /** libxtb keeps state of its own: only one thread may be inside. */
+    std::recursive_mutex &getMutex() const { return mutex; }
+    /** Threads for calls from this thread. */
+    void setNumThreads(int threads) const;
+
+    using Handle = void *;
+    Handle (*newEnvironment)();
+    Handle (*newCalculator)();
+    Handle (*newResults)();
+    Handle (*newMolecule)(Handle env, const int *natoms, const int *numbers, const double *positions,
+                          const double *charge, const int *uhf, const double *lattice, const bool *periodic);
+    void (*delEnvironment)(Handle *);
+    void (*delCalculator)(Handle *);
+    void (*delResults)(Handle *);
+    void (*delMolecule)(Handle *);
+    void (*updateMolecule)(Handle env, Handle molecule, const double *positions, const double *lattice);
+    int (*checkEnvironment)(Handle env);
+    void (*getError)(Handle env, char *buffer, const int *size);
+    void (*setVerbosity)(Handle env, int level);
+    void (*loadGFN1xTB)(Handle env, Handle molecule, Handle calculator, char *file);
+    void (*loadGFN2xTB)(Handle env, Handle molecule, Handle calculator, char *file);
+    void (*setAccuracy)(Handle env, Handle calculator, double accuracy);
+    void (*setElectronicTemp)(Handle env, Handle calculator, double temperature);
+    void (*setMaxIter)(Handle env, Handle calculator, int iterations);
+    void (*setExternalCharges)(Handle env, Handle calculator, int *n, int *numbers, double *charges, double *positions);
+    void (*releaseExternalCharges)(Handle env, Handle calculator);
+    void (*singlepoint)(Handle env, Handle molecule, Handle calculator, Handle results);
+    void (*getEnergy)(Handle env, Handle results, double *energy);
+    void (*getGradient)(Handle env, Handle results, double *gradient);
+    void (*getPCGradient)(Handle env, Handle results, double *gradient);
+    void (*getCharges)(Handle env, Handle results, double *charges);
+    void (*getDipole)(Handle env, Handle results, double *dipole);
+
+private:
+    explicit XTBLibrary(const std::string &path);
+    mutable std::recursive_mutex mutex;
+    void (*openblasSetNumThreads)(int) = nullptr;
+    void (*ompSetNumThreads)(int) = nullptr;
+};
+
+} // namespace KStep
+
+#endif
