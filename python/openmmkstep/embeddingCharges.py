@@ -20,10 +20,10 @@ class EmbeddingCharges(_openmmkstep.EmbeddingCharges):
     """The point charges of the environment that a QM region sees.
 
     With a cut-off, the charges of a group (a molecule, or a residue of a large one) are switched together as a function
-    of the mean position c of the group's charges: the effective charge is s q with s = 1 - prod_i (1 - S(abs(x_i - c))),
-    where i runs over the atoms of the region and S goes from 1 at the switching distance to 0 at the cut-off by a quintic
-    with two continuous derivatives. In a periodic box a group is seen at every image within the cut-off; the box must be
-    at least twice the cut-off wide.
+    of the mean position c of the group's charges: the effective charge is s q, s = 1 - prod_i (1 - S(abs(x_i - c))),
+    where i runs over the atoms of the region and S goes from 1 at the switching distance to 0 at the cut-off by a
+    quintic with two continuous derivatives. In a periodic box a group is seen at every image within the cut-off; the
+    box must be at least twice the cut-off wide.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ class EmbeddingCharges(_openmmkstep.EmbeddingCharges):
     charges : sequence of float
         Charges in e, or a Quantity.
     groups : sequence of int, optional
-        Group of each charge, from 0. Default: every charge is a group of its own, which is wrong for molecules when there
-        is a cut-off.
+        Group of each charge, from 0. Default: every charge is a group of its own, which is wrong for molecules when
+        there is a cut-off.
     cutoff : float or Quantity, optional
         nm. Default: none, every charge is seen in full.
     switchingDistance : float or Quantity, optional

@@ -40,8 +40,8 @@ class LinkAtom:
 class QMResult:
     """The last calculation of a `QMMMForce`.
 
-    Sites are the atoms of the region, in the order in which they were given, followed by its link atoms. Positions are in
-    the frame of the region in one piece. All arrays are float64 but indices and atomic numbers.
+    Sites are the atoms of the region, in the order in which they were given, followed by its link atoms. Positions are
+    in the frame of the region in one piece. All arrays are float64 but indices and atomic numbers.
 
     Attributes
     ----------
@@ -95,8 +95,8 @@ class QMMMForce(openmm.Force):
     """The energy of a QM region, alone or in the field of point charges of its environment.
 
     The force acts on the QM atoms and on the charges and is the exact derivative of the energy, through link atoms and
-    the switching of charges too. A calculation is repeated only if the region, the charges or the box have moved, so that
-    reporters that ask for energies cost nothing.
+    the switching of charges too. A calculation is repeated only if the region, the charges or the box have moved, so
+    that reporters that ask for energies cost nothing.
 
     Everything is checked when a Context is created: indices, elements, charge and multiplicity against the number of
     electrons, cut-off against box, and that the engine is there.
@@ -108,14 +108,14 @@ class QMMMForce(openmm.Force):
     atomicNumbers : sequence of int
         Their atomic numbers.
     engine : str
-        ``"gfn2-xtb"``, ``"gfn1-xtb"``, ``"analytic"`` (for tests), or the name of a registered engine: see `getEngines`.
+        ``"gfn2-xtb"``, ``"gfn1-xtb"``, ``"analytic"`` (for tests), or a registered engine: see `getEngines`.
     charge : int
         Total charge of the region.
     multiplicity : int
         Spin multiplicity of the region: the number of unpaired electrons plus 1.
     settings : mapping, optional
         Settings of the engine, of types that JSON has. For xTB: ``accuracy`` (0.01), ``maxIterations`` (250),
-        ``electronicTemperature`` (300, K), ``threads`` (1), ``library`` (the folder that holds libxtb, or libxtb itself).
+        ``electronicTemperature`` (300, K), ``threads`` (1), ``library`` (the folder of libxtb, or libxtb itself).
     embeddingCharges : EmbeddingCharges, optional
         What the region sees of its environment. Default: nothing (mechanical embedding).
     linkAtoms : iterable of LinkAtom, optional
@@ -231,7 +231,7 @@ class QMMMForce(openmm.Force):
     def reset(self, context: openmm.Context) -> None:
         """Forget the last result and the density from which the next calculation would start.
 
-        What follows does not depend on the past then, to the last bit. Call it where a trajectory must go on identically
-        from a checkpoint: when the checkpoint is written and when it is read.
+        What follows does not depend on the past then, to the last bit. Call it where a trajectory must go on
+        identically from a checkpoint: when the checkpoint is written and when it is read.
         """
         _openmmkstep.qmmm_reset(self, context)
