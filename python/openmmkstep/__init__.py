@@ -13,10 +13,20 @@ from .plugin import load_plugins
 pluginLoadFailures: dict[str, str] = load_plugins()
 
 from .integrator import KStepIntegrator, Statistics  # noqa: E402
+from .qmmmForce import QMMMForce  # noqa: E402
+from .qmmmPotential import QMMMPotential  # noqa: E402
+from .torchScriptForce import TorchScriptForce  # noqa: E402
 
 try:
     __version__ = version("openmm-kstep")
 except PackageNotFoundError:  # run from a source tree that was not installed
     __version__ = "0+unknown"
 
-__all__ = ["KStepIntegrator", "Statistics", "pluginLoadFailures"]
+__all__ = [
+    "KStepIntegrator",
+    "QMMMForce",
+    "QMMMPotential",
+    "Statistics",
+    "TorchScriptForce",
+    "pluginLoadFailures",
+]

@@ -1,0 +1,40 @@
+#include "Handover.h"
+#include "openmmkstep/TorchScriptForce.h"
+#include <pybind11/stl.h>
+
+namespace py = pybind11;
+
+namespace KStep::bindings {
+
+namespace {
+
+TorchScriptForce &forceOf(py::handle object) {
+    return unwrap<TorchScriptForce, OpenMM::Force>(object, "TorchScriptForce");
+}
+
+} // namespace
+
+void bindTorchScriptForce(py::module_ &module) {
+    module.def("TorchScriptForce_create", [](const py::bytes &archive, const std::vector<int> &particles,
+                                             const std::vector<int> &atomicNumbers) {
+        return handOver(static_cast<OpenMM::Force *>(new TorchScriptForce(archive, particles, atomicNumbers)));
+    });
+    module.def("TorchScriptForce_isInstance", [](py::handle object) {
+        return dynamic_cast<TorchScriptForce *>(static_cast<OpenMM::Force *>(swigPointer(object))) != nullptr;
+    });
+    module.def("TorchScriptForce_getArchive", [](py::handle object) { return py::bytes(forceOf(object).getArchive()); });
+    module.def("TorchScriptForce_getContract", [](py::handle object) { return forceOf(object).getContract(); });
+    module.def("TorchScriptForce_getParticles", [](py::handle object) { return forceOf(object).getParticles(); });
+    module.def("TorchScriptForce_getAtomicNumbers",
+               [](py::handle object) { return forceOf(object).getAtomicNumbers(); });
+    module.def("TorchScriptForce_getEmbeddingCharges",
+               [](py::handle object) { return forceOf(object).getEmbeddingCharges(); });
+    module.def("TorchScriptForce_setEmbeddingCharges", [](py::handle object, const EmbeddingCharges &charges) {
+        forceOf(object).setEmbeddingCharges(charges);
+    });
+    module.def("TorchScriptForce_getNumThreads", [](py::handle object) { return forceOf(object).getNumThreads(); });
+    module.def("TorchScriptForce_setNumThreads",
+               [](py::handle object, int number) { forceOf(object).setNumThreads(number); });
+}
+
+} // namespace KStep::bindings
