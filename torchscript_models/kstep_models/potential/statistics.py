@@ -1,0 +1,93 @@
+"""Scales a potential takes from its training data before training: they centre what the network sees and predicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kstep_models.potential.topology import Topology, TopologyError
+
+FloatArray = NDArray[np.float64]
+
+# Distances vary by at least this much (nm) in any data, so that a class seen once does not become infinitely sharp.
+_SMALLEST_SPREAD = 1e-3
+
+
+@dataclass(frozen=True)
+class PairStatistics:
+    """Scales for one molecule.
+
+    Attributes:
+        distance_mean: mean distance of each pair class [n,n], nm.
+        distance_spread: its standard deviation [n,n], nm.
+        distance_min: shortest distance seen in each pair class [n,n], nm.
+        energy_mean: kJ/mol, added back in double precision.
+        energy_scale: kJ/mol per unit of network output.
+        charge_mean: mean charge of each atom class, per atom [n], e.
+        total_charge: e.
+    """
+
+    distance_mean: FloatArray
+    distance_spread: FloatArray
+    distance_min: FloatArray
+    energy_mean: float
+    energy_scale: float
+    charge_mean: FloatArray
+    total_charge: float
+
+    @classmethod
+    def measure(
+        cls,
+        topology: Topology,
+        positions: FloatArray,
+        energies: FloatArray,
+        charges: FloatArray,
+        total_charge: float,
+    ) -> PairStatistics:
+        """Scales of a set of frames.
+
+        Args:
+            topology: the molecule, n atoms.
+            positions: [T,n,3] nm.
+            energies: [T] kJ/mol.
+            charges: [T,n] e.
+            total_charge: e.
+
+        Raises:
+            TopologyError: frames of another number of atoms, or none.
+        """
+        n = len(topology.numbers)
+        if positions.ndim != 3 or positions.shape[1:] != (n, 3) or len(positions) == 0:
+            raise TopologyError(f"expected frames of {n} atoms as [T,{n},3], got shape {list(positions.shape)}")
+        classes = topology.undirected_pair_class()
+        total, squares, least = np.zeros((n, n)), np.zeros((n, n)), np.full((n, n), np.inf)
+        # In blocks: all pair distances of a large data set at once would not fit in memory.
+        for start in range(0, len(positions), 1000):
+            x = positions[start : start + 1000]
+            r = np.linalg.norm(x[:, :, None] - x[:, None], axis=-1)
+            total += r.sum(0)
+            squares += (r**2).sum(0)
+            least = np.minimum(least, r.min(0))
+        mean, spread, shortest = np.zeros((n, n)), np.ones((n, n)), np.zeros((n, n))
+        for k in range(int(classes.max()) + 1):
+            members = classes == k
+            count = members.sum() * len(positions)
+            mean[members] = total[members].sum() / count
+            variance = squares[members].sum() / count - mean[members] ** 2
+            spread[members] = np.sqrt(np.maximum(variance, _SMALLEST_SPREAD**2))
+            shortest[members] = least[members].min()
+        charge = np.zeros(n)
+        for k in range(topology.atom_classes):
+            atoms = topology.atom_class == k
+            charge[atoms] = charges[:, atoms].mean()
+        return cls(
+            distance_mean=mean,
+            distance_spread=spread,
+            distance_min=shortest,
+            energy_mean=float(np.mean(energies)),
+            energy_scale=max(float(np.std(energies)), 1.0),
+            charge_mean=charge,
+            total_charge=float(total_charge),
+        )
