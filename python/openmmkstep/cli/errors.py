@@ -1,0 +1,25 @@
+"""Errors of the user's input, shown in one line rather than as a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+_CONSOLE = Console(stderr=True, soft_wrap=True)
+
+
+@contextmanager
+def shownPlainly() -> Iterator[None]:
+    """Show errors that carry their explanation, and leave with exit code 1. Programming errors keep their traceback."""
+    # Imported here: naming the error's class must not slow down `kstep --help`.
+    import openmm
+
+    try:
+        yield
+    except (ValueError, OSError, openmm.OpenMMException, ImportError) as error:
+        _CONSOLE.print("[bold red]error:[/bold red]", end=" ")
+        _CONSOLE.print(str(error), markup=False, highlight=False)
+        raise typer.Exit(1) from error

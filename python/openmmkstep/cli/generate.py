@@ -1,0 +1,51 @@
+"""``kstep generate``: QM-labelled frames for training."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import shownPlainly
+
+
+def generate(
+    config: Annotated[Path, typer.Argument(help="YAML file that says what to generate.")],
+    output: Annotated[Path | None, typer.Option(help="HDF5 file, instead of the one in the configuration.")] = None,
+    resume: Annotated[bool, typer.Option(help="Continue the output file if it exists.")] = False,
+) -> None:
+    """Run QM or QM/MM dynamics and write frames with energies, forces, charges and environment to HDF5."""
+    with shownPlainly():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        from ..config.generateConfig import GenerateConfig
+        from ..config.loading import loadConfig
+        from ..generation.generator import Generator, Progress
+
+        settings = loadConfig(config, GenerateConfig)
+        if output is not None:
+            settings = settings.model_copy(update={"output": output})
+        console = Console()
+        columns = (
+            TextColumn("{task.description:<34}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Bar(*columns, console=console, refresh_per_second=2) as bar:
+            task = bar.add_task("starting")
+
+            def report(progress: Progress) -> None:
+                where = f"trajectory {progress.trajectory + 1}: {progress.stage}"
+                bar.update(task, completed=progress.frames, total=progress.total, description=where)
+
+            generator = Generator(settings, config.parent, " ".join(sys.argv), report)
+            result = generator.run(resume)
+        console.print(f"{result.frames} frames in {result.path}")
+        for trajectory, error in result.failures.items():
+            console.print(f"[yellow]trajectory {trajectory + 1} was given up:[/yellow] {error}")

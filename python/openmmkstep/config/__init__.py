@@ -1,0 +1,1 @@
+"""YAML configurations of the command line as validated, immutable objects."""

@@ -1,0 +1,69 @@
+"""Configuration of ``kstep generate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from .loading import Section
+from .quantities import Duration, Rate, Temperature, Time
+from .sections import QMSection, SystemSection
+
+
+class ConformerSection(Section):
+    """Force-field dynamics that finds a new starting conformer for every trajectory.
+
+    Attributes:
+        temperature: high enough to cross barriers.
+        time: simulated per conformer, ps; 0 starts all trajectories from the structure.
+    """
+
+    temperature: Temperature = 600.0
+    time: Duration = 50.0
+
+
+class SamplingSection(Section):
+    """QM or QM/MM trajectories that are saved.
+
+    Attributes:
+        trajectories: how many, each from its own conformer.
+        framesPerTrajectory: saved frames of each.
+        stepsPerFrame: QM steps between saved frames.
+        timeStep: of the QM dynamics, ps.
+        temperatures: K; the trajectories take them in turn.
+        friction: of the Langevin thermostat, 1/ps.
+        forceFieldEquilibration: of the whole system at the force-field level at the trajectory's temperature, ps.
+        equilibration: at the QM level before the first saved frame, ps.
+        conformers: where trajectories start.
+    """
+
+    trajectories: int = Field(ge=1)
+    framesPerTrajectory: int = Field(ge=1)
+    stepsPerFrame: int = Field(default=5, ge=1)
+    timeStep: Time = 0.001
+    temperatures: tuple[Temperature, ...] = (300.0,)
+    friction: Rate = 2.0
+    forceFieldEquilibration: Duration = 0.0
+    equilibration: Duration = 0.2
+    conformers: ConformerSection = ConformerSection()
+
+
+class GenerateConfig(Section):
+    """What ``kstep generate`` makes.
+
+    Attributes:
+        system: molecules and force field.
+        qm: region and method.
+        sampling: trajectories and frames.
+        platform: OpenMM platform.
+        seed: of everything random.
+        output: HDF5 file, relative to the working folder.
+    """
+
+    system: SystemSection
+    qm: QMSection
+    sampling: SamplingSection
+    platform: str = "CPU"
+    seed: int = Field(default=1, ge=1)
+    output: Path

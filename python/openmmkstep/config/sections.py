@@ -1,0 +1,113 @@
+"""Sections that several commands share: the molecular system, the QM region, the surrogate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from .loading import Section
+from .quantities import Length
+
+
+class SolventSection(Section):
+    """Water (and ions) to put around the structure.
+
+    Attributes:
+        model: water model for placing molecules; the force field decides what they become.
+        boxSize: width of the cubic box, nm.
+        ionicStrength: mol/L.
+    """
+
+    model: Literal["tip3p", "spce", "tip4pew", "tip5p"] = "tip3p"
+    boxSize: Length
+    ionicStrength: float = Field(default=0.0, ge=0.0, le=5.0)
+
+
+class SystemSection(Section):
+    """The molecules and their force field. Paths are relative to the configuration file.
+
+    Attributes:
+        structure: PDB or mmCIF file; or none, with ``prmtop`` and ``coordinates``.
+        forceField: files for openmm.app.ForceField.
+        prmtop: Amber topology, instead of structure and force field.
+        coordinates: Amber coordinates (inpcrd or rst7) for ``prmtop``.
+        solvent: water to add; none if the structure is complete.
+        nonbondedMethod: of the force field.
+        nonbondedCutoff: of the force field, nm.
+        rigidWater: constrain MM water.
+        constraints: of MM bonds; those inside the QM region are removed.
+        hydrogenMass: amu, for hydrogen mass repartitioning; changes the dynamics of the QM region too.
+    """
+
+    structure: Path | None = None
+    forceField: tuple[str, ...] = ("amber14-all.xml", "amber14/tip3p.xml")
+    prmtop: Path | None = None
+    coordinates: Path | None = None
+    solvent: SolventSection | None = None
+    nonbondedMethod: Literal["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME"] | None = None
+    nonbondedCutoff: Length = 0.9
+    rigidWater: bool = True
+    constraints: Literal["none", "HBonds", "AllBonds"] = "none"
+    hydrogenMass: float | None = Field(default=None, gt=1.0, le=4.0)
+
+    @model_validator(mode="after")
+    def _oneSource(self) -> SystemSection:
+        if (self.structure is None) == (self.prmtop is None):
+            raise ValueError("give either 'structure' (with 'forceField') or 'prmtop' (with 'coordinates')")
+        if (self.prmtop is None) != (self.coordinates is None):
+            raise ValueError("'prmtop' and 'coordinates' belong together")
+        if self.prmtop is not None and self.solvent is not None:
+            raise ValueError("'solvent' needs 'structure' and 'forceField': an Amber topology is complete as it is")
+        return self
+
+
+class QMSection(Section):
+    """The QM region and its method.
+
+    Attributes:
+        method: name for QMMMPotential.
+        atoms: indices ("0-21,30"), a list of indices, "all", or "solute" (everything but water and ions).
+        charge: of the region, e.
+        multiplicity: of the region.
+        embedding: "electrostatic" or "mechanical".
+        cutoff: of the embedding charges, nm; none for all.
+        switchDistance: where their switching begins, nm.
+        accuracy: of the SCF.
+        threads: of the QM program.
+    """
+
+    method: str = "gfn2-xtb"
+    atoms: str | tuple[int, ...] = "solute"
+    charge: int = 0
+    multiplicity: int = Field(default=1, ge=1)
+    embedding: Literal["electrostatic", "mechanical"] = "electrostatic"
+    cutoff: Length | None = None
+    switchDistance: Length | None = None
+    accuracy: float = Field(default=0.01, gt=0.0)
+    threads: int = Field(default=1, ge=1)
+
+
+class SurrogateSection(Section):
+    """The surrogate and the ladder below it; periods are in inner steps.
+
+    Attributes:
+        archive: exported potential, relative to the configuration file.
+        period: inner steps between evaluations of the network.
+        forceFieldRung: use the region's own force-field terms below the network.
+        threads: for the network.
+    """
+
+    archive: Path
+    period: int = Field(default=1, ge=1)
+    forceFieldRung: bool = False
+    threads: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _lowestRungEveryStep(self) -> SurrogateSection:
+        if self.period != 1 and not self.forceFieldRung:
+            raise ValueError(
+                f"period {self.period} needs forceFieldRung: true, because something must act at every inner step"
+            )
+        return self

@@ -1,0 +1,1 @@
+"""Training data: QM and QM/MM trajectories with all labels."""

@@ -1,0 +1,156 @@
+"""Nonbonded forces of a mixed system: the region's own pairs are taken out, and can be had as a force of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+
+import openmm
+from openmm import unit
+
+# 1/(4 pi eps0) in kJ mol^-1 nm e^-2, the value inside OpenMM (SimTKOpenMMRealType.h, ONE_4PI_EPS0).
+COULOMB_CONSTANT = 138.93545764438198
+
+_LJ_COULOMB = "{k}*qq/r + 4*eps*(s6^2 - s6); s6 = (sigma/r)^6"
+
+
+class UnsupportedForceFieldError(ValueError):
+    """The system has something that cannot be divided into region and surroundings without changing its meaning."""
+
+
+def excludeRegionPairs(force: openmm.NonbondedForce, region: Sequence[int], zeroCharges: bool) -> None:
+    """Remove all interactions between particles of the region from a NonbondedForce, in place.
+
+    Under Ewald and PME this removes each pair at its coordinates as they are (the reciprocal part of an excepted pair
+    is subtracted by OpenMM). With ``zeroCharges`` nothing electrostatic is left of the region; otherwise its charges
+    act on the surroundings and, under PME and Ewald, on their own periodic images.
+
+    Args:
+        force: changed in place.
+        region: particle indices.
+        zeroCharges: take the region's charges out of the force field (electrostatic embedding).
+    """
+    members = set(region)
+    if zeroCharges:
+        for particle in region:
+            _, sigma, epsilon = force.getParticleParameters(particle)
+            force.setParticleParameters(particle, 0.0, sigma, epsilon)
+        for index in range(force.getNumParticleParameterOffsets()):
+            parameter, particle, _, sigma, epsilon = force.getParticleParameterOffset(index)
+            if particle in members:
+                force.setParticleParameterOffset(index, parameter, particle, 0.0, sigma, epsilon)
+    for index in range(force.getNumExceptions()):
+        i, j, _, sigma, epsilon = force.getExceptionParameters(index)
+        if i in members and j in members:
+            force.setExceptionParameters(index, i, j, 0.0, sigma, 0.0)
+        elif zeroCharges and (i in members or j in members):
+            force.setExceptionParameters(index, i, j, 0.0, sigma, epsilon)
+    for index in range(force.getNumExceptionParameterOffsets()):
+        parameter, exception, _, sigma, epsilon = force.getExceptionParameterOffset(index)
+        i, j, *_ = force.getExceptionParameters(exception)
+        if i in members and j in members:
+            force.setExceptionParameterOffset(index, parameter, exception, 0.0, sigma, 0.0)
+        elif zeroCharges and (i in members or j in members):
+            force.setExceptionParameterOffset(index, parameter, exception, 0.0, sigma, epsilon)
+    known = {frozenset(force.getExceptionParameters(index)[:2]) for index in range(force.getNumExceptions())}
+    for i, j in combinations(region, 2):
+        if frozenset((i, j)) not in known:
+            force.addException(i, j, 0.0, 1.0, 0.0)
+
+
+def excludeCustomRegionPairs(force: openmm.CustomNonbondedForce, region: Sequence[int]) -> None:
+    """Remove all interactions between particles of the region from a CustomNonbondedForce, in place."""
+    known = {frozenset(force.getExclusionParticles(index)) for index in range(force.getNumExclusions())}
+    for i, j in combinations(region, 2):
+        if frozenset((i, j)) not in known:
+            force.addExclusion(i, j)
+
+
+def regionPairForce(force: openmm.NonbondedForce, region: Sequence[int]) -> openmm.CustomBondForce:
+    """Lennard-Jones and Coulomb energy of the region's own pairs in vacuum, with the force field's 1-4 scaling.
+
+    Args:
+        force: as the force field made it, before excludeRegionPairs().
+        region: particle indices.
+
+    Returns:
+        A CustomBondForce with one term per interacting pair.
+
+    Raises:
+        UnsupportedForceFieldError: parameter offsets act on the region.
+    """
+    members = set(region)
+    _refuseOffsets(force, members)
+    exceptions = {}
+    for index in range(force.getNumExceptions()):
+        i, j, charge, sigma, epsilon = force.getExceptionParameters(index)
+        if i in members and j in members:
+            exceptions[frozenset((i, j))] = (_e2(charge), _nm(sigma), _kJ(epsilon))
+    particles = {}
+    for particle in region:
+        charge, sigma, epsilon = force.getParticleParameters(particle)
+        particles[particle] = (charge.value_in_unit(unit.elementary_charge), _nm(sigma), _kJ(epsilon))
+    pairs = openmm.CustomBondForce(_LJ_COULOMB.format(k=COULOMB_CONSTANT))
+    pairs.setName("RegionPairs")
+    for name in ("qq", "sigma", "eps"):
+        pairs.addPerBondParameter(name)
+    for i, j in combinations(region, 2):
+        parameters = exceptions.get(frozenset((i, j)))
+        if parameters is None:
+            (qi, si, ei), (qj, sj, ej) = particles[i], particles[j]
+            # Lorentz-Berthelot, the rule of NonbondedForce.
+            parameters = (qi * qj, 0.5 * (si + sj), math.sqrt(ei * ej))
+        if parameters[0] != 0.0 or parameters[2] != 0.0:
+            pairs.addBond(i, j, list(parameters))
+    return pairs
+
+
+def customRegionPairForce(force: openmm.CustomNonbondedForce, region: Sequence[int]) -> openmm.CustomNonbondedForce:
+    """The region's own pairs of a CustomNonbondedForce in vacuum, without cut-off.
+
+    Raises:
+        UnsupportedForceFieldError: the force has interaction groups already.
+    """
+    if force.getNumInteractionGroups() > 0:
+        raise UnsupportedForceFieldError(
+            f"{force.getName()} has interaction groups, so its terms inside the QM region cannot be taken out for the "
+            "force-field rung: use keepForceFieldRung=False"
+        )
+    pairs: openmm.CustomNonbondedForce = openmm.XmlSerializer.clone(force)
+    pairs.setNonbondedMethod(openmm.CustomNonbondedForce.NoCutoff)
+    pairs.setUseLongRangeCorrection(False)
+    pairs.setUseSwitchingFunction(False)
+    pairs.addInteractionGroup(list(region), list(region))
+    pairs.setName("Region" + force.getName())
+    return pairs
+
+
+def _refuseOffsets(force: openmm.NonbondedForce, members: set[int]) -> None:
+    touched = [
+        force.getParticleParameterOffset(index)[0]
+        for index in range(force.getNumParticleParameterOffsets())
+        if force.getParticleParameterOffset(index)[1] in members
+    ]
+    for index in range(force.getNumExceptionParameterOffsets()):
+        parameter, exception, *_ = force.getExceptionParameterOffset(index)
+        i, j, *_ = force.getExceptionParameters(exception)
+        if i in members and j in members:
+            touched.append(parameter)
+    if touched:
+        raise UnsupportedForceFieldError(
+            f"the nonbonded parameters of the QM region depend on the global parameter {touched[0]!r}, which the "
+            "force-field rung cannot follow: use keepForceFieldRung=False"
+        )
+
+
+def _e2(value: unit.Quantity) -> float:
+    return float(value.value_in_unit(unit.elementary_charge**2))
+
+
+def _nm(value: unit.Quantity) -> float:
+    return float(value.value_in_unit(unit.nanometer))
+
+
+def _kJ(value: unit.Quantity) -> float:
+    return float(value.value_in_unit(unit.kilojoule_per_mole))
