@@ -12,7 +12,7 @@ namespace KStep {
 
 namespace {
 
-constexpr double TOLERANCE = 1e-9; // of the potential, relative to that of a unit charge
+constexpr double TOLERANCE = 1e-8; // of the potential, relative to that of a unit charge
 constexpr int MIN_NODES = 3, MAX_NODES = 40;
 constexpr double ATOM_RADIUS = 0.05; // nm; engines smear charges over about this length
 
