@@ -12,8 +12,9 @@ from .plugin import load_plugins
 
 pluginLoadFailures: dict[str, str] = load_plugins()
 
+from .embeddingCharges import EmbeddingCharges  # noqa: E402
 from .integrator import KStepIntegrator, Statistics  # noqa: E402
-from .qmmmForce import QMMMForce  # noqa: E402
+from .qmmmForce import LinkAtom, QMMMForce, QMResult  # noqa: E402
 from .qmmmPotential import QMMMPotential  # noqa: E402
 from .torchScriptForce import TorchScriptForce  # noqa: E402
 
@@ -23,9 +24,12 @@ except PackageNotFoundError:  # run from a source tree that was not installed
     __version__ = "0+unknown"
 
 __all__ = [
+    "EmbeddingCharges",
     "KStepIntegrator",
+    "LinkAtom",
     "QMMMForce",
     "QMMMPotential",
+    "QMResult",
     "Statistics",
     "TorchScriptForce",
     "pluginLoadFailures",
