@@ -94,6 +94,8 @@ public:
     void compute(const QMInput &input, QMOutput &output) override {
         std::lock_guard<std::recursive_mutex> lock(library->getMutex());
         library->setNumThreads(threads);
+        // libxtb takes multipole integrals about the origin: far from it they lose digits (1e-8 hartree at 5 nm).
+        origin = std::accumulate(input.positions.begin(), input.positions.end(), Vec3()) * (1.0 / numbers.size());
         setGeometry(input.positions);
         vector<int> probed;
         vector<Vec3> probedPositions;
@@ -166,11 +168,11 @@ private:
         check("take the settings");
     }
 
-    static vector<double> toBohr(const vector<Vec3> &positions) {
+    vector<double> toBohr(const vector<Vec3> &positions) const {
         vector<double> bohr(3 * positions.size());
         for (size_t i = 0; i < positions.size(); i++)
             for (int k = 0; k < 3; k++)
-                bohr[3 * i + k] = positions[i][k] / NM_PER_BOHR;
+                bohr[3 * i + k] = (positions[i][k] - origin[k]) / NM_PER_BOHR;
         return bohr;
     }
 
@@ -236,7 +238,7 @@ private:
         output.gradient.resize(numAtoms);
         for (size_t i = 0; i < numAtoms; i++)
             output.gradient[i] = toGradient(&gradient[3 * i]);
-        output.dipole = Vec3(dipole[0], dipole[1], dipole[2]) * NM_PER_BOHR;
+        output.dipole = Vec3(dipole[0], dipole[1], dipole[2]) * NM_PER_BOHR + origin * charge;
     }
 
     void readChargeGradients(const QMInput &input, const PotentialProbes &probes, const vector<int> &probed,
@@ -272,6 +274,7 @@ private:
     vector<int> numbers;
     int charge = 0, numUnpaired = 0;
     int numCharges = 0;
+    Vec3 origin; // of the coordinates that libxtb sees
     bool hasCharges = false;
     XTBLibrary::Handle environment = nullptr, molecule = nullptr, calculator = nullptr, results = nullptr;
 };
