@@ -93,7 +93,7 @@ public:
 
     void compute(const QMInput &input, QMOutput &output) override {
         std::lock_guard<std::recursive_mutex> lock(library->getMutex());
-        library->setNumThreads(threads);
+        const XTBLibrary::ThreadLimit limit(*library, threads);
         // libxtb takes multipole integrals about the origin: far from it they lose digits (1e-8 hartree at 5 nm).
         origin = std::accumulate(input.positions.begin(), input.positions.end(), Vec3()) * (1.0 / numbers.size());
         setGeometry(input.positions);

@@ -103,9 +103,7 @@ XTBLibrary::XTBLibrary(const string &path) {
                 xtb = openLibrary(file);
         }
     }
-    // A symbol is searched in the library and in what it depends on, so this reaches OpenBLAS and OpenMP too.
-    openblasSetNumThreads = reinterpret_cast<void (*)(int)>(dlsym(xtb, "openblas_set_num_threads"));
-    ompSetNumThreads = reinterpret_cast<void (*)(int)>(dlsym(xtb, "omp_set_num_threads"));
+    findThreadControls(xtb);
     resolve(xtb, "xtb_newEnvironment", newEnvironment);
     resolve(xtb, "xtb_newCalculator", newCalculator);
     resolve(xtb, "xtb_newResults", newResults);
@@ -133,11 +131,32 @@ XTBLibrary::XTBLibrary(const string &path) {
     resolve(xtb, "xtb_getDipole", getDipole);
 }
 
-void XTBLibrary::setNumThreads(int threads) const {
-    if (openblasSetNumThreads != nullptr)
-        openblasSetNumThreads(threads);
-    if (ompSetNumThreads != nullptr)
-        ompSetNumThreads(threads);
+void XTBLibrary::findThreadControls(void *xtb) {
+    // A symbol is searched in the library and in what it depends on, so this reaches OpenBLAS.
+    openblasSetNumThreads = reinterpret_cast<void (*)(int)>(dlsym(xtb, "openblas_set_num_threads"));
+    // libxtb runs on whichever OpenMP was visible first: torch makes its own visible to all, otherwise it is the one
+    // beside libxtb.
+    for (void *scope : {RTLD_DEFAULT, xtb}) {
+        const OpenMP found{reinterpret_cast<void (*)(int)>(dlsym(scope, "omp_set_num_threads")),
+                           reinterpret_cast<int (*)()>(dlsym(scope, "omp_get_max_threads"))};
+        const bool isNew = openMP.empty() || openMP.front().setNumThreads != found.setNumThreads;
+        if (found.setNumThreads != nullptr && found.getMaxThreads != nullptr && isNew)
+            openMP.push_back(found);
+    }
+}
+
+XTBLibrary::ThreadLimit::ThreadLimit(const XTBLibrary &library, int threads) : library(library) {
+    if (library.openblasSetNumThreads != nullptr)
+        library.openblasSetNumThreads(threads);
+    for (const OpenMP &runtime : library.openMP) {
+        before.push_back(runtime.getMaxThreads());
+        runtime.setNumThreads(threads);
+    }
+}
+
+XTBLibrary::ThreadLimit::~ThreadLimit() {
+    for (size_t i = 0; i < before.size(); i++)
+        library.openMP[i].setNumThreads(before[i]);
 }
 
 } // namespace KStep

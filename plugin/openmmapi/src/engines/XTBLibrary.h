@@ -3,6 +3,7 @@
 
 #include <mutex>
 #include <string>
+#include <vector>
 
 namespace KStep {
 
@@ -23,8 +24,18 @@ public:
 
     /** libxtb keeps state of its own: only one thread may be inside. */
     std::recursive_mutex &getMutex() const { return mutex; }
-    /** Threads for calls from this thread. */
-    void setNumThreads(int threads) const;
+    /** Limits libxtb to a number of threads while it exists; the calling thread's own limit comes back afterwards. */
+    class ThreadLimit {
+    public:
+        ThreadLimit(const XTBLibrary &library, int threads);
+        ~ThreadLimit();
+        ThreadLimit(const ThreadLimit &) = delete;
+        ThreadLimit &operator=(const ThreadLimit &) = delete;
+
+    private:
+        const XTBLibrary &library;
+        std::vector<int> before;
+    };
 
     using Handle = void *;
     Handle (*newEnvironment)();
@@ -57,8 +68,13 @@ public:
 private:
     explicit XTBLibrary(const std::string &path);
     mutable std::recursive_mutex mutex;
+    struct OpenMP {
+        void (*setNumThreads)(int);
+        int (*getMaxThreads)();
+    };
+    void findThreadControls(void *xtb);
     void (*openblasSetNumThreads)(int) = nullptr;
-    void (*ompSetNumThreads)(int) = nullptr;
+    std::vector<OpenMP> openMP;
 };
 
 } // namespace KStep
