@@ -32,7 +32,7 @@ def describeRegion(region: QMRegion, levelOfTheory: Mapping[str, Any], command: 
 def softwareVersions() -> dict[str, str]:
     """Versions of the packages that make the labels, where they are installed."""
     versions = {}
-    for package in ("openmm-kstep", "openmm", "xtb", "numpy"):
+    for package in ("openmm-kstep", "openmm", "torch", "xtb", "numpy"):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -86,3 +86,9 @@ def keepFrames(path: str | os.PathLike[str], count: int) -> None:
         # Readers and writers take this number for the truth and ignore what lies beyond.
         with h5py.File(path, "r+") as data:
             data.attrs["frames"] = count
+
+
+def countFrames(path: str | os.PathLike[str]) -> int:
+    """Complete frames in a file."""
+    with FrameFile(path) as file:
+        return len(file)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# torch comes first: its libraries must be those of its own wheel.
-import torch  # noqa: F401, I001
 import openmm
+
+# torch comes first: its libraries must be those of its own wheel.
+import torch  # noqa: F401
 
 PLUGIN_FOLDER = Path(__file__).parent / "lib" / "plugins"
 

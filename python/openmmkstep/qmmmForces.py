@@ -77,7 +77,7 @@ def refuseUnsuitableSurrogate(
             "frames (kstep generate with solvent), or use embedding='mechanical'"
         )
     method = contract.get("level_of_theory", {}).get("method")
-    if method is not None and method != engine.name:
+    if method is not None and str(method).lower() != engine.name:
         # Allowed, because the integrator corrects it; but hardly what anyone means to do.
         warnings.warn(
             f"{archive} was trained on {method}, the QM level is {engine.name}: expect large corrections", stacklevel=4

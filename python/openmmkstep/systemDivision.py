@@ -91,6 +91,8 @@ def divideSystem(
         else:
             if withRegionForces:
                 division.regionForces.append(_regionPairs(force, region))
+            if len(region) == system.getNumParticles() and not force.usesPeriodicBoundaryConditions():
+                continue  # Nothing is left of it, and evaluating nothing at every inner step has its price.
             _excludePairs(force, region, zeroCharges)
             _add(mixed, force, forceGroups.SLOW_COMMON if splitNonbonded else forceGroups.COMMON)
     division.removedConstraints = _removeConstraints(mixed, set(region))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from .generate import generate
+from .run import run
 
 app = typer.Typer(
     name="kstep",
@@ -14,6 +15,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.command()(generate)
+app.command()(run)
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Averages and structural quantities from trajectories."""

@@ -1,0 +1,29 @@
+"""``kstep run``: a QM/MM k-step run with a report at the end."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import shownPlainly
+
+
+def run(
+    config: Annotated[Path, typer.Argument(help="YAML file that describes the run.")],
+    fresh: Annotated[bool, typer.Option(help="Throw away an earlier run in the output folder.")] = False,
+) -> None:
+    """Build, equilibrate and run a QM/MM system, and write a report. An interrupted run is taken up exactly."""
+    with shownPlainly():
+        from rich.console import Console
+
+        from ..config.loading import loadConfig
+        from ..config.runConfig import RunConfig
+        from ..running.runner import Runner
+
+        console = Console()
+        runner = Runner(loadConfig(config, RunConfig), config.parent, " ".join(sys.argv), console)
+        report = runner.run(fresh)
+        console.print(f"report: {report.resolve()}", soft_wrap=True)

@@ -1,0 +1,132 @@
+"""Configuration of ``kstep run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from .loading import Section
+from .quantities import Duration, Rate, Temperature, Time
+from .sections import QMSection, SurrogateSection, SystemSection
+
+
+class IntegratorSection(Section):
+    """How time passes.
+
+    Attributes:
+        k: inner steps per QM call.
+        innerStep: ps.
+        ensemble: "langevin" or "nve".
+        temperature: K; of the thermostat and of the starting velocities.
+        friction: of the Langevin thermostat, 1/ps.
+        nonbondedPeriod: inner steps between nonbonded MM forces.
+        maxEnergyError: bound of the energy error of one macro step, kJ/mol, above which it is redone.
+        maxCorrection: bound of the correction on one atom, kJ/mol/nm.
+        maxConsecutiveFallbacks: redone macro steps in a row before the run gives up.
+    """
+
+    k: int = Field(default=8, ge=1)
+    innerStep: Time = 0.0005
+    ensemble: Literal["langevin", "nve"] = "langevin"
+    temperature: Temperature = 300.0
+    friction: Rate = 1.0
+    nonbondedPeriod: int = Field(default=1, ge=1)
+    maxEnergyError: float = Field(default=50.0, gt=0.0)
+    maxCorrection: float = Field(default=5000.0, gt=0.0)
+    maxConsecutiveFallbacks: int = Field(default=10, ge=0)
+
+    @property
+    def macroStep(self) -> float:
+        """Length of a macro step, ps."""
+        return self.k * self.innerStep
+
+    @model_validator(mode="after")
+    def _periodsDivide(self) -> IntegratorSection:
+        if self.k % self.nonbondedPeriod:
+            raise ValueError(f"nonbondedPeriod {self.nonbondedPeriod} must divide k = {self.k}")
+        return self
+
+
+class EquilibrationSection(Section):
+    """Before production.
+
+    Attributes:
+        forceField: dynamics of the whole system with the force field, after minimising, ps.
+        kstep: k-step dynamics, ps.
+    """
+
+    forceField: Duration = 5.0
+    kstep: Duration = 0.4
+
+
+class OutputSection(Section):
+    """What is written, and how often; 0 switches an output off.
+
+    Attributes:
+        folder: where, relative to the configuration file.
+        trajectory: time between DCD frames of all atoms, ps.
+        frames: time between QM-labelled frames in HDF5, ps.
+        statistics: time between lines of the CSV file, ps.
+        checkpoint: time between checkpoints, ps.
+    """
+
+    folder: Path = Path("output")
+    trajectory: Duration = 0.02
+    frames: Duration = 0.04
+    statistics: Duration = 0.004
+    checkpoint: Duration = 1.0
+
+
+class SpeedSection(Section):
+    """Measurement of the speed-up at the end of a run: alternating segments of plain QM dynamics and k-step dynamics.
+
+    Attributes:
+        time: simulated with each method per segment, ps; 0 for no measurement.
+        segments: of each.
+        plainStep: time step of the plain QM dynamics, ps.
+    """
+
+    time: Duration = 0.02
+    segments: int = Field(default=3, ge=1)
+    plainStep: Time = 0.0005
+
+
+class RunConfig(Section):
+    """What ``kstep run`` does.
+
+    Attributes:
+        system: molecules and force field.
+        qm: region and method.
+        surrogate: potential and ladder; without one k must be 1.
+        integrator: time stepping.
+        equilibration: before production.
+        time: of production, ps.
+        output: files.
+        speed: measurement at the end.
+        platform: OpenMM platform.
+        threads: of the CPU platform.
+        seed: of everything random.
+    """
+
+    system: SystemSection
+    qm: QMSection
+    surrogate: SurrogateSection | None = None
+    integrator: IntegratorSection = IntegratorSection()
+    equilibration: EquilibrationSection = EquilibrationSection()
+    time: Time
+    output: OutputSection = OutputSection()
+    speed: SpeedSection = SpeedSection()
+    platform: str = "CPU"
+    threads: int = Field(default=1, ge=1)
+    seed: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _ladder(self) -> RunConfig:
+        k = self.integrator.k
+        if self.surrogate is None and k > 1:
+            raise ValueError(f"k = {k} needs a surrogate: add the section 'surrogate', or set integrator.k to 1")
+        if self.surrogate is not None and k % self.surrogate.period:
+            raise ValueError(f"surrogate.period {self.surrogate.period} must divide integrator.k = {k}")
+        return self

@@ -1,0 +1,41 @@
+"""Topologies as JSON, with every bond: PDB and mmCIF files keep only the bonds of residues that they know."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from openmm import app, unit
+
+
+def writeTopology(path: Path, topology: app.Topology) -> None:
+    """Write atoms, residues, chains, bonds and box."""
+    vectors = topology.getPeriodicBoxVectors()
+    content = {
+        "chains": [chain.id for chain in topology.chains()],
+        "residues": [[residue.name, residue.id, residue.chain.index] for residue in topology.residues()],
+        "atoms": [
+            [atom.name, atom.element.symbol if atom.element is not None else None, atom.residue.index, atom.id]
+            for atom in topology.atoms()
+        ],
+        "bonds": [[bond[0].index, bond[1].index] for bond in topology.bonds()],
+        "box": None if vectors is None else [list(v) for v in vectors.value_in_unit(unit.nanometer)],
+    }
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def readTopology(path: Path) -> app.Topology:
+    """Read what writeTopology() wrote."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    topology = app.Topology()
+    chains = [topology.addChain(name) for name in content["chains"]]
+    residues = [topology.addResidue(name, chains[chain], number) for name, number, chain in content["residues"]]
+    atoms = [
+        topology.addAtom(name, app.Element.getBySymbol(symbol) if symbol else None, residues[residue], number)
+        for name, symbol, residue, number in content["atoms"]
+    ]
+    for i, j in content["bonds"]:
+        topology.addBond(atoms[i], atoms[j])
+    if content["box"] is not None:
+        topology.setPeriodicBoxVectors(content["box"] * unit.nanometer)
+    return topology

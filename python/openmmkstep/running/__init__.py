@@ -1,0 +1,1 @@
+"""The main job: from a configuration to a finished, restartable run."""
