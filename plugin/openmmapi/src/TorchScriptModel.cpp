@@ -9,6 +9,13 @@
 using OpenMM::OpenMMException;
 using OpenMM::Vec3;
 
+// The interpreter's lock, where the process is a Python one. This library does not depend on Python: outside it these are null.
+extern "C" {
+__attribute__((weak)) int PyGILState_Check();
+__attribute__((weak)) void *PyEval_SaveThread();
+__attribute__((weak)) void PyEval_RestoreThread(void *state);
+}
+
 namespace KStep {
 
 namespace {
@@ -31,6 +38,24 @@ public:
 private:
     int previous;
     bool changed;
+};
+
+/** torch refuses to differentiate while the interpreter's lock is held, and OpenMM's Context.getState() holds it. */
+class InterpreterLockRelease {
+public:
+    InterpreterLockRelease() {
+        if (PyGILState_Check != nullptr && PyEval_SaveThread != nullptr && PyGILState_Check() == 1)
+            state = PyEval_SaveThread();
+    }
+    ~InterpreterLockRelease() {
+        if (state != nullptr)
+            PyEval_RestoreThread(state);
+    }
+    InterpreterLockRelease(const InterpreterLockRelease &) = delete;
+    InterpreterLockRelease &operator=(const InterpreterLockRelease &) = delete;
+
+private:
+    void *state = nullptr;
 };
 
 torch::Tensor checked(const torch::Tensor &tensor, const char *name, const std::vector<int64_t> &shape) {
@@ -96,6 +121,7 @@ TorchScriptModel::Result TorchScriptModel::evaluate(const std::vector<Vec3> &pos
 TorchScriptModel::Result TorchScriptModel::call(const std::vector<Vec3> &positions,
                                                 const std::vector<double> &potential, int numThreads) {
     static_assert(sizeof(Vec3) == 3 * sizeof(double));
+    const InterpreterLockRelease unlocked;
     const ThreadCount threads(numThreads);
     const auto numAtoms = static_cast<int64_t>(positions.size());
     const auto options = torch::TensorOptions().dtype(torch::kFloat64);
