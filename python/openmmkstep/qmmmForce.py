@@ -176,7 +176,7 @@ class QMMMForce(openmm.Force):
         if not cls.isinstance(force):
             raise TypeError(f"{type(force).__name__} {force.getName()!r} is not a QMMMForce")
         force.__class__ = cls
-        return force  # type: ignore[return-value]
+        return force
 
     def getParticles(self) -> NDArray[np.int32]:
         """Indices of the QM atoms [n]."""

@@ -63,7 +63,7 @@ class Case:
     def result(self):
         return self.force.getLastResult(self.context)
 
-    def finiteDifferenceForces(self, particles, step=5e-4):
+    def finiteDifferenceForces(self, particles, step):
         """Forces [len(particles),3] from energies, by the central formula of fourth order."""
         forces = np.zeros((len(particles), 3))
         for row, particle in enumerate(particles):

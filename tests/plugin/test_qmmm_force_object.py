@@ -224,7 +224,7 @@ def testBadGeometry(geometry):
 
 def testNonConvergenceIsAnErrorAndLeavesNoTrace():
     case = makeCase(settings={"maxIterations": 3})
-    with pytest.raises(openmm.OpenMMException, match="(?s)did not converge.*maxIterations"):
+    with pytest.raises(openmm.OpenMMException, match=r"(?s)did not converge.*maxIterations"):
         case.energy()
     case = makeCase()
     energy = case.energy()
