@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import openmm
-import pytest
-
 import openmmkstep  # noqa: F401  (loads the plugin)
+import pytest
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -47,7 +47,9 @@ void registerHandover() {
                                               new HandoverProxy<OpenMM::Integrator>("KStepIntegratorHandover"));
 }
 
-std::string handOver(OpenMM::Force *force) { return handOverAs(force, "Force", "KStepForceHandover"); }
+std::string handOver(OpenMM::Force *force) {
+    return handOverAs(force, "Force", "KStepForceHandover");
+}
 
 std::string handOver(OpenMM::Integrator *integrator) {
     return handOverAs(integrator, "Integrator", "KStepIntegratorHandover");

@@ -12,7 +12,8 @@ KStepIntegrator &integratorOf(py::handle object) {
     return unwrap<KStepIntegrator, OpenMM::Integrator>(object, "KStepIntegrator");
 }
 
-/** Bind a getter and a setter of the integrator as functions of the module, KStepIntegrator_getX and KStepIntegrator_setX. */
+/** Bind a getter and a setter of the integrator as functions of the module, KStepIntegrator_getX and
+ * KStepIntegrator_setX. */
 template <class Getter, class Setter>
 void bindProperty(py::module_ &module, const std::string &name, Getter getter, Setter setter) {
     module.def(("KStepIntegrator_get" + name).c_str(),
@@ -47,7 +48,8 @@ py::dict asDict(const KStepStatistics &s) {
 
 void bindKStepIntegrator(py::module_ &module) {
     module.def("KStepIntegrator_create", [](double temperature, double friction, double innerStepSize, int k) {
-        return handOver(static_cast<OpenMM::Integrator *>(new KStepIntegrator(temperature, friction, innerStepSize, k)));
+        return handOver(
+            static_cast<OpenMM::Integrator *>(new KStepIntegrator(temperature, friction, innerStepSize, k)));
     });
     module.def("KStepIntegrator_isInstance", [](py::handle object) {
         return dynamic_cast<KStepIntegrator *>(static_cast<OpenMM::Integrator *>(swigPointer(object))) != nullptr;

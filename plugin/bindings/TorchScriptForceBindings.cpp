@@ -22,7 +22,8 @@ void bindTorchScriptForce(py::module_ &module) {
     module.def("TorchScriptForce_isInstance", [](py::handle object) {
         return dynamic_cast<TorchScriptForce *>(static_cast<OpenMM::Force *>(swigPointer(object))) != nullptr;
     });
-    module.def("TorchScriptForce_getArchive", [](py::handle object) { return py::bytes(forceOf(object).getArchive()); });
+    module.def("TorchScriptForce_getArchive",
+               [](py::handle object) { return py::bytes(forceOf(object).getArchive()); });
     module.def("TorchScriptForce_getContract", [](py::handle object) { return forceOf(object).getContract(); });
     module.def("TorchScriptForce_getParticles", [](py::handle object) { return forceOf(object).getParticles(); });
     module.def("TorchScriptForce_getAtomicNumbers",

@@ -1,7 +1,8 @@
 """QM/MM molecular dynamics in OpenMM for one QM call every k steps.
 
 Importing this package loads the plugin for every platform that OpenMM has; `pluginLoadFailures` names what could not be
-loaded and why. What users need is here: `KStepIntegrator`, `QMMMPotential`, and by hand `QMMMForce`, `TorchScriptForce`.
+loaded and why. What users need is here: `KStepIntegrator`, `QMMMPotential`, and by hand `QMMMForce`,
+`TorchScriptForce`.
 """
 
 from __future__ import annotations

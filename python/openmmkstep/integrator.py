@@ -76,12 +76,12 @@ class Statistics:
 class KStepIntegrator(openmm.Integrator):
     """Molecular dynamics on a QM or QM/MM potential for one QM call every k steps.
 
-    The potential is split into OpenMM force groups: common terms C (the MM force field), a ladder of surrogates S of ever
-    better and dearer descriptions of the QM region, and the QM level Q. The Hamiltonian is T + U_C + U_Q. One ``step(1)``
-    is one macro step of k inner steps and costs one QM call: the surrogate carries the inner steps, and the QM force
-    corrects them by the impulse k d (F_Q - F_S), half before and half after (reversible r-RESPA: Tuckerman, Berne and
-    Martyna, J. Chem. Phys. 97, 1990 (1992)). At constant energy the map is symplectic and time reversible. With a friction
-    the inner step is BAOAB (Leimkuhler and Matthews, Proc. R. Soc. A 472, 20160138 (2016)).
+    The potential is split into OpenMM force groups: common terms C (the MM force field), a ladder of surrogates S of
+    ever better and dearer descriptions of the QM region, and the QM level Q. The Hamiltonian is T + U_C + U_Q. One
+    ``step(1)`` is one macro step of k inner steps and costs one QM call: the surrogate carries the inner steps, and the
+    QM force corrects them by the impulse k d (F_Q - F_S), half before and half after (reversible r-RESPA: Tuckerman,
+    Berne and Martyna, J. Chem. Phys. 97, 1990 (1992)). At constant energy the map is symplectic and time reversible.
+    With a friction the inner step is BAOAB (Leimkuhler and Matthews, Proc. R. Soc. A 472, 20160138 (2016)).
 
     A macro step that ends in a non-finite state, with a correction above `setMaxCorrection` or an energy error above
     `setMaxEnergyError`, is undone and repeated with plain QM steps.
@@ -89,8 +89,8 @@ class KStepIntegrator(openmm.Integrator):
     Parameters
     ----------
     *args
-        ``(innerStepSize, k)`` for constant energy, or ``(temperature, friction, innerStepSize, k)`` for Langevin dynamics.
-        Quantities with units, or numbers in ps, K and 1/ps. ``k`` is the number of inner steps per QM call.
+        ``(innerStepSize, k)`` for constant energy, or ``(temperature, friction, innerStepSize, k)`` for Langevin
+        dynamics. Quantities with units, or numbers in ps, K and 1/ps. ``k`` is the number of inner steps per QM call.
     commonGroups : mapping of int to int, optional
         Force groups of C with their periods in inner steps, each dividing k. Default: ``{0: 1}``.
     surrogateLevels : mapping of int to int, optional
@@ -104,16 +104,17 @@ class KStepIntegrator(openmm.Integrator):
     Raises
     ------
     openmm.OpenMMException
-        For impossible numbers at once; for groups that overlap, are empty or do not cover all forces, when the Context is
-        created; from ``step()`` when too many macro steps in a row had to be redone.
+        For impossible numbers at once; for groups that overlap, are empty or do not cover all forces, when the Context
+        is created; from ``step()`` when too many macro steps in a row had to be redone.
 
     Notes
     -----
     - ``getStepSize()`` is the macro step, k inner steps. `Simulation` and reporters count macro steps. Barostats and
       CMMotionRemover act once per macro step.
-    - Energies of the groups in ``getIntegrationForceGroups()`` (which `Simulation`'s reporters and minimiser use) are those of
-      the Hamiltonian. ``context.getState(energy=True)`` without groups adds the surrogates on top.
-    - A checkpoint holds the stored forces and the state of the noise, so that a run continues exactly on the same machine.
+    - Energies of the groups in ``getIntegrationForceGroups()`` (which `Simulation`'s reporters and minimiser use) are
+      those of the Hamiltonian. ``context.getState(energy=True)`` without groups adds the surrogates on top.
+    - A checkpoint holds the stored forces and the state of the noise, so that a run continues exactly on the same
+      machine.
 
     Examples
     --------

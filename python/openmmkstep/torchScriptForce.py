@@ -15,14 +15,15 @@ from ._openmmkstep import EmbeddingCharges
 
 
 class TorchScriptForce(openmm.Force):
-    """A potential from a TorchScript archive, on some particles, with forces on the embedding charges if coupled to any.
+    """A potential from a TorchScript archive, on some particles, with forces on the embedding charges if coupled to
+    any.
 
-    The archive (written by ``kstep export`` or `kstep_models.export`) carries a contract: units, elements, atomic numbers if
-    the model was made for one molecule, inputs and outputs. It is checked here, before anything is computed. The module is
-    called as ``forward(positions) -> energy`` or ``(energy, forces)``, or ``forward(positions, potential) -> (energy, forces,
-    charges)`` with positions [N, 3] in nm, the electrostatic potential of the embedding charges at the atoms [N] in
-    kJ/mol/e, energies in kJ/mol, forces [N, 3] in kJ/mol/nm at fixed potential, and charges [N] in e, the derivative of the
-    energy with respect to the potential.
+    The archive (written by ``kstep export`` or `kstep_models.export`) carries a contract: units, elements, atomic
+    numbers if the model was made for one molecule, inputs and outputs. It is checked here, before anything is computed.
+    The module is called as ``forward(positions) -> energy`` or ``(energy, forces)``, or ``forward(positions, potential)
+    -> (energy, forces, charges)`` with positions [N, 3] in nm, the electrostatic potential of the embedding charges at
+    the atoms [N] in kJ/mol/e, energies in kJ/mol, forces [N, 3] in kJ/mol/nm at fixed potential, and charges [N] in e,
+    the derivative of the energy with respect to the potential.
 
     Parameters
     ----------
@@ -42,8 +43,8 @@ class TorchScriptForce(openmm.Force):
 
     Notes
     -----
-    Evaluated on the CPU in the precision of the model, with one torch thread unless `setNumThreads` says otherwise. The XML
-    form contains the archive.
+    Evaluated on the CPU in the precision of the model, with one torch thread unless `setNumThreads` says otherwise. The
+    XML form contains the archive.
 
     Examples
     --------

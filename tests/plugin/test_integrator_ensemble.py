@@ -7,7 +7,6 @@ import openmm
 import openmm.app as app
 import pytest
 from openmm import unit
-
 from openmmkstep import KStepIntegrator
 
 from .chain import make_chain

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import openmm
 import pytest
-
 from openmmkstep import KStepIntegrator
 
 from .chain import Chain, bond_force, make_chain, respa
@@ -53,7 +52,7 @@ def chain_with_faulty_surrogate(fault: str, at_call: int) -> tuple[Chain, Source
 @pytest.mark.parametrize("fault", ["raise", "nan", "huge"])
 @pytest.mark.parametrize("at_call", [6, 9, 11])
 def test_a_failing_surrogate_falls_back_once(reference, fault, at_call):
-    """A fault at an inner step or at the boundary (call 9 with k = 4) costs one fallback, and the state stays finite."""
+    """A fault at an inner step or at the boundary (call 9 with k = 4) costs one fallback; the state stays finite."""
     chain, _ = chain_with_faulty_surrogate(fault, at_call)
     integrator = KStepIntegrator(STEP, 4)
     context = chain.context(integrator, reference)
@@ -76,9 +75,7 @@ def test_the_redone_step_is_plain_qm(reference):
     healthy = make_chain({1: (180_000.0, 0.0), 2: (200_000.0, -4e5)})
     x, v = respa(healthy, STEP, 4, 1, {0: 1}, {1: 1})
     x, _ = respa(Chain(healthy.system, x, v), STEP, 1, 4, {0: 1}, {})
-    np.testing.assert_allclose(
-        context.getState(positions=True).getPositions(asNumpy=True)._value, x, atol=1e-12
-    )
+    np.testing.assert_allclose(context.getState(positions=True).getPositions(asNumpy=True)._value, x, atol=1e-12)
 
 
 def test_correction_bound(reference):
@@ -128,15 +125,13 @@ def test_qm_failure_restores_the_start(reference):
     force = openmm.PythonForce(source)
     force.setForceGroup(2)
     chain.system.addForce(force)
-    # The bonds of the QM source equal those of the surrogate, so only a bound of zero energy error is sure to be broken.
+    # The bonds of the QM source equal those of the surrogate, so only a zero energy bound is sure to be broken.
     integrator = KStepIntegrator(STEP, 4)
     integrator.setMaxEnergyError(0)
     context = chain.context(integrator, reference)
     with pytest.raises(openmm.OpenMMException, match="out of its depth"):
         integrator.step(5)
-    np.testing.assert_array_equal(
-        context.getState(positions=True).getPositions(asNumpy=True)._value, chain.positions
-    )
+    np.testing.assert_array_equal(context.getState(positions=True).getPositions(asNumpy=True)._value, chain.positions)
 
 
 @pytest.mark.parametrize("what", ["positions", "velocities"])

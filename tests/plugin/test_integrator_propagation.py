@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import openmm
 import pytest
-
 from openmmkstep import KStepIntegrator
 
 from .chain import Chain, make_chain, respa
@@ -102,7 +101,7 @@ def test_reversible(platform):
 
 
 def test_symplectic(reference):
-    """J^T Omega J = Omega for the Jacobian J of a macro step in canonical coordinates (x, p), by central differences."""
+    """J^T Omega J = Omega for the Jacobian J of a macro step in canonical coordinates (x, p), by differences."""
     chain = make_chain(THREE_LEVELS, n=3)
     integrator = KStepIntegrator(STEP, 8, surrogateLevels={3: 1, 1: 4})
     context = chain.context(integrator, reference)

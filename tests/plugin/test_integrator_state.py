@@ -7,10 +7,9 @@ import pickle
 
 import numpy as np
 import openmm
+import openmmkstep
 import pytest
 from openmm import unit
-
-import openmmkstep
 from openmmkstep import KStepIntegrator
 
 from .chain import make_chain
@@ -180,8 +179,16 @@ def test_wrong_number_of_arguments():
         (4, {"surrogateLevels": {7: 1}}, "group 7, named as a surrogate level, is empty"),
         (4, {"qmGroup": 9}, "group 9, named as the QM group, is empty"),
         (4, {"commonGroups": {8: 1}}, "group 8, named as a common group, is empty"),
-        (4, {"commonGroups": {0: 3}, "surrogateLevels": {3: 1, 1: 1}}, "period 3 of common group 0 does not divide k = 4"),
-        (6, {"commonGroups": {0: 1}, "surrogateLevels": {3: 1, 1: 4}}, "period 4 of surrogate group 1 does not divide k = 6"),
+        (
+            4,
+            {"commonGroups": {0: 3}, "surrogateLevels": {3: 1, 1: 1}},
+            "period 3 of common group 0 does not divide k = 4",
+        ),
+        (
+            6,
+            {"commonGroups": {0: 1}, "surrogateLevels": {3: 1, 1: 4}},
+            "period 4 of surrogate group 1 does not divide k = 6",
+        ),
         (4, {"surrogateLevels": {1: 1}}, r"CustomBondForce \(force \d+\) is in force group 3, which is neither"),
     ],
 )

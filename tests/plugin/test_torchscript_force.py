@@ -9,7 +9,6 @@ import numpy as np
 import openmm
 import pytest
 import torch
-
 from openmmkstep import TorchScriptForce
 from openmmkstep._openmmkstep import EmbeddingCharges
 
@@ -102,7 +101,9 @@ def test_coupling_energy(reference):
     """The coupling is sum_i q_i phi_i with Coulomb's law."""
     system, positions, every, _ = environment()
     data = archive(Coupled(), contract(**COUPLED))
-    alone = energy_of(context_of(copy.deepcopy(system), TorchScriptForce(data, PARTICLES, NUMBERS), reference, positions), positions)
+    alone = energy_of(
+        context_of(copy.deepcopy(system), TorchScriptForce(data, PARTICLES, NUMBERS), reference, positions), positions
+    )
     force = TorchScriptForce(data, PARTICLES, NUMBERS)
     force.setEmbeddingCharges(every)
     coupled = energy_of(context_of(system, force, reference, positions), positions)
@@ -179,7 +180,10 @@ def test_from_file(tmp_path, reference):
         ({"a": 1}, "not that of a kstep model"),
         (contract(version=2), "version 2; this version of the plugin understands version 1"),
         (contract(kind="jump"), "kind 'jump'"),
-        (contract(units={"length": "angstrom", "energy": "kJ/mol", "time": "ps", "mass": "amu", "charge": "e"}), "length as \"angstrom\""),
+        (
+            contract(units={"length": "angstrom", "energy": "kJ/mol", "time": "ps", "mass": "amu", "charge": "e"}),
+            'length as "angstrom"',
+        ),
         (contract(units={"length": "nm"}), "unit of time as nothing"),
         (contract(inputs=["charges"]), "inputs"),
         (contract(outputs=["forces"]), "outputs"),

@@ -58,7 +58,9 @@ KStepIntegrator::KStepIntegrator(double temperature, double friction, double inn
 
 KStepIntegrator::~KStepIntegrator() = default;
 
-double KStepIntegrator::getStepSize() const { return k * innerStepSize; }
+double KStepIntegrator::getStepSize() const {
+    return k * innerStepSize;
+}
 
 void KStepIntegrator::setStepSize(double size) {
     requirePositive(size, "the step size");
@@ -174,7 +176,9 @@ void KStepIntegrator::cleanup() {
     kernel = OpenMM::Kernel();
 }
 
-std::vector<std::string> KStepIntegrator::getKernelNames() { return {PropagationKernel::Name()}; }
+std::vector<std::string> KStepIntegrator::getKernelNames() {
+    return {PropagationKernel::Name()};
+}
 
 void KStepIntegrator::stateChanged(OpenMM::State::DataType) {
     if (propagation)

@@ -93,8 +93,8 @@ void Ladder::checkPeriods(int k) const {
         for (const auto &level : levels)
             if (k % level.period != 0)
                 throw OpenMMException("KStepIntegrator: the period " + std::to_string(level.period) + " of " + role +
-                                      " group " + std::to_string(level.group) + " does not divide k = " +
-                                      std::to_string(k));
+                                      " group " + std::to_string(level.group) +
+                                      " does not divide k = " + std::to_string(k));
     };
     check(commons, "common");
     check(surrogates, "surrogate");

@@ -18,8 +18,8 @@ public:
     /**
      * Take the groups of an integrator, or their defaults, and check them.
      *
-     * Throws an OpenMMException if groups overlap, if a group named is empty, if forces of the System belong to no group,
-     * if periods do not fit k, or if k > 1 and there is no surrogate.
+     * Throws an OpenMMException if groups overlap, if a group named is empty, if forces of the System belong to no
+     * group, if periods do not fit k, or if k > 1 and there is no surrogate.
      */
     static Ladder create(const KStepIntegrator &integrator, const OpenMM::System &system);
     int getQMGroup() const { return qmGroup; }
@@ -29,8 +29,8 @@ public:
     /** The common groups due at an inner step, joined where their weights are equal. */
     std::vector<Term> getCommonTerms(int innerStep) const;
     /**
-     * The weight of a surrogate at an inner step: its period if it is due, less that of the next better level if that is
-     * due too (for the last surrogate this is the QM level, with the period k).
+     * The weight of a surrogate at an inner step: its period if it is due, less that of the next better level if that
+     * is due too (for the last surrogate this is the QM level, with the period k).
      */
     int getSurrogateWeight(size_t level, int innerStep, int k) const;
     /** Throws an OpenMMException if a period does not divide k. */

@@ -18,8 +18,8 @@ struct ModelContract {
     /**
      * Read a contract of a potential.
      *
-     * Throws an OpenMMException that says what is wrong if it is not valid JSON, lacks a field, or has a version, kind, unit,
-     * input or output that this version of the plugin does not understand.
+     * Throws an OpenMMException that says what is wrong if it is not valid JSON, lacks a field, or has a version, kind,
+     * unit, input or output that this version of the plugin does not understand.
      */
     static ModelContract parse(const std::string &json);
     /** Throws an OpenMMException if the model does not cover these atoms. */

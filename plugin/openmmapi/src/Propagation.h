@@ -12,8 +12,8 @@
 namespace KStep {
 
 /**
- * The course of a macro step: which forces are evaluated when, the guard, the fallback and the accounts. It works through
- * ContextImpl and PropagationKernel only, so it is the same on every platform.
+ * The course of a macro step: which forces are evaluated when, the guard, the fallback and the accounts. It works
+ * through ContextImpl and PropagationKernel only, so it is the same on every platform.
  */
 class KStepIntegrator::Propagation {
 public:
@@ -46,7 +46,8 @@ private:
     double evaluate(int groups, bool includeEnergy, double &time);
     void evaluateInterior(int innerStep);
     void evaluatePlain();
-    /** Forces of all levels at the current positions. With stopAtObstacle the QM call is spared if a surrogate fails. */
+    /** Forces of all levels at the current positions. With stopAtObstacle the QM call is spared if a surrogate fails.
+     */
     Boundary evaluateBoundary(int side, bool stopAtObstacle);
     /** One inner step between kicks: drift, or drift - thermostat - drift. Returns the heat taken up. */
     double advance();

@@ -25,7 +25,8 @@ public:
     }
     template <class T> void operator()(const std::vector<T> &values) {
         (*this)(values.size());
-        stream.write(reinterpret_cast<const char *>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(T)));
+        stream.write(reinterpret_cast<const char *>(values.data()),
+                     static_cast<std::streamsize>(values.size() * sizeof(T)));
     }
 
 private:

@@ -29,8 +29,9 @@ TorchScriptForce::TorchScriptForce(const std::string &archive, const std::vector
 
 void TorchScriptForce::setEmbeddingCharges(const EmbeddingCharges &charges) {
     if (charges.getNumCharges() > 0 && !takesPotential)
-        throw OpenMMException("TorchScriptForce: this model does not take the potential of embedding charges (its contract "
-                              "names no input 'potential'), so it cannot be coupled to an environment");
+        throw OpenMMException(
+            "TorchScriptForce: this model does not take the potential of embedding charges (its contract "
+            "names no input 'potential'), so it cannot be coupled to an environment");
     embeddingCharges = charges;
 }
 
@@ -41,6 +42,8 @@ void TorchScriptForce::setNumThreads(int number) {
     numThreads = number;
 }
 
-OpenMM::ForceImpl *TorchScriptForce::createImpl() const { return new TorchScriptForceImpl(*this); }
+OpenMM::ForceImpl *TorchScriptForce::createImpl() const {
+    return new TorchScriptForceImpl(*this);
+}
 
 } // namespace KStep

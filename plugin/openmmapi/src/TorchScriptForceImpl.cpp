@@ -7,8 +7,7 @@ using OpenMM::Vec3;
 
 namespace KStep {
 
-TorchScriptForceImpl::TorchScriptForceImpl(const TorchScriptForce &owner)
-    : CustomCPPForceImpl(owner), owner(owner) {}
+TorchScriptForceImpl::TorchScriptForceImpl(const TorchScriptForce &owner) : CustomCPPForceImpl(owner), owner(owner) {}
 
 void TorchScriptForceImpl::initialize(OpenMM::ContextImpl &context) {
     CustomCPPForceImpl::initialize(context);

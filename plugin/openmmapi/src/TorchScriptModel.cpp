@@ -9,7 +9,8 @@
 using OpenMM::OpenMMException;
 using OpenMM::Vec3;
 
-// The interpreter's lock, where the process is a Python one. This library does not depend on Python: outside it these are null.
+// The interpreter's lock, where the process is a Python one. This library does not depend on Python: outside it these
+// are null.
 extern "C" {
 __attribute__((weak)) int PyGILState_Check();
 __attribute__((weak)) void *PyEval_SaveThread();
@@ -97,8 +98,9 @@ TorchScriptModel::TorchScriptModel(const std::string &archive) : module(std::mak
     }
     contractText = files["contract.json"];
     if (contractText.empty())
-        throw OpenMMException("TorchScriptForce: the archive has no contract (an extra file contract.json that gives kind, "
-                              "units and elements); write it with `kstep export` or kstep_models.export");
+        throw OpenMMException(
+            "TorchScriptForce: the archive has no contract (an extra file contract.json that gives kind, "
+            "units and elements); write it with `kstep export` or kstep_models.export");
     contract = ModelContract::parse(contractText);
     module->script.eval();
 }
@@ -137,7 +139,8 @@ TorchScriptModel::Result TorchScriptModel::call(const std::vector<Vec3> &positio
 
     Result result;
     if (!contract.returnsForces) {
-        const torch::Tensor energy = output.isTuple() ? output.toTupleRef().elements()[0].toTensor() : output.toTensor();
+        const torch::Tensor energy =
+            output.isTuple() ? output.toTupleRef().elements()[0].toTensor() : output.toTensor();
         const torch::Tensor gradient = torch::autograd::grad({energy.sum()}, {x})[0];
         result.energy = checked(energy.reshape({}), "energies", {}).item<double>();
         result.forces = asVectors(checked(-gradient, "forces", {numAtoms, 3}));

@@ -161,7 +161,9 @@ PropagationKernel::Norm ReferencePropagationKernel::measure(int buffer, const st
     return result;
 }
 
-std::vector<Vec3> ReferencePropagationKernel::getImpulse(int buffer) { return impulses[buffer]; }
+std::vector<Vec3> ReferencePropagationKernel::getImpulse(int buffer) {
+    return impulses[buffer];
+}
 
 void ReferencePropagationKernel::setImpulse(int buffer, const std::vector<Vec3> &impulse) {
     impulses[buffer] = impulse;

@@ -38,7 +38,8 @@ private:
     std::vector<double> masses, inverseMasses;
     std::vector<std::vector<OpenMM::Vec3>> impulses;
     std::vector<OpenMM::Vec3> savedPositions, savedVelocities, previousPositions, unconstrainedPositions;
-    /** Noise: a generator with an exactly specified sequence, and the Box-Muller method, so that it can be restarted. */
+    /** Noise: a generator with an exactly specified sequence, and the Box-Muller method, so that it can be restarted.
+     */
     struct Noise {
         std::mt19937_64 generator;
         double spare = 0;

@@ -36,9 +36,9 @@ public:
     void *deserialize(const SerializationNode &node) const override {
         if (node.getIntProperty("version") != 1)
             throw OpenMM::OpenMMException("Unsupported version number of a KStepIntegrator");
-        auto integrator = std::make_unique<KStepIntegrator>(
-            node.getDoubleProperty("temperature"), node.getDoubleProperty("friction"),
-            node.getDoubleProperty("innerStepSize"), node.getIntProperty("k"));
+        auto integrator =
+            std::make_unique<KStepIntegrator>(node.getDoubleProperty("temperature"), node.getDoubleProperty("friction"),
+                                              node.getDoubleProperty("innerStepSize"), node.getIntProperty("k"));
         integrator->setRandomNumberSeed(node.getIntProperty("randomSeed"));
         integrator->setConstraintTolerance(node.getDoubleProperty("constraintTolerance"));
         integrator->setQMGroup(node.getIntProperty("qmGroup"));
@@ -69,9 +69,7 @@ private:
 
 /** Registered when the library is loaded. */
 const struct Registration {
-    Registration() {
-        OpenMM::SerializationProxy::registerProxy(typeid(KStepIntegrator), new KStepIntegratorProxy());
-    }
+    Registration() { OpenMM::SerializationProxy::registerProxy(typeid(KStepIntegrator), new KStepIntegratorProxy()); }
 } registration;
 
 } // namespace

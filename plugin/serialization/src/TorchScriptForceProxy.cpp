@@ -63,8 +63,8 @@ public:
             particles.push_back(atom.getIntProperty("particle"));
             atomicNumbers.push_back(atom.getIntProperty("atomicNumber"));
         }
-        auto force = std::make_unique<TorchScriptForce>(fromHex(node.getStringProperty("archive")), particles,
-                                                        atomicNumbers);
+        auto force =
+            std::make_unique<TorchScriptForce>(fromHex(node.getStringProperty("archive")), particles, atomicNumbers);
         force->setForceGroup(node.getIntProperty("forceGroup"));
         force->setName(node.getStringProperty("name"));
         force->setNumThreads(node.getIntProperty("numThreads"));
@@ -75,9 +75,7 @@ public:
 
 /** Registered when the library is loaded. */
 const struct Registration {
-    Registration() {
-        OpenMM::SerializationProxy::registerProxy(typeid(TorchScriptForce), new TorchScriptForceProxy());
-    }
+    Registration() { OpenMM::SerializationProxy::registerProxy(typeid(TorchScriptForce), new TorchScriptForceProxy()); }
 } registration;
 
 } // namespace

@@ -23,7 +23,8 @@ struct KStepStatistics {
     long long fallbacks = 0;
     int consecutiveFallbacks = 0;
     std::string lastFallbackReason;
-    /** Root mean square, per coordinate, of F_Q - F_S over the correction particles (kJ/mol/nm): last step, all steps. */
+    /** Root mean square, per coordinate, of F_Q - F_S over the correction particles (kJ/mol/nm): last step, all steps.
+     */
     double correctionRMS = 0, meanCorrectionRMS = 0;
     /** Largest |F_Q - F_S| on any one of them in the last macro step (kJ/mol/nm). */
     double maxCorrection = 0;
@@ -41,14 +42,15 @@ struct KStepStatistics {
 /**
  * Molecular dynamics on a QM or QM/MM potential for one QM call every k steps.
  *
- * The potential is split into force groups: common terms C that every level shares, a ladder of surrogates S_0, S_1, ...
- * of ever better and dearer descriptions of the QM region, and the QM level Q. The Hamiltonian is T + U_C + U_Q. One
- * step(1) is one macro step of k inner steps of length d. Level l of the ladder has a period of n_l inner steps, n_0 = 1,
- * each period divides the next and the last divides k. At every multiple of its period level l gives the impulse
- * n_l d (F_l - F_(l-1)), half before and half after, which telescopes to Q, whose period is k. A common group with period n
- * gives the impulse n d F. The scheme is the reversible reference system propagator of Tuckerman, Berne and Martyna,
- * J. Chem. Phys. 97, 1990 (1992), and so symplectic and time reversible at constant energy. The correction F_Q - F_S needs
- * one QM call per macro step, because the force at the end of one is the force at the start of the next.
+ * The potential is split into force groups: common terms C that every level shares, a ladder of surrogates S_0, S_1,
+ * ... of ever better and dearer descriptions of the QM region, and the QM level Q. The Hamiltonian is T + U_C + U_Q.
+ * One step(1) is one macro step of k inner steps of length d. Level l of the ladder has a period of n_l inner steps,
+ * n_0 = 1, each period divides the next and the last divides k. At every multiple of its period level l gives the
+ * impulse n_l d (F_l - F_(l-1)), half before and half after, which telescopes to Q, whose period is k. A common group
+ * with period n gives the impulse n d F. The scheme is the reversible reference system propagator of Tuckerman, Berne
+ * and Martyna, J. Chem. Phys. 97, 1990 (1992), and so symplectic and time reversible at constant energy. The correction
+ * F_Q - F_S needs one QM call per macro step, because the force at the end of one is the force at the start of the
+ * next.
  *
  * With a friction the inner step is BAOAB with constraints (g-BAOAB of Leimkuhler and Matthews, Proc. R. Soc. A 472,
  * 20160138 (2016)); without one it is velocity Verlet with RATTLE.
@@ -57,8 +59,9 @@ struct KStepStatistics {
  * evaluation failed, is undone and repeated with plain QM steps (period 1 for C and Q, no surrogate, the same random
  * numbers). Too many such fallbacks in a row are an error; the state is then that at the start of the last macro step.
  *
- * Energies that OpenMM reports for this integrator's own force groups (getIntegrationForceGroups(): C and Q) are those of
- * the Hamiltonian. Forces in OpenMM that act once per integrator step (barostats, CMMotionRemover) act once per macro step.
+ * Energies that OpenMM reports for this integrator's own force groups (getIntegrationForceGroups(): C and Q) are those
+ * of the Hamiltonian. Forces in OpenMM that act once per integrator step (barostats, CMMotionRemover) act once per
+ * macro step.
  */
 class KSTEP_EXPORT KStepIntegrator : public OpenMM::Integrator {
 public:
@@ -112,8 +115,8 @@ public:
     int addCommonGroup(int group, int period = 1);
     const std::vector<Level> &getCommonGroups() const { return commonGroups; }
     /**
-     * Add the next better level of the ladder of surrogates. Without any, group 1 with period 1 is taken if the System has
-     * forces in it; with k = 1 no surrogate is needed.
+     * Add the next better level of the ladder of surrogates. Without any, group 1 with period 1 is taken if the System
+     * has forces in it; with k = 1 no surrogate is needed.
      *
      * @param group   force group, 0 to 31
      * @param period  inner steps between its impulses; 1 for the first, then a multiple of the level below
@@ -126,8 +129,8 @@ public:
     void setQMGroup(int group);
 
     /**
-     * The particles over which the correction F_Q - F_S is measured, normally the QM region. When empty (the default): all
-     * particles with a mass.
+     * The particles over which the correction F_Q - F_S is measured, normally the QM region. When empty (the default):
+     * all particles with a mass.
      */
     const std::vector<int> &getCorrectionParticles() const { return correctionParticles; }
     void setCorrectionParticles(const std::vector<int> &particles);

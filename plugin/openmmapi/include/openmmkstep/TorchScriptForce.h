@@ -15,16 +15,16 @@ namespace KStep {
  * environment, on the embedding charges.
  *
  * The archive is one written by torch.jit.save() with an extra file "contract.json" that says what the module is: kind
- * "potential", units (nm, ps, kJ/mol, amu, e), elements covered, atomic numbers if it was made for one molecule, inputs and
- * outputs. The module is called as
+ * "potential", units (nm, ps, kJ/mol, amu, e), elements covered, atomic numbers if it was made for one molecule, inputs
+ * and outputs. The module is called as
  *
  *     forward(positions)            -> energy, or (energy, forces)
  *     forward(positions, potential) -> (energy, forces, charges)
  *
- * with positions [N, 3] (nm) and the electrostatic potential of the embedding charges at the atoms [N] (kJ/mol/e), both in
- * double precision. The second form is for U(x, phi) = U_gas(x) + sum_i q_i(x) phi_i: forces are those at fixed potential and
- * charges are dU/dphi_i; the force on atom i gets -q_i grad phi_i, the embedding charges the reaction. If only an energy is
- * returned, it is differentiated here.
+ * with positions [N, 3] (nm) and the electrostatic potential of the embedding charges at the atoms [N] (kJ/mol/e), both
+ * in double precision. The second form is for U(x, phi) = U_gas(x) + sum_i q_i(x) phi_i: forces are those at fixed
+ * potential and charges are dU/dphi_i; the force on atom i gets -q_i grad phi_i, the embedding charges the reaction. If
+ * only an energy is returned, it is differentiated here.
  *
  * The force is computed on the CPU and added on whatever platform the Context uses.
  */
