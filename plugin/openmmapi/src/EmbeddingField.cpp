@@ -1,4 +1,5 @@
 #include "openmmkstep/internal/EmbeddingField.h"
+#include "CoulombKernels.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/reference/SimTKOpenMMRealType.h"
 #include "openmmkstep/internal/PeriodicBox.h"
@@ -129,6 +130,7 @@ void EmbeddingField::update(const vector<Vec3> &positions, const Vec3 box[3]) {
     selectedParticle.clear();
     selectedPosition.clear();
     switchedImages.clear();
+    switchTerms.clear();
     for (const Group &group : groups) {
         const Vec3 centroid = makeGroupWhole(group, positions, box);
         if (!isFinite(centroid))
@@ -221,12 +223,14 @@ void EmbeddingField::selectImage(const Group &group, const Vec3 &centroid, const
     const Vec3 image = centroid + shift;
     if (norm(image - regionCenter) >= cutoff + regionRadius)
         return;
+    const int firstTerm = static_cast<int>(switchTerms.size());
     const double factor = switchingFactor(image);
     if (factor == 0)
         return;
     if (factor < 1) {
         const int first = getNumSelected();
-        switchedImages.push_back({first, first + group.end - group.first, image});
+        switchedImages.push_back(
+            {first, first + group.end - group.first, firstTerm, static_cast<int>(switchTerms.size())});
     }
     append(group, shift, factor);
 }
@@ -245,41 +249,35 @@ void EmbeddingField::append(const Group &group, const Vec3 &shift, double factor
     }
 }
 
-double EmbeddingField::switchingFactor(const Vec3 &centroid) const {
+double EmbeddingField::switchingFactor(const Vec3 &centroid) {
+    const size_t firstTerm = switchTerms.size();
     double unseen = 1;
-    for (const Vec3 &atom : region) {
-        const Vec3 delta = atom - centroid;
+    for (size_t i = 0; i < region.size(); i++) {
+        const Vec3 delta = region[i] - centroid;
         const double distance2 = delta.dot(delta);
         if (distance2 >= cutoff * cutoff)
             continue;
+        const double distance = std::sqrt(distance2);
         double value, slope;
-        evaluateSwitch(std::sqrt(distance2), switchingDistance, cutoff, value, slope);
+        evaluateSwitch(distance, switchingDistance, cutoff, value, slope);
         unseen *= 1 - value;
-        if (unseen == 0)
-            break;
+        if (unseen == 0) {
+            switchTerms.resize(firstTerm);
+            return 1;
+        }
+        switchTerms.push_back({static_cast<int>(i), 1 - value, delta * (slope / distance)});
     }
+    // ds/dx_i = S'(d_i) (x_i - c) / d_i prod_(k != i) (1 - S(d_k)); none of the factors vanishes here.
+    for (size_t i = firstTerm; i < switchTerms.size(); i++)
+        switchTerms[i].gradient *= unseen / switchTerms[i].remaining;
     return 1 - unseen;
 }
 
 void EmbeddingField::addSwitchingForces(const SwitchedImage &image, double slope, vector<Vec3> &forces) const {
-    // ds/dx_i = S'(d_i) (x_i - c) / d_i prod_(k != i) (1 - S(d_k)); no factor vanishes, because 0 < s < 1.
-    const size_t n = region.size();
-    double unseen = 1;
-    vector<double> remaining(n), derivative(n), distance(n);
-    for (size_t i = 0; i < n; i++) {
-        double value;
-        distance[i] = norm(region[i] - image.centroid);
-        evaluateSwitch(distance[i], switchingDistance, cutoff, value, derivative[i]);
-        remaining[i] = 1 - value;
-        unseen *= remaining[i];
-    }
     Vec3 total;
-    for (size_t i = 0; i < n; i++) {
-        if (derivative[i] == 0)
-            continue;
-        const double scale = slope * derivative[i] * unseen / (remaining[i] * distance[i]);
-        const Vec3 gradient = (region[i] - image.centroid) * scale;
-        forces[regionParticles[i]] -= gradient;
+    for (int i = image.firstTerm; i < image.endTerm; i++) {
+        const Vec3 gradient = switchTerms[i].gradient * slope;
+        forces[regionParticles[switchTerms[i].atom]] -= gradient;
         total += gradient;
     }
     const Vec3 share = total * (1.0 / (image.end - image.first));
@@ -289,48 +287,32 @@ void EmbeddingField::addSwitchingForces(const SwitchedImage &image, double slope
 
 void EmbeddingField::computePotential(const vector<Vec3> &sites, vector<double> &potential,
                                       vector<Vec3> &gradient) const {
-    potential.assign(sites.size(), 0.0);
-    gradient.assign(sites.size(), Vec3());
-    const int n = getNumSelected();
-    const double *const px = x.data(), *const py = y.data(), *const pz = z.data(), *const q = selectedCharge.data();
+    potential.resize(sites.size());
+    gradient.resize(sites.size());
+    const ChargeArrays charges{getNumSelected(), x.data(), y.data(), z.data(), selectedCharge.data()};
     for (size_t i = 0; i < sites.size(); i++) {
-        const double sx = sites[i][0], sy = sites[i][1], sz = sites[i][2];
-        double sum = 0, gx = 0, gy = 0, gz = 0;
-        for (int j = 0; j < n; j++) {
-            const double dx = sx - px[j], dy = sy - py[j], dz = sz - pz[j];
-            const double inverse = 1 / std::sqrt(dx * dx + dy * dy + dz * dz);
-            const double term = q[j] * inverse;
-            const double slope = -term * inverse * inverse;
-            sum += term;
-            gx += slope * dx;
-            gy += slope * dy;
-            gz += slope * dz;
-        }
+        const double site[3] = {sites[i][0], sites[i][1], sites[i][2]};
+        double sum, slope[3];
+        sumPotential(charges, site, sum, slope);
         potential[i] = COULOMB_CONSTANT * sum;
-        gradient[i] = Vec3(gx, gy, gz) * COULOMB_CONSTANT;
+        gradient[i] = Vec3(slope[0], slope[1], slope[2]) * COULOMB_CONSTANT;
     }
 }
 
 void EmbeddingField::backPropagatePotential(const vector<Vec3> &sites, const vector<double> &weights,
                                             vector<Vec3> &chargeGradients, vector<double> &chargeSlopes) const {
     const int n = getNumSelected();
-    chargeGradients.resize(n);
-    chargeSlopes.resize(n);
-    for (int j = 0; j < n; j++) {
-        double sum = 0, gx = 0, gy = 0, gz = 0;
-        for (size_t i = 0; i < sites.size(); i++) {
-            const double dx = x[j] - sites[i][0], dy = y[j] - sites[i][1], dz = z[j] - sites[i][2];
-            const double inverse = 1 / std::sqrt(dx * dx + dy * dy + dz * dz);
-            const double term = weights[i] * inverse;
-            const double slope = -term * inverse * inverse;
-            sum += term;
-            gx += slope * dx;
-            gy += slope * dy;
-            gz += slope * dz;
-        }
-        chargeSlopes[j] = COULOMB_CONSTANT * sum;
-        chargeGradients[j] = Vec3(gx, gy, gz) * (COULOMB_CONSTANT * selectedCharge[j]);
+    const ChargeArrays charges{n, x.data(), y.data(), z.data(), selectedCharge.data()};
+    chargeSlopes.assign(n, 0.0);
+    vector<double> gradient(3 * static_cast<size_t>(n), 0.0);
+    double *const gx = gradient.data(), *const gy = gx + n, *const gz = gy + n;
+    for (size_t i = 0; i < sites.size(); i++) {
+        const double site[3] = {sites[i][0], sites[i][1], sites[i][2]};
+        addSitePotential(charges, site, COULOMB_CONSTANT * weights[i], chargeSlopes.data(), gx, gy, gz);
     }
+    chargeGradients.resize(n);
+    for (int j = 0; j < n; j++)
+        chargeGradients[j] = Vec3(gx[j], gy[j], gz[j]) * selectedCharge[j];
 }
 
 void EmbeddingField::addForces(const vector<Vec3> &chargeGradients, const vector<double> &chargeSlopes,

@@ -92,10 +92,15 @@ private:
     struct Group {
         int first, end;
     };
-    /** An image of a group in the switching region: a range of the selected charges. */
+    /** How the switching factor of an image depends on an atom of the region. */
+    struct SwitchTerm {
+        int atom;
+        double remaining;      // 1 - S(distance)
+        OpenMM::Vec3 gradient; // of S, later of the switching factor
+    };
+    /** An image of a group in the switching region: ranges of the selected charges and of the terms. */
     struct SwitchedImage {
-        int first, end;
-        OpenMM::Vec3 centroid;
+        int first, end, firstTerm, endTerm;
     };
     void validateCharges(const EmbeddingCharges &embedding, const OpenMM::System &system) const;
     void validateBox(const OpenMM::Vec3 box[3], const char *which) const;
@@ -105,7 +110,7 @@ private:
     void selectImages(const Group &group, const OpenMM::Vec3 &centroid, const OpenMM::Vec3 box[3]);
     void selectImage(const Group &group, const OpenMM::Vec3 &centroid, const OpenMM::Vec3 &shift);
     void append(const Group &group, const OpenMM::Vec3 &shift, double factor);
-    double switchingFactor(const OpenMM::Vec3 &centroid) const;
+    double switchingFactor(const OpenMM::Vec3 &centroid);
     void addSwitchingForces(const SwitchedImage &image, double slope, std::vector<OpenMM::Vec3> &forces) const;
 
     std::string owner;
@@ -126,6 +131,7 @@ private:
     std::vector<OpenMM::Vec3> selectedPosition;
     std::vector<double> x, y, z; // the same positions, laid out for vector instructions
     std::vector<SwitchedImage> switchedImages;
+    std::vector<SwitchTerm> switchTerms;
 };
 
 } // namespace KStep

@@ -8,9 +8,11 @@ namespace KStep {
 
 /** The shortest of the vectors that differ from a given one by box vectors (OpenMM's reduced form). */
 inline OpenMM::Vec3 minimumImage(OpenMM::Vec3 delta, const OpenMM::Vec3 box[3]) {
-    delta -= box[2] * std::round(delta[2] / box[2][2]);
-    delta -= box[1] * std::round(delta[1] / box[1][1]);
-    delta -= box[0] * std::round(delta[0] / box[0][0]);
+    for (int i = 2; i >= 0; i--) {
+        const double width = box[i][i];
+        if (std::abs(delta[i]) > 0.5 * width) // seldom, and rounding is slow
+            delta -= box[i] * std::round(delta[i] / width);
+    }
     return delta;
 }
 
