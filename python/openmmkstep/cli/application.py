@@ -9,6 +9,7 @@ from .doctor import doctor
 from .generate import generate
 from .run import run
 from .training import evaluate, export, train
+from .validate import validate
 
 app = typer.Typer(
     name="kstep",
@@ -19,6 +20,9 @@ app = typer.Typer(
 )
 for command in (doctor, generate, train, evaluate, export, run, bench):
     app.command()(command)
+
+
+app.add_typer(validate, name="validate")
 
 
 def main() -> None:
