@@ -25,9 +25,8 @@ def plotNVE(results: dict[str, Any], path: Path) -> None:
         left.legend(fontsize=7.5, loc="upper left")
         labels = list(runs)
         drifts = [runs[label]["drift_meV_atom_ps"] for label in labels]
-        right.barh(
-            range(len(labels)), drifts, color=[_COLORS[i % len(_COLORS)] for i in range(len(labels))], height=0.6
-        )
+        colors = [_COLORS[index % len(_COLORS)] for index in range(len(labels))]
+        right.barh(range(len(labels)), drifts, color=colors, height=0.6)
         right.set_yticks(range(len(labels)), labels, fontsize=8)
         right.invert_yaxis()
         right.axvline(0, color=GREY, lw=0.8)

@@ -83,9 +83,8 @@ def _runs(config: ValidateConfig, laboratory: Laboratory) -> list[_Run]:
             label = f"k = {k}, " + (f"ladder (network every {config.surrogate.period})" if rung else "network only")
             runs.append(_Run(label, mixed.system, integrator, k * inner, section.time))
     if section.surrogateAlone:
-        runs.append(
-            _Run("surrogate alone", laboratory.surrogateAlone(), KStepIntegrator(inner, 1), inner, section.time)
-        )
+        alone = laboratory.surrogateAlone()
+        runs.append(_Run("surrogate alone", alone, KStepIntegrator(inner, 1), inner, section.time))
     for step in section.plainSteps:
         label = f"plain QM, {1000 * step:g} fs"
         runs.append(_Run(label, laboratory.plain(), KStepIntegrator(step, 1), step, section.plainTime))

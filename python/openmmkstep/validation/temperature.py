@@ -61,9 +61,8 @@ def validateTemperature(config: ValidateConfig, folder: Path, tell: Callable[[st
         velocities = np.asarray(context.getState(velocities=True).getVelocities(asNumpy=True)._value)[particles]
         doubled[step] = masses * np.sum(velocities**2, axis=1)
     statistics = integrator.getStatistics()
-    groups = {
-        app.Element.getByAtomicNumber(int(z)).symbol: mixed.region.numbers == z for z in set(mixed.region.numbers)
-    }
+    numbers = mixed.region.numbers
+    groups = {app.Element.getByAtomicNumber(int(z)).symbol: numbers == z for z in sorted(set(numbers.tolist()))}
     groups["all"] = np.ones(len(particles), dtype=bool)
     return {
         "schema": "kstep-temperature",
