@@ -156,6 +156,6 @@ def _environment(
 
 
 def _nm(value: float | unit.Quantity | None) -> float | None:
-    if unit.is_quantity(value):
+    if isinstance(value, unit.Quantity):
         return float(value.value_in_unit(unit.nanometer))
     return None if value is None else float(value)

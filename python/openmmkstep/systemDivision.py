@@ -18,8 +18,8 @@ from .regionNonbonded import (
 )
 from .regionTerms import isBonded, splitTerms
 
-# Forces that act on single particles, on the box or on velocities: they have no terms inside a region.
-_UNTOUCHED = frozenset(
+# Forces without energy: they act on the box or on velocities, once per step of the integrator.
+_WITHOUT_ENERGY = frozenset(
     {
         "CMMotionRemover",
         "AndersenThermostat",
@@ -27,9 +27,10 @@ _UNTOUCHED = frozenset(
         "MonteCarloAnisotropicBarostat",
         "MonteCarloFlexibleBarostat",
         "MonteCarloMembraneBarostat",
-        "CustomExternalForce",
     }
 )
+# Forces that act on single particles: they have no terms inside a region.
+_SINGLE_PARTICLE = frozenset({"CustomExternalForce"})
 
 
 @dataclass
@@ -80,7 +81,11 @@ def divideSystem(
         mixed.removeForce(0)
     division = SystemDivision(mixed)
     for force in originals:
-        if force.getName() in keepForces or type(force).__name__ in _UNTOUCHED:
+        kind = type(force).__name__
+        if kind in _WITHOUT_ENERGY:
+            # Among the slow ones, so that the fast common group is not evaluated when nothing else is in it.
+            _add(mixed, force, forceGroups.SLOW_COMMON if splitNonbonded else forceGroups.COMMON)
+        elif force.getName() in keepForces or kind in _SINGLE_PARTICLE:
             _add(mixed, force, forceGroups.COMMON)
         elif isBonded(force):
             outside, inside = splitTerms(force, region)
@@ -126,7 +131,8 @@ def _refuseUnknown(system: openmm.System, keepForces: Collection[str]) -> None:
         raise UnsupportedForceFieldError(f"keepForces names {missing}, but the forces are {names}")
     for force in system.getForces():
         kind = type(force).__name__
-        known = isBonded(force) or kind in _UNTOUCHED or kind in ("NonbondedForce", "CustomNonbondedForce")
+        harmless = kind in _WITHOUT_ENERGY or kind in _SINGLE_PARTICLE
+        known = harmless or isBonded(force) or kind in ("NonbondedForce", "CustomNonbondedForce")
         if not known and force.getName() not in keepForces:
             raise UnsupportedForceFieldError(
                 f"the system has a {kind} ({force.getName()!r}), which may act inside the QM region and whose terms "

@@ -125,7 +125,9 @@ class Contract:
         try:
             data = json.loads(text)
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ContractError(f"{source}: the contract is not valid JSON ({error}): export the model again") from error
+            raise ContractError(
+                f"{source}: the contract is not valid JSON ({error}): export the model again"
+            ) from error
         if not isinstance(data, dict):
             raise ContractError(f"{source}: the contract must be a JSON object")
         required = (

@@ -104,10 +104,10 @@ def export(
         ContractError: the contract is not for this model.
         ExportError: the exported module deviates; nothing is written.
     """
-    numbers = [int(z) for z in model.numbers]
+    numbers = model.topology.numbers.tolist()
     contract.check_atoms(numbers)
-    if contract.charge != round(float(model.total_charge)):
-        raise ContractError(f"contract says charge {contract.charge}, the model has {float(model.total_charge):g}")
+    if contract.charge != round(model.statistics.total_charge):
+        raise ContractError(f"contract says charge {contract.charge}, the model has {model.statistics.total_charge:g}")
     target = Path(path)
     if not target.parent.is_dir():
         raise ExportError(f"{target.parent} is not a folder: create it before exporting")
@@ -120,8 +120,8 @@ def export(
     os.close(handle)
     try:
         torch.jit.save(written, partial, _extra_files={ENTRY: contract.to_json()})
-        os.chmod(partial, 0o644)
-        os.replace(partial, target)
+        Path(partial).chmod(0o644)
+        Path(partial).replace(target)
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise

@@ -33,7 +33,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import h5py
 import numpy as np
@@ -268,7 +268,7 @@ class FrameWriter:
         """Write what is left; the writer must not be used afterwards."""
         self.flush()
 
-    def __enter__(self) -> FrameWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -303,7 +303,7 @@ class FrameWriter:
                 _create_fields(group, _SITE_FIELDS, n, self._flush_every)
                 _create_fields(group, _ROW_FIELDS, n, 4096)
                 group.create_dataset("offset", data=np.zeros(1, np.int64), maxshape=(None,), chunks=(1024,))
-        os.replace(partial, self.path)
+        partial.replace(self.path)
 
     def _continue(self) -> None:
         with FrameFile(self.path) as present:
@@ -445,7 +445,7 @@ class FrameFile:
         """Close the file; arrays already read stay valid."""
         self._file.close()
 
-    def __enter__(self) -> FrameFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -1,11 +1,15 @@
-"""Entry point of the ``kstep`` command."""
+"""The ``kstep`` command: all its subcommands in one application."""
 
 from __future__ import annotations
 
 import typer
 
+from .bench import bench
+from .doctor import doctor
 from .generate import generate
 from .run import run
+from .training import evaluate, export, train
+from .validate import validate
 
 app = typer.Typer(
     name="kstep",
@@ -14,8 +18,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-app.command()(generate)
-app.command()(run)
+for command in (doctor, generate, train, evaluate, export, run, bench):
+    app.command()(command)
+
+
+app.add_typer(validate, name="validate")
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ class IntegratorSection(Section):
         ensemble: "langevin" or "nve".
         temperature: K; of the thermostat and of the starting velocities.
         friction: of the Langevin thermostat, 1/ps.
-        nonbondedPeriod: inner steps between nonbonded MM forces.
+        nonbondedPeriod: inner steps between nonbonded MM forces; with 1 they act together with all other MM forces.
         maxEnergyError: bound of the energy error of one macro step, kJ/mol, above which it is redone.
         maxCorrection: bound of the correction on one atom, kJ/mol/nm.
         maxConsecutiveFallbacks: redone macro steps in a row before the run gives up.

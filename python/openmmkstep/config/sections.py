@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -76,6 +76,7 @@ class QMSection(Section):
         switchDistance: where their switching begins, nm.
         accuracy: of the SCF.
         threads: of the QM program.
+        options: further settings of the engine by its own names, such as maxIterations for xtb.
     """
 
     method: str = "gfn2-xtb"
@@ -87,6 +88,7 @@ class QMSection(Section):
     switchDistance: Length | None = None
     accuracy: float = Field(default=0.01, gt=0.0)
     threads: int = Field(default=1, ge=1)
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
 class SurrogateSection(Section):

@@ -15,10 +15,9 @@ from ..frameFiles import describeRegion, frameOfResult, keepFrames
 from ..integrator import KStepIntegrator
 from ..mixedForces import findQMForce
 from ..preparation.equilibration import equilibrate
-from ..preparation.mixedSystem import createMixedSystem, regionOf
+from ..preparation.mixedSystem import createMixedSystem, potentialOf, regionOf
 from ..preparation.molecularSystem import SystemBuilder
 from ..preparation.platforms import findPlatform
-from ..qmmmPotential import QMMMPotential
 from .conformers import ConformerSampler
 
 # Seeds of different trajectories must differ in everything that they seed.
@@ -75,7 +74,7 @@ class Generator:
         self._report = report
         self._builder = SystemBuilder(config.system, folder)
         self._region = regionOf(self._builder.buildInVacuum(), config.qm)
-        self._potential = QMMMPotential(config.qm.method, accuracy=config.qm.accuracy, threads=config.qm.threads)
+        self._potential = potentialOf(config.qm)
         self._command = command
 
     def run(self, resume: bool) -> GenerationResult:

@@ -33,6 +33,11 @@ def regionOf(molecules: MolecularSystem, qm: QMSection) -> QMRegion:
     return QMRegion.create(molecules.topology, molecules.system, atoms, qm.charge, qm.multiplicity)
 
 
+def potentialOf(qm: QMSection) -> QMMMPotential:
+    """The QM method that a configuration means."""
+    return QMMMPotential(qm.method, accuracy=qm.accuracy, threads=qm.threads, **qm.options)
+
+
 def createMixedSystem(
     molecules: MolecularSystem,
     qm: QMSection,
@@ -50,7 +55,7 @@ def createMixedSystem(
         splitNonbonded: put nonbonded forces into the slow common group.
     """
     region = regionOf(molecules, qm)
-    potential = QMMMPotential(qm.method, accuracy=qm.accuracy, threads=qm.threads)
+    potential = potentialOf(qm)
     isolated = len(region.particles) == molecules.system.getNumParticles()
     system = potential.createMixedSystem(
         molecules.topology,

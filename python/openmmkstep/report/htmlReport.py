@@ -20,8 +20,8 @@ _EXPLANATIONS = {
         "Exact integration keeps it constant; its drift is what the time step and the surrogate cost in accuracy."
     ),
     "correction": (
-        "The difference between QM and surrogate forces at the end of each macro step. The integrator applies it, so it "
-        "is no error of the forces; but the smaller and the smoother it is, the larger k can be. A macro step beyond "
+        "The difference between QM and surrogate forces at the end of each macro step. The integrator applies it: "
+        "it is no error of the forces. The smaller and the smoother it is, the larger k can be. A macro step beyond "
         "the bounds is undone and repeated with plain QM steps."
     ),
     "ramachandran": "Backbone dihedrals of the QM region over the production run.",

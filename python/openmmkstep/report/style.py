@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, RED, GREY, PURPLE = "#1f6feb", "#e36209", "#2da44e", "#cf222e", "#6e7781", "#8250df"
 
-_PARAMETERS: dict[str, Any] = {
+_PARAMETERS: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.spines.top": False,

@@ -147,6 +147,23 @@ class KStepPotential(nn.Module):
         statistics: scales measured on the training data.
     """
 
+    numbers: Tensor
+    bonds: Tensor
+    atom_class: Tensor
+    pair_class: Tensor
+    undirected_class: Tensor
+    energy_scale: Tensor
+    total_charge: Tensor
+    charge_mean: Tensor
+    inverse_spread: Tensor
+    scaled_mean: Tensor
+    diagonal: Tensor
+    off_diagonal: Tensor
+    hermite: Tensor
+    second_moment: Tensor
+    nuclear: Tensor
+    inverse_wall: Tensor
+
     def __init__(self, config: PotentialConfig, topology: Topology, statistics: PairStatistics) -> None:
         super().__init__()
         n = len(topology.numbers)
@@ -174,7 +191,6 @@ class KStepPotential(nn.Module):
         spread = np.where(np.eye(n) > 0, 1.0, statistics.distance_spread)
         self._real("inverse_spread", 1 / spread)
         self._real("scaled_mean", statistics.distance_mean / spread)
-        self._real("distance_min", np.where(np.eye(n) > 0, 0.0, statistics.distance_min))
         self._real("diagonal", np.eye(n))
         self._real("off_diagonal", 1 - np.eye(n))
         self._real("hermite", _normalised_hermite(config.radial_order))
@@ -199,11 +215,14 @@ class KStepPotential(nn.Module):
         self.response = nn.Parameter(torch.full((undirected,), 0.3))
 
     def _real(self, name: str, value: Any) -> None:
-        self.register_buffer(name, torch.as_tensor(np.asarray(value), dtype=torch.float64).to(torch.get_default_dtype()))
+        self.register_buffer(
+            name, torch.as_tensor(np.asarray(value), dtype=torch.float64).to(torch.get_default_dtype())
+        )
 
     def pair_features(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Distances r [B,n,n] (1 on the diagonal), unit vectors [B,n,n,3], edge features [B,n,n,H] and moments
-        of the unit vectors [B,n,10,n] (1, u, and the six products of u with itself)."""
+        of the unit vectors [B,n,10,n] (1, u, and the six products of u with itself).
+        """
         batch, n = positions.size(0), self.atoms
         d = positions.unsqueeze(2) - positions.unsqueeze(1)
         r = torch.sqrt((d * d).sum(-1) + self.diagonal)

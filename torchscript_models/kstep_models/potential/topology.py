@@ -38,9 +38,7 @@ class Topology:
     pair_class: NDArray[np.int64]
 
     @classmethod
-    def build(
-        cls, numbers: Sequence[int], bonds: Iterable[Sequence[int]], max_bond_distance: int = 5
-    ) -> Topology:
+    def build(cls, numbers: Sequence[int], bonds: Iterable[Sequence[int]], max_bond_distance: int = 5) -> Topology:
         """Classes from atomic numbers and bonds.
 
         Args:

@@ -1,0 +1,1 @@
+"""Speed of k-step dynamics beside its controls, measured in one process."""

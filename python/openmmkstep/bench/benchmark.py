@@ -1,0 +1,153 @@
+"""Runs the comparison: all methods from one starting point, in interleaved segments."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+
+from ..config.benchConfig import BenchCase, BenchConfig
+from ..integrator import KStepIntegrator
+from ..ladderIntegrator import createLadderIntegrator
+from ..machineInfo import machineInfo
+from ..preparation.equilibration import Equilibrated, equilibrate
+from ..preparation.mixedSystem import createMixedSystem
+from ..preparation.molecularSystem import MolecularSystem, SystemBuilder
+from ..preparation.platforms import findPlatform
+from .methods import Cost, Method, PluginMethod, StockMethod
+from .stockIntegrator import stockContext
+
+SCHEMA = "kstep-bench"
+VERSION = 1
+
+
+def runBenchmark(config: BenchConfig, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Measure all cases.
+
+    Args:
+        config: what to measure.
+        folder: relative paths are relative to it.
+        tell: called with what is being done.
+
+    Returns:
+        JSON values; see the keys in the code below. Times are wall seconds per simulated ps.
+    """
+    cases = {name: _Case(config, case, folder, name, tell).measure() for name, case in config.cases.items()}
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "k": config.k,
+        "innerStep_fs": 1000 * config.innerStep,
+        "surrogatePeriod": config.surrogate.period,
+        "forceFieldRung": config.surrogate.forceFieldRung,
+        "repeats": config.repeats,
+        "cases": cases,
+        "machine": machineInfo(),
+    }
+
+
+class _Case:
+    def __init__(
+        self, config: BenchConfig, case: BenchCase, folder: Path, name: str, tell: Callable[[str], None]
+    ) -> None:
+        self._config = config
+        self._case = case
+        self._folder = folder
+        self._name = name
+        self._tell = tell
+        self._platform, self._properties = findPlatform(config.platform)
+
+    def measure(self) -> dict[str, Any]:
+        config = self._config
+        self._tell(f"{self._name}: preparing")
+        molecules = SystemBuilder(self._case.system, self._folder).build()
+        methods = self._methods(molecules)
+        start = equilibrate(molecules, config.temperature, self._case.equilibration, config.seed, config.platform)
+        warmUp = config.k * config.innerStep
+        for method in methods:
+            _place(method.context, start)
+            method.run(warmUp)
+        before = [method.cost() for method in methods]
+        seconds: list[list[float]] = [[] for _ in methods]
+        simulated = [0.0 for _ in methods]
+        for repeat in range(config.repeats):
+            self._tell(f"{self._name}: repeat {repeat + 1} of {config.repeats}")
+            # Each repeat begins with another method, so that what goes on elsewhere does not favour one.
+            for index in np.roll(np.arange(len(methods)), -repeat):
+                wall, time = methods[index].run(config.segment)
+                seconds[index].append(wall / time)
+                simulated[index] += time
+        results = {
+            method.label: _result(seconds[i], seconds[0], before[i], method.cost(), simulated[i])
+            for i, method in enumerate(methods)
+        }
+        kstep = results["kstep"]["speedUp"]["median"]
+        return {
+            "particles": molecules.system.getNumParticles(),
+            "method": self._case.qm.method,
+            "embedding": self._case.qm.embedding,
+            "nonbondedPeriod": self._case.nonbondedPeriod,
+            "reference": methods[0].label,
+            "methods": results,
+            "efficiency": kstep / config.k,
+        }
+
+    def _methods(self, molecules: MolecularSystem) -> list[Method]:
+        config, case = self._config, self._case
+        plain = createMixedSystem(molecules, case.qm).system
+        methods: list[Method] = []
+        for step in config.plainSteps:
+            context = self._context(plain, KStepIntegrator(step, 1))
+            methods.append(PluginMethod(f"plain {1000 * step:g} fs", context, step))
+        split = case.nonbondedPeriod > 1
+        ladder = createMixedSystem(molecules, case.qm, config.surrogate, self._folder, splitNonbonded=split)
+        integrator = createLadderIntegrator(
+            ladder.system,
+            config.innerStep,
+            config.k,
+            config.temperature,
+            config.friction,
+            config.surrogate.period,
+            case.nonbondedPeriod,
+            ladder.region.particles,
+        )
+        macroStep = config.k * config.innerStep
+        methods.append(PluginMethod("kstep", self._context(ladder.system, integrator), macroStep))
+        if config.compareStock:
+            flat = config.surrogate.model_copy(update={"period": 1, "forceFieldRung": False})
+            mixed = createMixedSystem(molecules, case.qm, flat, self._folder).system
+            arguments = (config.k, config.innerStep, config.temperature, config.friction)
+            context, spent = stockContext(mixed, *arguments, self._platform, self._properties)
+            methods.append(StockMethod("stock MTS", context, macroStep, spent))
+        return methods
+
+    def _context(self, system: openmm.System, integrator: KStepIntegrator) -> openmm.Context:
+        integrator.setRandomNumberSeed(self._config.seed)
+        return openmm.Context(system, integrator, self._platform, self._properties)
+
+
+def _place(context: openmm.Context, start: Equilibrated) -> None:
+    context.setPositions(start.positions)
+    context.setVelocities(start.velocities)
+
+
+def _result(
+    seconds: list[float], reference: list[float], before: Cost, after: Cost, simulated: float
+) -> dict[str, Any]:
+    # Ratios within a repeat, where both methods met about the same machine.
+    ratios = [plain / own for plain, own in zip(reference, seconds, strict=True)]
+    parts = {name: (getattr(after, name) - getattr(before, name)) / simulated for name in ("qm", "surrogate", "common")}
+    parts["rest"] = sum(seconds) / len(seconds) - sum(parts.values())
+    calls = [new - old for new, old in zip(after.surrogateCalls, before.surrogateCalls, strict=False)]
+    return {
+        "secondsPerPs": {"median": statistics.median(seconds), "all": seconds},
+        "speedUp": {"median": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)},
+        "parts": parts,
+        "qmCallsPerPs": (after.qmCalls - before.qmCalls) / simulated,
+        "surrogateCallsPerPs": [count / simulated for count in calls],
+        "nsPerDay": 86.4 / statistics.median(seconds),
+    }

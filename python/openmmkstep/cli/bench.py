@@ -1,0 +1,61 @@
+"""``kstep bench``: speed beside plain QM dynamics and stock OpenMM."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import shownPlainly
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def bench(
+    config: Annotated[Path, typer.Argument(help="YAML file that says what to measure.")],
+    output: Annotated[Path, typer.Option(help="JSON file for the results.")] = Path("bench.json"),
+    repeats: Annotated[int | None, typer.Option(min=1, help="Instead of the number in the configuration.")] = None,
+) -> None:
+    """Measure the speed-up of k-step dynamics over plain QM dynamics and over stock OpenMM, interleaved in one run."""
+    with shownPlainly():
+        from rich.console import Console
+
+        from ..bench.benchmark import runBenchmark
+        from ..config.benchConfig import BenchConfig
+        from ..config.loading import loadConfig
+
+        settings = loadConfig(config, BenchConfig)
+        if repeats is not None:
+            settings = settings.model_copy(update={"repeats": repeats})
+        if not output.parent.is_dir():
+            raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
+        console = Console()
+        results = runBenchmark(settings, config.parent, lambda text: console.print(text, highlight=False))
+        output.write_text(json.dumps(results, indent=1), encoding="utf-8")
+        for name, case in results["cases"].items():
+            console.print(_table(name, case, results))
+        console.print(f"results: {output.resolve()}", soft_wrap=True)
+
+
+def _table(name: str, case: dict[str, Any], results: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    title = f"{name}: {case['particles']} particles, {case['method']}, k = {results['k']}"
+    table = Table(title=title, caption="s/ps: wall seconds per simulated ps, median; parts: means")
+    for column in ("method", "s/ps", "ns/day", "speed-up", "range", "QM", "surrogate", "MM", "rest", "QM calls/ps"):
+        table.add_column(column, justify="left" if column == "method" else "right")
+    for label, result in case["methods"].items():
+        speed, parts = result["speedUp"], result["parts"]
+        table.add_row(
+            label,
+            f"{result['secondsPerPs']['median']:.2f}",
+            f"{result['nsPerDay']:.3f}",
+            f"{speed['median']:.2f}",
+            f"{speed['lowest']:.2f}-{speed['highest']:.2f}",
+            *(f"{parts[part]:.2f}" for part in ("qm", "surrogate", "common", "rest")),
+            f"{result['qmCallsPerPs']:.0f}",
+        )
+    return table

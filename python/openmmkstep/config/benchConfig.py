@@ -1,0 +1,66 @@
+"""Configuration of ``kstep bench``."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from .loading import Section
+from .quantities import Duration, Rate, Temperature, Time
+from .sections import QMSection, SurrogateSection, SystemSection
+
+
+class BenchCase(Section):
+    """One system to measure.
+
+    Attributes:
+        system: molecules and force field.
+        qm: region and method.
+        equilibration: at the force-field level before measuring, ps.
+        nonbondedPeriod: inner steps between nonbonded MM forces in k-step dynamics.
+    """
+
+    system: SystemSection
+    qm: QMSection
+    equilibration: Duration = 2.0
+    nonbondedPeriod: int = Field(default=1, ge=1)
+
+
+class BenchConfig(Section):
+    """What ``kstep bench`` measures.
+
+    Attributes:
+        cases: by name.
+        surrogate: potential and ladder, the same for all cases.
+        k: inner steps per QM call.
+        innerStep: ps.
+        plainSteps: time steps of the plain QM dynamics, ps; speed-ups refer to the first.
+        temperature: K.
+        friction: 1/ps, of the methods with a thermostat.
+        segment: simulated with each method per repeat, ps; rounded up to whole macro steps.
+        repeats: of every segment, interleaved.
+        compareStock: also measure OpenMM's MTSLangevinIntegrator with a PythonForce.
+        platform: OpenMM platform, with one thread.
+        seed: of everything random.
+    """
+
+    cases: dict[str, BenchCase] = Field(min_length=1)
+    surrogate: SurrogateSection
+    k: int = Field(default=8, ge=2)
+    innerStep: Time = 0.0005
+    plainSteps: tuple[Time, ...] = Field(default=(0.0005, 0.001), min_length=1)
+    temperature: Temperature = 300.0
+    friction: Rate = 1.0
+    segment: Time = 0.04
+    repeats: int = Field(default=5, ge=1)
+    compareStock: bool = True
+    platform: str = "CPU"
+    seed: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _periodsDivide(self) -> BenchConfig:
+        if self.k % self.surrogate.period:
+            raise ValueError(f"surrogate.period {self.surrogate.period} must divide k = {self.k}")
+        for name, case in self.cases.items():
+            if self.k % case.nonbondedPeriod:
+                raise ValueError(f"cases.{name}.nonbondedPeriod {case.nonbondedPeriod} must divide k = {self.k}")
+        return self

@@ -1,0 +1,82 @@
+"""Configuration of ``kstep validate``."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from .loading import Section
+from .quantities import Duration, Rate, Temperature, Time
+from .sections import QMSection, SurrogateSection, SystemSection
+
+
+class NVESection(Section):
+    """Energy conservation without a thermostat.
+
+    Attributes:
+        ks: values of k.
+        time: of each k-step run, ps.
+        plainSteps: time steps of plain QM dynamics to compare with, ps.
+        plainTime: of each plain run, ps; these are the dear ones.
+        withoutRung: also run each k with the network at every inner step.
+        surrogateAlone: also run the surrogate without QM.
+    """
+
+    ks: tuple[int, ...] = (4, 8)
+    time: Time = 20.0
+    plainSteps: tuple[Time, ...] = (0.0005, 0.001)
+    plainTime: Time = 20.0
+    withoutRung: bool = True
+    surrogateAlone: bool = True
+
+
+class TemperatureSection(Section):
+    """Temperature of each element of the QM region under a Langevin thermostat.
+
+    Attributes:
+        k: inner steps per QM call.
+        time: of sampling, ps.
+        friction: 1/ps.
+        nonbondedPeriod: inner steps between nonbonded MM forces.
+    """
+
+    k: int = Field(default=8, ge=1)
+    time: Time = 20.0
+    friction: Rate = 5.0
+    nonbondedPeriod: int = Field(default=1, ge=1)
+
+
+class ValidateConfig(Section):
+    """What ``kstep validate`` checks.
+
+    Attributes:
+        system: molecules and force field.
+        qm: region and method.
+        surrogate: potential and ladder.
+        innerStep: ps.
+        temperature: K; of the starting velocities and of the thermostat.
+        forceFieldEquilibration: ps.
+        equilibration: k-step dynamics with a thermostat before the checks, at the smallest k, ps.
+        nve: energy conservation.
+        thermostat: temperatures.
+        platform: OpenMM platform, with one thread.
+        seed: of everything random.
+    """
+
+    system: SystemSection
+    qm: QMSection
+    surrogate: SurrogateSection
+    innerStep: Time = 0.0005
+    temperature: Temperature = 300.0
+    forceFieldEquilibration: Duration = 5.0
+    equilibration: Duration = 1.0
+    nve: NVESection = NVESection()
+    thermostat: TemperatureSection = TemperatureSection()
+    platform: str = "Reference"
+    seed: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _periodsDivide(self) -> ValidateConfig:
+        for k in (*self.nve.ks, self.thermostat.k):
+            if k < 1 or k % self.surrogate.period:
+                raise ValueError(f"surrogate.period {self.surrogate.period} must divide every k, and {k} is asked for")
+        return self

@@ -1,0 +1,1 @@
+"""Checks of accuracy that users can repeat on their own systems."""

@@ -1,0 +1,87 @@
+"""Systems and starting points that the checks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import openmm
+
+from .. import forceGroups
+from ..config.validateConfig import ValidateConfig
+from ..integrator import KStepIntegrator
+from ..ladderIntegrator import createLadderIntegrator
+from ..preparation.equilibration import equilibrate
+from ..preparation.mixedSystem import MixedSystem, createMixedSystem
+from ..preparation.molecularSystem import MolecularSystem, SystemBuilder
+from ..preparation.platforms import findPlatform
+from ..running.phaseSpace import PhaseSpacePoint
+
+_STRONG_FRICTION = 5.0  # 1/ps, for equilibration
+
+
+class Laboratory:
+    """Makes what the checks run.
+
+    Args:
+        config: of the validation.
+        folder: relative paths are relative to it.
+        tell: called with what is being done.
+    """
+
+    def __init__(self, config: ValidateConfig, folder: Path, tell: Callable[[str], None]) -> None:
+        self.config = config
+        self.tell = tell
+        self._folder = folder
+        self.molecules: MolecularSystem = SystemBuilder(config.system, folder).build()
+        self.ladder = self.mixed(config.surrogate.forceFieldRung)
+
+    def mixed(self, rung: bool, splitNonbonded: bool = False) -> MixedSystem:
+        """A QM/MM system with the surrogate, with or without the force-field rung."""
+        period = self.config.surrogate.period if rung else 1
+        section = self.config.surrogate.model_copy(update={"forceFieldRung": rung, "period": period})
+        return createMixedSystem(self.molecules, self.config.qm, section, self._folder, splitNonbonded=splitNonbonded)
+
+    def plain(self) -> openmm.System:
+        """The QM/MM system without surrogates."""
+        return createMixedSystem(self.molecules, self.config.qm).system
+
+    def surrogateAlone(self) -> openmm.System:
+        """The system with the surrogate in place of the QM level."""
+        system: openmm.System = openmm.XmlSerializer.clone(self.mixed(rung=False).system)
+        for index in reversed(range(system.getNumForces())):
+            if system.getForce(index).getForceGroup() == forceGroups.QM:
+                system.removeForce(index)
+        for force in system.getForces():
+            if force.getForceGroup() == forceGroups.SURROGATE:
+                force.setForceGroup(forceGroups.QM)
+        return system
+
+    def context(self, system: openmm.System, integrator: KStepIntegrator) -> openmm.Context:
+        """A Context on the platform of the configuration."""
+        integrator.setRandomNumberSeed(self.config.seed)
+        platform, properties = findPlatform(self.config.platform)
+        return openmm.Context(system, integrator, platform, properties)
+
+    def start(self) -> PhaseSpacePoint:
+        """A point of the canonical ensemble at the QM level, nearly enough to start from."""
+        config = self.config
+        self.tell("equilibrating")
+        relaxed = equilibrate(
+            self.molecules, config.temperature, config.forceFieldEquilibration, config.seed, config.platform
+        )
+        k = min((*config.nve.ks, config.thermostat.k))
+        integrator = createLadderIntegrator(
+            self.ladder.system,
+            config.innerStep,
+            k,
+            config.temperature,
+            _STRONG_FRICTION,
+            config.surrogate.period,
+            correctionParticles=self.ladder.region.particles,
+        )
+        context = self.context(self.ladder.system, integrator)
+        context.setPositions(relaxed.positions)
+        context.setVelocities(relaxed.velocities)
+        integrator.step(round(config.equilibration / (k * config.innerStep)))
+        return PhaseSpacePoint.of(context)

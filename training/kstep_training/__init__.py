@@ -1,0 +1,74 @@
+"""Training, evaluation and export of surrogates from labelled frames.
+
+One folder per method (so far ``potential``). The three functions below are the whole interface; they are imported when
+called, so that importing the package does not load torch and Lightning.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kstep_training.potential.evaluation import Evaluation
+    from kstep_training.potential.exporting import ExportedModel
+    from kstep_training.potential.training import TrainingResult
+
+__all__ = ["evaluate", "export", "train"]
+
+Path = str | os.PathLike[str]
+
+
+def train(config_path: Path, output: Path | None = None, resume: bool = False) -> TrainingResult:
+    """Train a model as a YAML file says; every option is documented in :mod:`kstep_training.potential.config`.
+
+    Args:
+        config_path: the YAML file; paths in it are relative to its folder.
+        output: folder for checkpoints and metrics, instead of the one in the file.
+        resume: continue from the last checkpoint in the output folder.
+
+    Raises:
+        kstep_training.configuration.ConfigurationError: the file is not a valid configuration.
+        kstep_models.frames.FrameFileError: a frames file is missing, damaged or of another molecule.
+        kstep_training.potential.checkpoint.CheckpointError: nothing to resume, or a run is in the way.
+    """
+    from kstep_training.potential.training import train as run
+
+    return run(config_path, output, resume)
+
+
+def evaluate(model: Path, files: Sequence[Path], output: Path | None = None, subset: str = "test") -> Evaluation:
+    """Errors of a checkpoint (``.ckpt``) or an archive (``.pt``) on frames files, per kind of data.
+
+    Args:
+        model: checkpoint or archive.
+        files: frames files.
+        output: folder for ``evaluation.json`` and plots; none are written without it.
+        subset: "test", "validation", "train" or "all". Of a file that the model was not trained with, all frames count.
+
+    Raises:
+        kstep_models.frames.FrameFileError, kstep_models.contract.ContractError,
+        kstep_training.potential.checkpoint.CheckpointError: an input cannot be used.
+    """
+    from kstep_training.potential.evaluation import evaluate as run
+
+    return run(model, files, output, subset)
+
+
+def export(checkpoint: Path, path: Path, dtype: str = "float32", files: Sequence[Path] | None = None) -> ExportedModel:
+    """Write the archive that the plugin loads, with its model card (``.md`` and ``.json``) beside it.
+
+    Args:
+        checkpoint: from :func:`train`.
+        path: the archive, usually ``*.pt``.
+        dtype: precision the network computes in, "float32" or "float64".
+        files: frames files for the errors stated in contract and card; those of the training run if None.
+
+    Raises:
+        kstep_models.export.ExportError: the exported forces are not the derivative of the energy; nothing is written.
+        kstep_training.potential.checkpoint.CheckpointError, kstep_models.frames.FrameFileError: an input is unusable.
+    """
+    from kstep_training.potential.exporting import export_checkpoint as run
+
+    return run(checkpoint, path, dtype, files)

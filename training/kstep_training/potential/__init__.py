@@ -1,0 +1,1 @@
+"""Training of the conservative potential with charges (kstep_models.potential)."""

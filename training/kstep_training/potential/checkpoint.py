@@ -1,0 +1,131 @@
+"""What a checkpoint says besides weights, and how a model comes back from one."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from kstep_models.potential import KStepPotential, PairStatistics, PotentialConfig, Topology
+
+from kstep_training.potential.data import FileRecord, FrameSet
+
+FORMAT = "kstep-training-potential"
+VERSION = 1
+NAME = "last.ckpt"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, not ours, or does not fit the run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A trained model and where it comes from.
+
+    Attributes:
+        model: with the averaged weights, single precision.
+        configuration: of the run, as in the YAML file.
+        files: the data it was trained on, with the trajectories held out.
+        charge, multiplicity, level_of_theory, names: of the molecule.
+        digest: over all training files.
+        history: validation records.
+        elapsed: seconds of training.
+    """
+
+    model: KStepPotential
+    configuration: dict[str, Any]
+    files: tuple[FileRecord, ...]
+    charge: int
+    multiplicity: int
+    level_of_theory: dict[str, Any]
+    names: tuple[str, ...]
+    digest: str
+    history: list[dict[str, float]]
+    elapsed: float
+
+
+def describe(frames: FrameSet, model: KStepPotential, configuration: Mapping[str, Any], digest: str) -> dict[str, Any]:
+    """The part of a checkpoint that is not weights; plain values only, so that loading runs no code."""
+    statistics = {
+        name: value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in dataclasses.asdict(model.statistics).items()
+    }
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "configuration": dict(configuration),
+        "model": dataclasses.asdict(model.config),
+        "numbers": model.topology.numbers.tolist(),
+        "bonds": model.topology.bonds.tolist(),
+        "statistics": statistics,
+        "files": [dataclasses.asdict(record) for record in frames.files],
+        "charge": frames.region.charge,
+        "multiplicity": frames.region.multiplicity,
+        "level_of_theory": dict(frames.region.level_of_theory),
+        "names": list(frames.region.names),
+        "digest": digest,
+    }
+
+
+def read_raw(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The contents of a checkpoint file.
+
+    Raises:
+        CheckpointError: no such file, or not a checkpoint of this method and version.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise CheckpointError(f"{file} does not exist: train a model with `kstep train` first, or check the path")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        raise CheckpointError(f"{file} is not a readable checkpoint: {error}") from error
+    description = content.get("kstep") if isinstance(content, dict) else None
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise CheckpointError(f"{file} is not a checkpoint of kstep_training: give the last.ckpt of a training run")
+    if description.get("version") != VERSION:
+        raise CheckpointError(
+            f"{file} has version {description.get('version')}, this program reads {VERSION}: train again"
+        )
+    return dict(content)
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """A trained model, ready for evaluation.
+
+    Raises:
+        CheckpointError: see :func:`read_raw`.
+    """
+    content = read_raw(path)
+    saved = content["kstep"]
+    config = PotentialConfig(**saved["model"])
+    topology = Topology.build(saved["numbers"], saved["bonds"], config.max_bond_distance)
+    scales: dict[str, Any] = {
+        name: np.asarray(value) if isinstance(value, list) else value for name, value in saved["statistics"].items()
+    }
+    statistics = PairStatistics(**scales)
+    model = KStepPotential(config, topology, statistics).to(torch.float32)
+    prefix = "average."
+    weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"the weights in {path} do not fit its own description: {error}") from error
+    return Checkpoint(
+        model=model.eval().requires_grad_(False),
+        configuration=saved["configuration"],
+        files=tuple(FileRecord(**record) for record in saved["files"]),
+        charge=saved["charge"],
+        multiplicity=saved["multiplicity"],
+        level_of_theory=saved["level_of_theory"],
+        names=tuple(saved["names"]),
+        digest=saved["digest"],
+        history=saved["history"],
+        elapsed=saved["elapsed"],
+    )
