@@ -52,12 +52,15 @@ class Case:
     context: openmm.Context
     positions: np.ndarray
 
+    def place(self, positions):
+        self.context.setPositions(positions)
+
     def energy(self, positions=None):
-        self.context.setPositions(self.positions if positions is None else positions)
+        self.place(self.positions if positions is None else positions)
         return self.context.getState(getEnergy=True).getPotentialEnergy()._value
 
     def forces(self, positions=None):
-        self.context.setPositions(self.positions if positions is None else positions)
+        self.place(self.positions if positions is None else positions)
         return np.array(self.context.getState(getForces=True).getForces(asNumpy=True)._value)
 
     def result(self):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import openmm
 import pytest
+from openmmkstep import EmbeddingCharges, QMMMForce
 
-from .qmmmSystems import ETHANOL, Case, makeCase
+from .qmmmSystems import ETHANOL, ETHANOL_NUMBERS, Case, makeCase
 
 RELATIVE = 1e-6
 # Energies carry round-off of about 1e-14 hartree per hartree; over the step it bounds what their differences resolve.
@@ -138,3 +140,39 @@ def testMoleculeRoundACharge():
     _, switched = switchedParticles(case)
     assert len(switched) >= 2
     checkForces(case, [0, 5, 14, 15, 16])
+
+
+@pytest.mark.parametrize("engine", ["gfn2", "analytic"])
+def testVirtualSitesCarryCharges(engine, platform):
+    """Four-point waters: the charge on the virtual site pulls at the atoms that define it."""
+    sites = np.array([[0.45, 0.05, 0.02], [-0.3, 0.3, 0.3]])
+    water = np.array([[0.0, 0.0, 0.0], [0.09572, 0.0, 0.0], [-0.023999, 0.092663, 0.0]])
+    system = openmm.System()
+    for _ in ETHANOL:
+        system.addParticle(10.0)
+    positions, particles, charges, groups = [*ETHANOL], [], [], []
+    for number, site in enumerate(sites):
+        oxygen = system.getNumParticles()
+        for mass in (16.0, 1.0, 1.0, 0.0):
+            system.addParticle(mass)
+        average = openmm.ThreeParticleAverageSite(oxygen, oxygen + 1, oxygen + 2, 0.786646558, 0.106676721, 0.106676721)
+        system.setVirtualSite(oxygen + 3, average)
+        positions += [*(water + site), site]
+        particles += [oxygen + 1, oxygen + 2, oxygen + 3]
+        charges += [0.5564, 0.5564, -1.1128]
+        groups += [number] * 3
+    embedding = EmbeddingCharges(particles, charges, groups, 0.5, 0.2)
+    settings = ENGINES[engine]
+    force = QMMMForce(
+        SOLUTE, ETHANOL_NUMBERS, settings["engine"], settings=settings["settings"], embeddingCharges=embedding
+    )
+    system.addForce(force)
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+
+    class WithVirtualSites(Case):
+        def place(self, moved):
+            self.context.setPositions(moved)
+            self.context.computeVirtualSites()
+
+    case = WithVirtualSites(force, context, np.array(positions))
+    checkForces(case, [0, 2, 3, 9, 10, 11, 13, 14, 15])

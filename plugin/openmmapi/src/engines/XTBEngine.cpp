@@ -59,7 +59,7 @@ public:
     ~XTBEngine() override {
         if (library == nullptr)
             return;
-        std::lock_guard<std::recursive_mutex> lock(library->getMutex());
+        std::lock_guard<std::recursive_mutex> lock(XTBLibrary::getMutex());
         if (results != nullptr)
             library->delResults(&results);
         if (calculator != nullptr)
@@ -92,7 +92,7 @@ public:
     }
 
     void compute(const QMInput &input, QMOutput &output) override {
-        std::lock_guard<std::recursive_mutex> lock(library->getMutex());
+        std::lock_guard<std::recursive_mutex> lock(XTBLibrary::getMutex());
         const XTBLibrary::ThreadLimit limit(*library, threads);
         // libxtb takes multipole integrals about the origin: far from it they lose digits (1e-8 hartree at 5 nm).
         origin = std::accumulate(input.positions.begin(), input.positions.end(), Vec3()) * (1.0 / numbers.size());
@@ -115,7 +115,7 @@ public:
     void reset() override {
         if (results == nullptr)
             return;
-        std::lock_guard<std::recursive_mutex> lock(library->getMutex());
+        std::lock_guard<std::recursive_mutex> lock(XTBLibrary::getMutex());
         library->delResults(&results);
         results = nullptr;
     }

@@ -89,6 +89,11 @@ const XTBLibrary &XTBLibrary::load(const string &path) {
     return *library;
 }
 
+std::recursive_mutex &XTBLibrary::getMutex() {
+    static std::recursive_mutex mutex;
+    return mutex;
+}
+
 XTBLibrary::XTBLibrary(const string &path) {
     void *xtb = nullptr;
     if (!path.empty() && fs::is_regular_file(path)) {

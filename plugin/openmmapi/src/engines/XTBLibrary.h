@@ -22,8 +22,8 @@ public:
      */
     static const XTBLibrary &load(const std::string &path);
 
-    /** libxtb keeps state of its own: only one thread may be inside. */
-    std::recursive_mutex &getMutex() const { return mutex; }
+    /** libxtb keeps state of its own: only one thread of the process may be inside. */
+    static std::recursive_mutex &getMutex();
     /** Limits libxtb to a number of threads while it exists; the calling thread's own limit comes back afterwards. */
     class ThreadLimit {
     public:
@@ -67,7 +67,6 @@ public:
 
 private:
     explicit XTBLibrary(const std::string &path);
-    mutable std::recursive_mutex mutex;
     struct OpenMP {
         void (*setNumThreads)(int);
         int (*getMaxThreads)();
