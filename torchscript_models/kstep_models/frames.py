@@ -535,14 +535,17 @@ class FrameFile:
 
 
 def _opened(path: Path, mode: str, patience: float) -> h5py.File:
-    """The file, waiting for another program's lock; BlockingIOError when patience (seconds) ends."""
+    """The file, waiting for whoever has it open; BlockingIOError when patience (seconds) ends."""
     end = time.monotonic() + patience
     while True:
         try:
             return h5py.File(path, mode)
-        except BlockingIOError:
-            if time.monotonic() >= end:
+        except OSError as error:
+            # HDF5 reports another process as a lock, and this process with a message only.
+            if not isinstance(error, BlockingIOError) and "already open" not in str(error):
                 raise
+            if time.monotonic() >= end:
+                raise BlockingIOError(error.errno, str(error)) from error
             time.sleep(0.05)
 
 
