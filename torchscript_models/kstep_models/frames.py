@@ -21,7 +21,9 @@ positions belongs to whoever switches them. Environment rows are stored in singl
 else in double.
 
 The writer keeps the file closed between flushes, so that it can be read at any moment, and states the number of
-complete frames last: whatever an interrupted flush left behind is ignored by readers and cut off on resume.
+complete frames last: whatever an interrupted flush left behind is ignored by readers and cut off on resume. HDF5 locks
+the file between reader and writer: a reader waits for a flush in progress, and a flush that meets a reader is put off
+until the next one.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +41,9 @@ from typing import Any, Self
 import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+# How long a reader waits for a flush, and the last flush for readers, before giving up (seconds).
+_PATIENCE = 60.0
 
 SCHEMA = "kstep-frames"
 VERSION = 1
@@ -240,11 +246,18 @@ class FrameWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write the collected frames to disk."""
+        """Write the collected frames to disk, unless someone is reading the file; they are kept for later then."""
+        self._flush(patience=0.0)
+
+    def _flush(self, patience: float) -> None:
         if not self._pending:
             return
+        try:
+            file = _opened(self.path, "r+", patience)
+        except BlockingIOError:
+            return
         start, stop = self._written, self._written + len(self._pending)
-        with h5py.File(self.path, "r+") as file:
+        with file:
             _extend(file["frames"], _FRAME_FIELDS, self._pending, start, stop)
             if self.environment:
                 environments = [f.environment for f in self._pending if f.environment is not None]
@@ -265,8 +278,17 @@ class FrameWriter:
         self._pending.clear()
 
     def close(self) -> None:
-        """Write what is left; the writer must not be used afterwards."""
-        self.flush()
+        """Write what is left; the writer must not be used afterwards.
+
+        Raises:
+            FrameFileError: someone kept the file open for a minute, so the last frames could not be written.
+        """
+        self._flush(patience=_PATIENCE)
+        if self._pending:
+            raise FrameFileError(
+                f"{self.path} is kept open by another program: {len(self._pending)} frames could not be written. "
+                "Close whatever reads it, or copy the file before reading it for long"
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -314,7 +336,7 @@ class FrameWriter:
                 raise FrameFileError(f"{self.path} cannot be continued: {reason}. Write to another file")
             self._written = len(present)
             row = int(present.environment_offset[-1]) if self.environment else 0
-        with h5py.File(self.path, "r+") as file:
+        with _opened(self.path, "r+", _PATIENCE) as file:
             for name in _FRAME_FIELDS:
                 file["frames"][name].resize(self._written, axis=0)
             if self.environment:
@@ -362,7 +384,9 @@ class FrameFile:
         if not self.path.is_file():
             raise FrameFileError(f"{self.path} does not exist: make it with `kstep generate`, or check the path")
         try:
-            self._file = h5py.File(self.path, "r")
+            self._file = _opened(self.path, "r", _PATIENCE)
+        except BlockingIOError as error:
+            raise FrameFileError(f"{self.path} is kept open for writing by another program: close it first") from error
         except OSError as error:
             raise FrameFileError(
                 f"{self.path} is not a readable HDF5 file ({error}); if it was cut off while copying, copy it again"
@@ -508,6 +532,21 @@ class FrameFile:
                 f"{self.path}: {name} has shape {list(shape)}, expected at least {rows} rows of {list(trailing)}; "
                 "the file is damaged, make it anew"
             )
+
+
+def _opened(path: Path, mode: str, patience: float) -> h5py.File:
+    """The file, waiting for whoever has it open; BlockingIOError when patience (seconds) ends."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return h5py.File(path, mode)
+        except OSError as error:
+            # HDF5 reports another process as a lock, and this process with a message only.
+            if not isinstance(error, BlockingIOError) and "already open" not in str(error):
+                raise
+            if time.monotonic() >= end:
+                raise BlockingIOError(error.errno, str(error)) from error
+            time.sleep(0.05)
 
 
 def _array(value: Any, shape: Sequence[int | str], n: int, name: str, index: int) -> Array:
