@@ -1,28 +1,14 @@
-"""Molecules that the tests share."""
+"""Fixtures for tests of the Python layer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openmm
 import pytest
+from molecules import ALA2_PDB, Molecule
 from openmm import app, unit
-
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-ALA2_PDB = EXAMPLES / "alanine_dipeptide" / "alanine_dipeptide.pdb"
-
-
-@dataclass
-class Molecule:
-    """A topology with positions [N,3] in nm and a way to make its system."""
-
-    topology: app.Topology
-    positions: Any
-    createSystem: Callable[..., openmm.System]
 
 
 @pytest.fixture

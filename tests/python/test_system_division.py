@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 import openmm
 import pytest
-from conftest import Molecule
 from energies import energyAndForces, withForces
+from molecules import Molecule
 from openmm import app
 from openmmkstep.moleculeGraph import MoleculeGraph
 from openmmkstep.regionNonbonded import COULOMB_CONSTANT, UnsupportedForceFieldError

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .consoles import wideConsole
 from .errors import shownPlainly
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ def bench(
 ) -> None:
     """Measure the speed-up of k-step dynamics over plain QM dynamics and over stock OpenMM, interleaved in one run."""
     with shownPlainly():
-        from rich.console import Console
-
         from ..bench.benchmark import runBenchmark
         from ..config.benchConfig import BenchConfig
         from ..config.loading import loadConfig
@@ -32,7 +31,7 @@ def bench(
             settings = settings.model_copy(update={"repeats": repeats})
         if not output.parent.is_dir():
             raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
-        console = Console()
+        console = wideConsole()
         results = runBenchmark(settings, config.parent, lambda text: console.print(text, highlight=False))
         output.write_text(json.dumps(results, indent=1), encoding="utf-8")
         for name, case in results["cases"].items():

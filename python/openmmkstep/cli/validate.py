@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .consoles import wideConsole
 from .errors import shownPlainly
 
 if TYPE_CHECKING:
@@ -75,15 +76,13 @@ def temperature(config: ConfigArgument, output: OutputOption = Path("temperature
 def _run(
     config: Path, output: Path, check: Callable[[ValidateConfig, Path, Callable[[str], None]], dict[str, Any]]
 ) -> tuple[Console, dict[str, Any]]:
-    from rich.console import Console
-
     from ..config.loading import loadConfig
     from ..config.validateConfig import ValidateConfig
 
     settings = loadConfig(config, ValidateConfig)
     if not output.parent.is_dir():
         raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
-    console = Console()
+    console = wideConsole()
     results = check(settings, config.parent, lambda text: console.print(text, highlight=False))
     output.write_text(json.dumps(results, indent=1), encoding="utf-8")
     return console, results

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import openmm
 from openmm import app, unit
 
 
@@ -37,5 +38,6 @@ def readTopology(path: Path) -> app.Topology:
     for i, j in content["bonds"]:
         topology.addBond(atoms[i], atoms[j])
     if content["box"] is not None:
-        topology.setPeriodicBoxVectors(content["box"] * unit.nanometer)
+        vectors = [openmm.Vec3(*vector) for vector in content["box"]]
+        topology.setPeriodicBoxVectors(vectors * unit.nanometer)
     return topology

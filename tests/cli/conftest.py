@@ -1,0 +1,57 @@
+"""A small run for the command line: alanine dipeptide in the gas phase with springs as surrogate."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openmm import app, unit
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "python"))
+
+from springs import writeSprings  # noqa: E402
+
+EXAMPLE = ROOT / "examples" / "alanine_dipeptide"
+
+
+@pytest.fixture
+def workFolder(tmp_path: Path) -> Path:
+    """A folder with a structure and a surrogate."""
+    shutil.copy(EXAMPLE / "alanine_dipeptide.pdb", tmp_path)
+    pdb = app.PDBFile(str(EXAMPLE / "alanine_dipeptide.pdb"))
+    writeSprings(tmp_path / "springs.pt", pdb.topology, pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer))
+    return tmp_path
+
+
+@pytest.fixture
+def gasRun() -> dict[str, Any]:
+    """A run of 60 macro steps with everything switched on."""
+    return {
+        "system": {"structure": "alanine_dipeptide.pdb", "forceField": ["amber14-all.xml"]},
+        "qm": {"method": "gfn2-xtb", "atoms": "all"},
+        "surrogate": {"archive": "springs.pt", "period": 2, "forceFieldRung": True},
+        "integrator": {"k": 2, "innerStep": "0.5 fs", "temperature": "300 K", "friction": "1 /ps"},
+        "equilibration": {"forceField": "0.05 ps", "kstep": "0.004 ps"},
+        "time": "0.06 ps",
+        "output": {
+            "folder": "out",
+            "trajectory": "2 fs",
+            "frames": "3 fs",
+            "statistics": "1 fs",
+            "checkpoint": "10 fs",
+        },
+        "speed": {"time": "2 fs", "segments": 1},
+        "platform": "Reference",
+        "seed": 3,
+    }
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """For subprocesses: one thread, and the packages of this process."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -1,0 +1,167 @@
+"""``kstep doctor``, ``generate``, ``bench`` and ``validate`` on small cases."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kstep_models.frames import FrameFile
+from openmmkstep.cli import app
+from typer.testing import CliRunner
+from yamlFiles import writeYaml
+
+
+def invoke(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_doctor_finds_everything() -> None:
+    checks = {check["name"]: check for check in json.loads(invoke("doctor", "--json"))}
+    for name in ("openmm", "torch", "plugin", "platforms", "libxtb", "QM engines"):
+        assert checks[name]["status"] == "ok", checks[name]
+    assert "Reference" in checks["platforms"]["detail"]
+    assert "libxtb" in invoke("doctor")
+
+
+def test_help_names_all_commands() -> None:
+    output = invoke("--help")
+    for command in ("doctor", "generate", "train", "evaluate", "export", "run", "bench", "validate"):
+        assert command in output
+
+
+def test_the_command_line_does_not_load_training(environment: dict[str, str]) -> None:
+    code = "import sys, openmmkstep.cli; print([m for m in ('lightning', 'matplotlib', 'h5py') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def sampling() -> dict[str, Any]:
+    return {
+        "system": {"structure": "alanine_dipeptide.pdb", "forceField": ["amber14-all.xml"]},
+        "qm": {"method": "gfn2-xtb", "atoms": "all"},
+        "sampling": {
+            "trajectories": 3,
+            "framesPerTrajectory": 4,
+            "stepsPerFrame": 2,
+            "timeStep": "1 fs",
+            "temperatures": [300, 500],
+            "equilibration": "2 fs",
+            "conformers": {"time": "0.1 ps", "temperature": "600 K"},
+        },
+        "platform": "Reference",
+        "seed": 5,
+        "output": "frames.h5",
+    }
+
+
+def test_generate_and_resume(workFolder: Path, sampling: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workFolder)
+    config = writeYaml(workFolder / "generate.yaml", sampling)
+    assert "12 frames" in invoke("generate", config)
+    with FrameFile("frames.h5") as file:
+        whole = {name: file.frames(name) for name in ("positions", "forces", "energy", "trajectory", "temperature")}
+        assert whole["trajectory"].tolist() == 4 * [0] + 4 * [1] + 4 * [2]
+        assert whole["temperature"].tolist() == 4 * [300] + 4 * [500] + 4 * [300]
+    refused = CliRunner().invoke(app, ["generate", str(config)])
+    assert refused.exit_code == 1 and "exists already" in refused.output
+    # As a kill in the second trajectory would leave it.
+    from openmmkstep.frameFiles import keepFrames
+
+    keepFrames("frames.h5", 6)
+    assert "12 frames" in invoke("generate", config, "--resume")
+    with FrameFile("frames.h5") as file:
+        for name, values in whole.items():
+            assert np.array_equal(file.frames(name), values), name
+
+
+def test_generate_in_water(workFolder: Path, sampling: dict[str, Any]) -> None:
+    sampling["system"] |= {"forceField": ["amber14-all.xml", "amber14/tip3p.xml"], "solvent": {"boxSize": "2 nm"}}
+    sampling["qm"] |= {"atoms": "solute", "cutoff": "0.6 nm", "switchDistance": "0.5 nm"}
+    sampling["sampling"] |= {"trajectories": 1, "framesPerTrajectory": 2}
+    sampling["platform"] = "CPU"
+    output = workFolder / "water.h5"
+    invoke("generate", writeYaml(workFolder / "generate.yaml", sampling), "--output", output)
+    with FrameFile(output) as file:
+        assert file.has_environment and len(file) == 2
+        frame = file.frame(1)
+        environment = frame.environment
+        assert environment is not None
+        assert 100 < len(np.asarray(environment.charges)) < 1000
+        # QM atoms and charges exchange forces: no net force.
+        total = np.sum(np.asarray(frame.forces), axis=0) + np.sum(np.asarray(environment.forces), axis=0)
+        assert np.abs(total).max() < 0.01
+
+
+def test_bench_writes_its_schema(workFolder: Path, gasRun: dict[str, Any]) -> None:
+    config = {
+        "cases": {"gas": {"system": gasRun["system"], "qm": gasRun["qm"], "equilibration": "0.05 ps"}},
+        "surrogate": gasRun["surrogate"],
+        "k": 2,
+        "innerStep": "0.5 fs",
+        "plainSteps": ["0.5 fs"],
+        "segment": "2 fs",
+        "repeats": 2,
+        "platform": "Reference",
+    }
+    output = workFolder / "bench.json"
+    text = invoke("bench", writeYaml(workFolder / "bench.yaml", config), "--output", output)
+    assert "stock MTS" in text
+    results = json.loads(output.read_text())
+    assert (results["schema"], results["version"], results["k"]) == ("kstep-bench", 1, 2)
+    assert results["machine"]["cores"] and results["machine"]["versions"]["openmm"]
+    case = results["cases"]["gas"]
+    assert list(case["methods"]) == ["plain 0.5 fs", "kstep", "stock MTS"]
+    for method in case["methods"].values():
+        assert len(method["secondsPerPs"]["all"]) == 2
+        assert set(method["parts"]) == {"qm", "surrogate", "common", "rest"}
+        assert method["secondsPerPs"]["median"] > 0
+    assert case["methods"]["plain 0.5 fs"]["speedUp"]["median"] == 1.0
+    assert case["methods"]["kstep"]["qmCallsPerPs"] == pytest.approx(1000)
+    assert case["methods"]["kstep"]["surrogateCallsPerPs"] == pytest.approx([2000, 1000])
+    assert case["methods"]["stock MTS"]["qmCallsPerPs"] == pytest.approx(1000, rel=0.51)
+
+
+@pytest.fixture
+def validation(gasRun: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "system": gasRun["system"],
+        "qm": gasRun["qm"],
+        "surrogate": gasRun["surrogate"],
+        "forceFieldEquilibration": "0.05 ps",
+        "equilibration": "4 fs",
+        "nve": {"ks": [2], "time": "10 fs", "plainSteps": ["0.5 fs"], "plainTime": "5 fs"},
+        "thermostat": {"k": 2, "time": "40 fs"},
+    }
+
+
+def test_validate_nve(workFolder: Path, validation: dict[str, Any]) -> None:
+    output = workFolder / "nve.json"
+    invoke("validate", "nve", writeYaml(workFolder / "validate.yaml", validation), "--output", output)
+    results = json.loads(output.read_text())
+    expected = ["k = 2, ladder (network every 2)", "k = 2, network only", "surrogate alone", "plain QM, 0.5 fs"]
+    assert list(results["runs"]) == expected
+    assert all(run["finished"] and "drift_meV_atom_ps" in run for run in results["runs"].values())
+    assert output.with_suffix(".png").stat().st_size > 1000
+
+
+def test_validate_temperature(workFolder: Path, validation: dict[str, Any]) -> None:
+    output = workFolder / "temperature.json"
+    invoke("validate", "temperature", writeYaml(workFolder / "validate.yaml", validation), "--output", output)
+    results = json.loads(output.read_text())
+    assert {name: value["atoms"] for name, value in results["elements"].items()} == {
+        "H": 12,
+        "C": 6,
+        "N": 2,
+        "O": 2,
+        "all": 22,
+    }
+    assert results["elements"]["all"]["error_K"] > 0
+    assert output.with_suffix(".png").stat().st_size > 1000

@@ -1,0 +1,121 @@
+"""``kstep run``: outputs, report, refusals, and exact continuation after kill -9."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from openmmkstep.cli import app
+from typer.testing import CliRunner
+from yamlFiles import writeYaml
+
+COMMAND = [sys.executable, "-c", "from openmmkstep.cli import main; main()"]
+# Columns of the statistics that are wall times.
+TIMES = {"qmTime", "commonTime", "integratorTime", "surrogateTime0", "surrogateTime1"}
+
+
+def test_run_ends_with_its_report(workFolder: Path, gasRun: dict[str, Any]) -> None:
+    config = writeYaml(workFolder / "run.yaml", gasRun)
+    result = CliRunner().invoke(app, ["run", str(config)])
+    assert result.exit_code == 0, result.output
+    report = workFolder / "out" / "report"
+    for name in ("report.html", "report.json", "energy.png", "correction.png", "ramachandran.png", "cost.png"):
+        assert (report / name).stat().st_size > 1000, name
+    summary = json.loads((report / "report.json").read_text())
+    assert summary["qmCalls"]["made"] >= 61
+    assert summary["qmCalls"]["saved"] == 120 - summary["qmCalls"]["made"]
+    assert summary["dynamics"]["k"] == 2 and summary["dynamics"]["time_ps"] == pytest.approx(0.06)
+    assert summary["speed"]["speedUp"] > 0
+    assert summary["guard"]["macroSteps"] == 60
+    page = (report / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 4 and "QM calls made" in page
+    with h5py.File(workFolder / "out" / "frames.h5") as file:
+        assert file.attrs["frames"] == 20
+    again = CliRunner().invoke(app, ["run", str(config)])
+    assert again.exit_code == 0 and "taking up the run" in again.output and "production (" not in again.output
+
+
+def test_kill_and_continue_gives_the_same_trajectory(
+    workFolder: Path, gasRun: dict[str, Any], environment: dict[str, str]
+) -> None:
+    gasRun["speed"] = {"time": "0 fs"}
+    gasRun["time"] = "0.2 ps"
+    gasRun["equilibration"]["kstep"] = "0 fs"
+    whole = writeYaml(workFolder / "whole.yaml", gasRun)
+    subprocess.run([*COMMAND, "run", str(whole)], env=environment, check=True, capture_output=True, timeout=300)
+    (workFolder / "out").rename(workFolder / "whole")
+    killed = subprocess.Popen([*COMMAND, "run", str(whole)], env=environment, stdout=subprocess.DEVNULL)
+    checkpoint = workFolder / "out" / "checkpoint.bin"
+    limit = time.monotonic() + 200
+    while not checkpoint.exists() and time.monotonic() < limit:
+        assert killed.poll() is None
+        time.sleep(0.005)
+    # A little later, in the middle of an interval, so that the outputs are ahead of the checkpoint.
+    time.sleep(0.15)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not (workFolder / "out" / "production.json").exists(), "killed too late to test anything"
+    subprocess.run([*COMMAND, "run", str(whole)], env=environment, check=True, capture_output=True, timeout=300)
+    assertSameTrajectory(workFolder / "whole", workFolder / "out")
+
+
+def assertSameTrajectory(first: Path, second: Path) -> None:
+    """To the last bit, but for wall times and the date in the head of the DCD file."""
+    a, b = ((folder / "trajectory.dcd").read_bytes() for folder in (first, second))
+    assert a[:176] == b[:176] and a[260:] == b[260:]
+    with h5py.File(first / "frames.h5") as f, h5py.File(second / "frames.h5") as g:
+        assert f.attrs["frames"] == g.attrs["frames"] > 0
+        for name in f["frames"]:
+            assert np.array_equal(f["frames"][name], g["frames"][name]), name
+    rows = [list(csv.DictReader((folder / "statistics.csv").open())) for folder in (first, second)]
+    assert len(rows[0]) == len(rows[1]) > 0
+    for left, right in zip(*rows, strict=True):
+        assert {k: v for k, v in left.items() if k not in TIMES} == {k: v for k, v in right.items() if k not in TIMES}
+    with np.load(first / "final.npz") as f, np.load(second / "final.npz") as g:
+        assert np.array_equal(f["positions"], g["positions"]) and np.array_equal(f["velocities"], g["velocities"])
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "message"),
+    [
+        ("surrogate", {"archive": "nothing.pt"}, "does not exist"),
+        ("qm", {"atoms": "0-5"}, "cuts 1 bond"),
+        ("qm", {"charge": 1}, "multiplicity must be even"),
+        ("qm", {"method": "gfn7"}, "unknown QM method"),
+        ("system", {"structure": "nothing.pdb"}, "nothing.pdb does not exist"),
+        ("integrator", {"kk": 3}, "did you mean integrator.k?"),
+        ("qm", {"options": {"maxIterationz": 3}}, "maxIterationz"),
+        ("qm", {"options": {"library": "/nowhere"}}, "libxtb"),
+    ],
+)
+def test_bad_input_is_refused_before_any_dynamics(
+    workFolder: Path, gasRun: dict[str, Any], section: str, changes: dict[str, Any], message: str
+) -> None:
+    gasRun[section] |= changes
+    # Long enough to notice if it ran.
+    gasRun["equilibration"]["forceField"] = "10 ns"
+    result = CliRunner().invoke(app, ["run", str(writeYaml(workFolder / "run.yaml", gasRun))])
+    assert result.exit_code == 1
+    assert message in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+
+
+def test_another_run_in_the_folder(workFolder: Path, gasRun: dict[str, Any]) -> None:
+    gasRun["time"] = "0.002 ps"
+    gasRun["speed"] = {"time": "0 fs"}
+    assert CliRunner().invoke(app, ["run", str(writeYaml(workFolder / "run.yaml", gasRun))]).exit_code == 0
+    gasRun["seed"] = 4
+    config = writeYaml(workFolder / "run.yaml", gasRun)
+    refused = CliRunner().invoke(app, ["run", str(config)])
+    assert refused.exit_code == 1 and "--fresh" in refused.output
+    assert CliRunner().invoke(app, ["run", str(config), "--fresh"]).exit_code == 0
