@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import openmm
 import pytest
@@ -211,3 +213,18 @@ def testNoEmbeddingIsMechanicalEmbedding():
     result = case.result()
     assert result.environmentParticles.size == 0 and result.environmentForces.shape == (0, 3)
     assert np.all(result.potential == 0)
+
+
+def testContextsInSeveralThreads():
+    """libxtb is not made for threads; the plugin lets one in at a time, also with more OpenMP threads of its own."""
+    expected = makeCase(numWaters=20).energy()
+    cases = [makeCase(numWaters=20, settings={"threads": threads}) for threads in (1, 2, 1)]
+
+    def run(case):
+        for _ in range(10):
+            case.force.reset(case.context)
+            assert case.energy() == pytest.approx(expected, abs=TOLERANCE)
+        return case.force.getNumCalls(case.context)
+
+    with ThreadPoolExecutor(len(cases)) as pool:
+        assert list(pool.map(run, cases)) == [10, 10, 10]
