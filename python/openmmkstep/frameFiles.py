@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import h5py
-from kstep_models.frames import Environment, Frame, FrameFile, RegionDescription
+from kstep_models.frames import Environment, Frame, FrameFile, FrameWriter, RegionDescription
 
 from .qmmmForce import QMResult
 from .qmRegion import QMRegion
@@ -70,6 +72,34 @@ def frameOfResult(result: QMResult, embedded: bool, trajectory: int, time: float
         temperature=temperature,
         environment=environment,
     )
+
+
+def appendPatiently(writer: FrameWriter, frame: Frame) -> None:
+    """Append a frame even while somebody reads the file.
+
+    HDF5 locks files. A reader must not end hours of QM calculations: what cannot be written now stays with the
+    writer and is written with the next frame.
+    """
+    # The frame is taken before the lock is met, so that it is not lost.
+    with suppress(BlockingIOError):
+        writer.append(frame)
+
+
+def flushPatiently(writer: FrameWriter, seconds: float = 60.0) -> None:
+    """Write what the writer holds, waiting for readers to close the file.
+
+    Raises:
+        BlockingIOError: the file is still in use after that time.
+    """
+    limit = time.monotonic() + seconds
+    while True:
+        try:
+            writer.flush()
+            return
+        except BlockingIOError:
+            if time.monotonic() > limit:
+                raise
+            time.sleep(0.1)
 
 
 def keepFrames(path: str | os.PathLike[str], count: int) -> None:

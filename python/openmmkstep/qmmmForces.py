@@ -39,7 +39,8 @@ def createSurrogateForce(
     from .torchScriptForce import TorchScriptForce
 
     force = TorchScriptForce(archive, list(region.particles), [int(number) for number in region.numbers])
-    if charges:
+    takesPotential = "potential" in force.getContract()["inputs"]
+    if charges or (settings.periodic and takesPotential):
         force.setEmbeddingCharges(_embeddingCharges(charges, settings))
     force.setNumThreads(threads)
     return force

@@ -106,6 +106,7 @@ class QMMMPotential:
             splitNonbonded=splitNonbonded,
             withRegionForces=keepForceFieldRung,
             keepForces=keepForces,
+            nearestImages=len(set(graph.molecules[list(region.particles)])) > 1,
         )
         if keepForceFieldRung:
             refuseMissingBondTerms(division, graph)
@@ -131,7 +132,8 @@ def _environment(
     cutoff: float | None,
     switchDistance: float | None,
 ) -> tuple[list[tuple[int, float, int]], EmbeddingSettings]:
-    none = EmbeddingSettings(None, None, False)
+    # Periodic without charges: the QM level then puts a region of several molecules in one piece.
+    none = EmbeddingSettings(None, None, system.usesPeriodicBoundaryConditions())
     if embedding == "mechanical":
         if cutoff is not None or switchDistance is not None:
             raise EmbeddingError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import openmm
@@ -55,6 +55,7 @@ def divideSystem(
     splitNonbonded: bool,
     withRegionForces: bool,
     keepForces: Collection[str],
+    nearestImages: bool = False,
 ) -> SystemDivision:
     """Take the force field's own description of a region out of a copy of a system.
 
@@ -69,6 +70,8 @@ def divideSystem(
         splitNonbonded: put nonbonded forces into the slow common group.
         withRegionForces: also collect the region's own terms.
         keepForces: names of forces to keep as they are, whatever they are.
+        nearestImages: whether pairs of the region are to be seen at their nearest images, as it must be when it
+            consists of several molecules, which may lie in different images of a periodic box.
 
     Raises:
         UnsupportedForceFieldError: a force that may act inside the region and is of no known kind; a name in keepForces
@@ -95,10 +98,12 @@ def divideSystem(
                 division.regionForces.append(inside)
         else:
             if withRegionForces:
-                division.regionForces.append(_regionPairs(force, region))
+                division.regionForces.append(_regionPairs(force, region, nearestImages))
             if len(region) == system.getNumParticles() and not force.usesPeriodicBoundaryConditions():
                 continue  # Nothing is left of it, and evaluating nothing at every inner step has its price.
             _excludePairs(force, region, zeroCharges)
+            if nearestImages and isinstance(force, openmm.NonbondedForce) and force.usesPeriodicBoundaryConditions():
+                force.setExceptionsUsePeriodicBoundaryConditions(True)
             _add(mixed, force, forceGroups.SLOW_COMMON if splitNonbonded else forceGroups.COMMON)
     division.removedConstraints = _removeConstraints(mixed, set(region))
     if not withRegionForces:
@@ -141,11 +146,12 @@ def _refuseUnknown(system: openmm.System, keepForces: Collection[str]) -> None:
             )
 
 
-def _regionPairs(force: openmm.Force, region: Sequence[int]) -> openmm.Force:
-    make: Callable[..., openmm.Force] = (
-        regionPairForce if isinstance(force, openmm.NonbondedForce) else customRegionPairForce
-    )
-    return make(force, region)
+def _regionPairs(force: openmm.Force, region: Sequence[int], nearestImages: bool) -> openmm.Force:
+    if isinstance(force, openmm.NonbondedForce):
+        pairs = regionPairForce(force, region)
+        pairs.setUsesPeriodicBoundaryConditions(nearestImages and force.usesPeriodicBoundaryConditions())
+        return pairs
+    return customRegionPairForce(force, region)
 
 
 def _excludePairs(force: openmm.Force, region: Sequence[int], zeroCharges: bool) -> None:

@@ -242,3 +242,20 @@ def test_bonds_missing_in_the_topology_are_found_in_the_system(ala2: Molecule) -
             bare.addAtom(atom.name, atom.element, copy)
     with pytest.raises(RegionError, match="cuts 1 bond"):
         analytic().createMixedSystem(bare, system, list(range(6)))
+
+
+def test_a_region_of_two_molecules_may_lie_in_different_images(solvatedAla2: Molecule, ala2Atoms: list[int]) -> None:
+    atoms = [*ala2Atoms, 22, 23, 24]
+    system = solvatedAla2.createSystem(nonbondedMethod=app.PME, nonbondedCutoff=0.9, rigidWater=False)
+    potential = QMMMPotential("analytic", charges=[0.1, -0.1] + 23 * [0.0])
+    for embedding in ("mechanical", "electrostatic"):
+        options = CUTOFF if embedding == "electrostatic" else {}
+        mixed = potential.createMixedSystem(
+            solvatedAla2.topology, system, atoms, embedding=embedding, keepForceFieldRung=True, **options
+        )
+        moved = np.array(solvatedAla2.positions)
+        moved[22:25] += [2.2, 0, -2.2]
+        for group in (0, 2, 3):
+            here, _ = energyAndForces(mixed, solvatedAla2.positions, {group})
+            there, _ = energyAndForces(mixed, moved, {group})
+            assert there == pytest.approx(here, abs=1e-4), (embedding, group)

@@ -106,3 +106,16 @@ def test_progress_line(simulation: app.Simulation) -> None:
 def test_bad_intervals(interval: object, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="reportInterval"):
         StatisticsReporter(tmp_path / "x.csv", interval)  # type: ignore[arg-type]
+
+
+def test_a_reader_does_not_end_a_run(simulation: app.Simulation, tmp_path: Path) -> None:
+    path = tmp_path / "frames.h5"
+    reporter = FrameReporter(path, 1, flushEvery=1)
+    simulation.reporters.append(reporter)
+    simulation.step(1)
+    with FrameFile(path):
+        simulation.step(2)
+    simulation.step(1)
+    reporter.flush()
+    with FrameFile(path) as file:
+        assert file.frames("time") == pytest.approx([0.001, 0.002, 0.003, 0.004])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,7 +88,9 @@ def _run(
     return console, results
 
 
-def _print(console: Console, title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]], output: Path) -> None:
+def _print(
+    console: Console, title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], output: Path
+) -> None:
     from rich.table import Table
 
     table = Table(title=title)

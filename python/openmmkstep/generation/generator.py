@@ -11,7 +11,7 @@ import openmm
 from kstep_models.frames import FrameFile, FrameWriter
 
 from ..config.generateConfig import GenerateConfig
-from ..frameFiles import describeRegion, frameOfResult, keepFrames
+from ..frameFiles import appendPatiently, describeRegion, flushPatiently, frameOfResult, keepFrames
 from ..integrator import KStepIntegrator
 from ..mixedForces import findQMForce
 from ..preparation.equilibration import equilibrate
@@ -103,6 +103,7 @@ class Generator:
                 except openmm.OpenMMException as error:
                     # One bad trajectory must not cost the others; its frames so far are good.
                     failures[index] = str(error)
+            flushPatiently(writer)
             frames = len(writer)
         return GenerationResult(config.output, frames, failures)
 
@@ -128,7 +129,8 @@ class Generator:
         for number in range(sampling.framesPerTrajectory):
             integrator.step(sampling.stepsPerFrame)
             time = (number + 1) * sampling.stepsPerFrame * sampling.timeStep
-            writer.append(frameOfResult(qmForce.getLastResult(context), writer.environment, index, time, temperature))
+            result = qmForce.getLastResult(context)
+            appendPatiently(writer, frameOfResult(result, writer.environment, index, time, temperature))
             self._tell(writer, index, f"{temperature:.0f} K")
 
     def _tell(self, writer: FrameWriter, trajectory: int, stage: str) -> None:

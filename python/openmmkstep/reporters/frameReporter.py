@@ -9,7 +9,7 @@ import openmm
 from kstep_models.frames import FrameWriter
 from openmm import app, unit
 
-from ..frameFiles import describeRegion, frameOfResult
+from ..frameFiles import appendPatiently, describeRegion, flushPatiently, frameOfResult
 from ..integrator import KStepIntegrator
 from ..mixedForces import findQMForce
 from ..qmEngines import QMEngine
@@ -83,12 +83,12 @@ class FrameReporter:
         thermostat = integrator.getFriction()._value > 0
         temperature = integrator.getTemperature().value_in_unit(unit.kelvin) if thermostat else 0.0
         time = simulation.context.getTime().value_in_unit(unit.picosecond)
-        self._writer.append(frameOfResult(result, self._embedded, self._trajectory, time, temperature))
+        appendPatiently(self._writer, frameOfResult(result, self._embedded, self._trajectory, time, temperature))
 
     def flush(self) -> None:
         """Write what is still in memory."""
         if self._writer is not None:
-            self._writer.flush()
+            flushPatiently(self._writer)
 
     def __len__(self) -> int:
         """Frames in the file and on their way to it; 0 before the first report."""
