@@ -186,22 +186,22 @@ def _checked(model: KStepPotential, double: Any, written: Any, positions: NDArra
     reference = copy.deepcopy(model).to(torch.float64).eval().requires_grad_(False)
     # An uneven potential of realistic size, so that charge derivatives count.
     potential = torch.linspace(-200, 200, model.atoms, dtype=torch.float64)[torch.randperm(model.atoms)]
-    difference = eager = precision = 0.0
+    deviations: dict[str, list[Tensor]] = {"finite_difference": [], "eager": [], "precision": []}
     for geometry in positions[:3]:
         x = torch.as_tensor(geometry)
         _, forces, charges = double(x, potential)
         scale = float(forces.abs().max())
         with torch.enable_grad():
             _, expected, expected_charges = reference(x.unsqueeze(0), potential.unsqueeze(0))
-        eager = max(eager, float((forces - expected[0]).abs().max()) / scale)
-        eager = max(eager, float((charges - expected_charges[0]).abs().max()))
-        difference = max(difference, float((_differences(double, x, potential) - forces).abs().max()) / scale)
-        precision = max(precision, float((written(x, potential)[1] - forces).abs().max()) / scale)
-    checks = ExportChecks(difference, eager, precision)
+        deviations["eager"] += [(forces - expected[0]).abs().max() / scale, (charges - expected_charges[0]).abs().max()]
+        deviations["finite_difference"].append((_differences(double, x, potential) - forces).abs().max() / scale)
+        deviations["precision"].append((written(x, potential)[1] - forces).abs().max() / scale)
+    # Of tensors, because their maximum is NaN if one of them is.
+    checks = ExportChecks(**{name: float(torch.stack(values).max()) for name, values in deviations.items()})
     for name, value, limit in (
-        ("finite differences of its energy", difference, _FINITE_DIFFERENCE_TOLERANCE),
-        ("the model run eagerly", eager, _EAGER_TOLERANCE),
-        ("its double-precision version", precision, _SINGLE_TOLERANCE),
+        ("finite differences of its energy", checks.finite_difference, _FINITE_DIFFERENCE_TOLERANCE),
+        ("the model run eagerly", checks.eager, _EAGER_TOLERANCE),
+        ("its double-precision version", checks.precision, _SINGLE_TOLERANCE),
     ):
         # "not <=" so that a NaN is refused too.
         if not value <= limit:

@@ -23,8 +23,6 @@ Everything is smooth to second order, and exact under translation, rotation, ref
 atoms. Related work: Drautz, PRB 99, 014104 (2019); Schuett et al., PaiNN (2021); Batatia et al., MACE (2022).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

@@ -37,7 +37,9 @@ def write_card(
 
 def _markdown(name: str, trained: Checkpoint, contract: Contract, evaluation: Evaluation, checks: ExportChecks) -> str:
     formula = _formula([int(z) for z in trained.model.topology.numbers])
-    theory = ", ".join(f"{key} {value}" for key, value in trained.level_of_theory.items())
+    settings = dict(trained.level_of_theory)
+    method = str(settings.pop("method", "the QM level"))
+    theory = method + (f" ({', '.join(f'{k} {v}' for k, v in settings.items())})" if settings else "")
     steps = trained.history[-1]["step"] if trained.history else 0
     lines = [
         f"# {name}",

@@ -104,6 +104,9 @@ class OptimizerSection(Section):
     warmup_steps: int = Field(default=300, ge=0, description="steps of linear increase at the start")
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay (AdamW)")
     clip_norm: float = Field(default=0.5, gt=0, description="largest norm of the gradient")
+    skip_factor: float = Field(
+        default=10.0, gt=1, description="a step is left out if the norm of its gradient exceeds this many usual ones"
+    )
     average: float = Field(
         default=0.999, ge=0, lt=1, description="decay per step of the averaged weights, which are what is exported"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from typing import Any
 
 import lightning
@@ -14,7 +15,10 @@ from kstep_training.potential.budget import Budget, learning_rate
 from kstep_training.potential.config import OptimizerSection
 from kstep_training.potential.data import Batch
 from kstep_training.potential.losses import StepLoss, predict
+from kstep_training.potential.stability import StabilityMonitor
 from kstep_training.potential.units import MEV_PER_ANGSTROM
+
+_LOG = logging.getLogger(__name__)
 
 
 class PotentialModule(lightning.LightningModule):
@@ -51,6 +55,7 @@ class PotentialModule(lightning.LightningModule):
         self._parts = torch.zeros(3)
         self._count = 0
         self._sums: dict[str, list[float]] = {}
+        self._monitor = StabilityMonitor(options.skip_factor)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW; without weight decay, plain Adam."""
@@ -70,11 +75,40 @@ class PotentialModule(lightning.LightningModule):
             self._budget.progress(self.global_step),
         )
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]
-            group["lr"] = rate
+            group["lr"] = rate * self._monitor.rate_factor
         total, parts = self._loss(self.model, batch)
+        if self._monitor.diverged(float(total.detach())):
+            return self._roll_back()
         self._parts += parts
         self._count += 1
         return total
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient, and leave out a step whose gradient is far beyond the usual.
+
+        One batch on which the network blows up would otherwise throw it off for good, at any clipped length.
+        """
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._options.clip_norm))
+        if self._monitor.is_outlier(norm):
+            optimizer.zero_grad(set_to_none=True)
+
+    def _roll_back(self) -> Tensor:
+        """Return to the averaged weights with a lower rate; the loss returned changes nothing."""
+        _LOG.warning(
+            "The loss jumped at step %d: training goes back to the averaged weights, at %.2f of the learning rate.",
+            self.global_step,
+            self._monitor.rate_factor,
+        )
+        with torch.no_grad():
+            for parameter, averaged in zip(self.model.parameters(), self._averaged, strict=True):
+                parameter.copy_(averaged)
+        self.optimizers().optimizer.state.clear()  # type: ignore[union-attr]
+        return torch.stack([parameter.sum() for parameter in self.model.parameters()]).sum() * 0.0
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Average the weights; stop when the budget is used up."""
@@ -118,8 +152,10 @@ class PotentialModule(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a model is rebuilt from, the history and the time used."""
         checkpoint["kstep"] = {**self._description, "history": self.history, "elapsed": self._budget.elapsed}
+        checkpoint["kstep"]["stability"] = self._monitor.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue history and clock."""
         self.history = list(checkpoint["kstep"]["history"])
         self._budget.start(float(checkpoint["kstep"]["elapsed"]))
+        self._monitor.restore(checkpoint["kstep"]["stability"])

@@ -110,7 +110,6 @@ def train(
             devices=1,
             max_steps=-1 if config.schedule.max_steps is None else config.schedule.max_steps,
             max_epochs=-1,
-            gradient_clip_val=config.optimizer.clip_norm,
             callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
