@@ -72,32 +72,34 @@ py::dict toDict(const QMMMResult &result) {
 } // namespace
 
 void bindQMMMForce(py::module_ &module) {
-    module.def("createQMMMForce",
+    module.def("QMMMForce_create",
                [](const vector<int> &particles, const vector<int> &atomicNumbers, int charge, int multiplicity,
                   const vector<std::tuple<int, int, double, int>> &linkAtoms, const std::string &engine,
                   const std::string &settings, const EmbeddingCharges &charges) {
                    return handOver(new QMMMForce(makeRegion(particles, atomicNumbers, charge, multiplicity, linkAtoms),
                                                  engine, settings, charges));
                });
-    module.def("isQMMMForce", [](py::handle object) {
+    module.def("QMMMForce_isInstance", [](py::handle object) {
         return dynamic_cast<QMMMForce *>(static_cast<OpenMM::Force *>(swigPointer(object))) != nullptr;
     });
-    module.def("qmmm_getParticles", [](py::handle f) { return toArray(unwrapForce(f).getRegion().getParticles()); });
-    module.def("qmmm_getAtomicNumbers",
+    module.def("QMMMForce_getParticles",
+               [](py::handle f) { return toArray(unwrapForce(f).getRegion().getParticles()); });
+    module.def("QMMMForce_getAtomicNumbers",
                [](py::handle f) { return toArray(unwrapForce(f).getRegion().getAtomicNumbers()); });
-    module.def("qmmm_getLinkAtoms", [](py::handle f) { return listLinkAtoms(unwrapForce(f).getRegion()); });
-    module.def("qmmm_getCharge", [](py::handle f) { return unwrapForce(f).getRegion().getCharge(); });
-    module.def("qmmm_getMultiplicity", [](py::handle f) { return unwrapForce(f).getRegion().getMultiplicity(); });
-    module.def("qmmm_getEngine", [](py::handle f) { return unwrapForce(f).getEngine(); });
-    module.def("qmmm_getEngineSettings", [](py::handle f) { return unwrapForce(f).getEngineSettings(); });
-    module.def("qmmm_getEmbeddingCharges", [](py::handle f) { return unwrapForce(f).getEmbeddingCharges(); });
-    module.def("qmmm_getLastResult",
+    module.def("QMMMForce_getLinkAtoms", [](py::handle f) { return listLinkAtoms(unwrapForce(f).getRegion()); });
+    module.def("QMMMForce_getCharge", [](py::handle f) { return unwrapForce(f).getRegion().getCharge(); });
+    module.def("QMMMForce_getMultiplicity", [](py::handle f) { return unwrapForce(f).getRegion().getMultiplicity(); });
+    module.def("QMMMForce_getEngine", [](py::handle f) { return unwrapForce(f).getEngine(); });
+    module.def("QMMMForce_getEngineSettings", [](py::handle f) { return unwrapForce(f).getEngineSettings(); });
+    module.def("QMMMForce_getEmbeddingCharges", [](py::handle f) { return unwrapForce(f).getEmbeddingCharges(); });
+    module.def("QMMMForce_getLastResult",
                [](py::handle f, py::handle c) { return toDict(unwrapForce(f).getLastResult(unwrapContext(c))); });
-    module.def("qmmm_getNumCalls",
+    module.def("QMMMForce_getNumCalls",
                [](py::handle f, py::handle c) { return unwrapForce(f).getNumCalls(unwrapContext(c)); });
-    module.def("qmmm_getTime", [](py::handle f, py::handle c) { return unwrapForce(f).getTime(unwrapContext(c)); });
-    module.def("qmmm_reset", [](py::handle f, py::handle c) { unwrapForce(f).reset(unwrapContext(c)); });
-    module.def("getQMEngineNames", &QMEngineRegistry::getEngineNames);
+    module.def("QMMMForce_getTime",
+               [](py::handle f, py::handle c) { return unwrapForce(f).getTime(unwrapContext(c)); });
+    module.def("QMMMForce_reset", [](py::handle f, py::handle c) { unwrapForce(f).reset(unwrapContext(c)); });
+    module.def("QMMMForce_getEngineNames", &QMEngineRegistry::getEngineNames);
 }
 
 } // namespace KStep::bindings

@@ -62,7 +62,7 @@ def checkedEngine(name: str, accuracy: float, threads: int, options: dict[str, A
     """
     from . import _openmmkstep
 
-    known = sorted(_openmmkstep.getQMEngineNames())
+    known = sorted(_openmmkstep.QMMMForce_getEngineNames())
     lower = name.lower() if isinstance(name, str) else name
     if lower not in known:
         raise ValueError(f"unknown QM method {name!r}: use one of {', '.join(known)}")

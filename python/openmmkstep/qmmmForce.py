@@ -142,7 +142,7 @@ class QMMMForce(openmm.Force):
             text = json.dumps(dict(settings or {}), allow_nan=False)
         except TypeError as error:
             raise ValueError(f"the settings of engine {engine!r} cannot be written as JSON: {error}") from error
-        xml = _openmmkstep.createQMMMForce(
+        xml = _openmmkstep.QMMMForce_create(
             [int(particle) for particle in particles],
             [int(number) for number in atomicNumbers],
             int(charge),
@@ -157,12 +157,12 @@ class QMMMForce(openmm.Force):
     @staticmethod
     def getEngines() -> list[str]:
         """Names of the engines that are there."""
-        return _openmmkstep.getQMEngineNames()
+        return _openmmkstep.QMMMForce_getEngineNames()
 
     @staticmethod
     def isinstance(force: openmm.Force) -> bool:
         """Whether a force is a QMMMForce, whatever class OpenMM gave it on reading it from a file or a System."""
-        return _openmmkstep.isQMMMForce(force)
+        return _openmmkstep.QMMMForce_isInstance(force)
 
     @classmethod
     def cast(cls, force: openmm.Force) -> QMMMForce:
@@ -180,35 +180,35 @@ class QMMMForce(openmm.Force):
 
     def getParticles(self) -> NDArray[np.int32]:
         """Indices of the QM atoms [n]."""
-        return _openmmkstep.qmmm_getParticles(self)
+        return _openmmkstep.QMMMForce_getParticles(self)
 
     def getAtomicNumbers(self) -> NDArray[np.int32]:
         """Atomic numbers of the QM atoms [n]."""
-        return _openmmkstep.qmmm_getAtomicNumbers(self)
+        return _openmmkstep.QMMMForce_getAtomicNumbers(self)
 
     def getLinkAtoms(self) -> list[LinkAtom]:
         """The link atoms."""
-        return [LinkAtom(*link) for link in _openmmkstep.qmmm_getLinkAtoms(self)]
+        return [LinkAtom(*link) for link in _openmmkstep.QMMMForce_getLinkAtoms(self)]
 
     def getCharge(self) -> int:
         """Total charge of the region, e."""
-        return _openmmkstep.qmmm_getCharge(self)
+        return _openmmkstep.QMMMForce_getCharge(self)
 
     def getMultiplicity(self) -> int:
         """Spin multiplicity of the region."""
-        return _openmmkstep.qmmm_getMultiplicity(self)
+        return _openmmkstep.QMMMForce_getMultiplicity(self)
 
     def getEngine(self) -> str:
         """Name of the engine."""
-        return _openmmkstep.qmmm_getEngine(self)
+        return _openmmkstep.QMMMForce_getEngine(self)
 
     def getEngineSettings(self) -> dict[str, Any]:
         """Settings of the engine that differ from its defaults."""
-        return json.loads(_openmmkstep.qmmm_getEngineSettings(self))
+        return json.loads(_openmmkstep.QMMMForce_getEngineSettings(self))
 
     def getEmbeddingCharges(self) -> EmbeddingCharges:
         """The embedding charges (a copy)."""
-        return EmbeddingCharges._fromNative(_openmmkstep.qmmm_getEmbeddingCharges(self))
+        return EmbeddingCharges._fromNative(_openmmkstep.QMMMForce_getEmbeddingCharges(self))
 
     def getLastResult(self, context: openmm.Context) -> QMResult:
         """The last calculation in a Context.
@@ -218,15 +218,15 @@ class QMMMForce(openmm.Force):
         openmm.OpenMMException
             If there was none, or it failed, or the Context does not hold this force.
         """
-        return QMResult(**_openmmkstep.qmmm_getLastResult(self, context))
+        return QMResult(**_openmmkstep.QMMMForce_getLastResult(self, context))
 
     def getNumCalls(self, context: openmm.Context) -> int:
         """How many calculations the engine has made in a Context."""
-        return _openmmkstep.qmmm_getNumCalls(self, context)
+        return _openmmkstep.QMMMForce_getNumCalls(self, context)
 
     def getTime(self, context: openmm.Context) -> unit.Quantity:
         """The wall time that they took."""
-        return _openmmkstep.qmmm_getTime(self, context) * unit.second
+        return _openmmkstep.QMMMForce_getTime(self, context) * unit.second
 
     def reset(self, context: openmm.Context) -> None:
         """Forget the last result and the density from which the next calculation would start.
@@ -234,4 +234,4 @@ class QMMMForce(openmm.Force):
         What follows does not depend on the past then, to the last bit. Call it where a trajectory must go on
         identically from a checkpoint: when the checkpoint is written and when it is read.
         """
-        _openmmkstep.qmmm_reset(self, context)
+        _openmmkstep.QMMMForce_reset(self, context)

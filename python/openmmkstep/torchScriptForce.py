@@ -11,7 +11,7 @@ from typing import Any
 import openmm
 
 from . import _openmmkstep
-from ._openmmkstep import EmbeddingCharges
+from .embeddingCharges import EmbeddingCharges
 
 
 class TorchScriptForce(openmm.Force):
@@ -100,7 +100,7 @@ class TorchScriptForce(openmm.Force):
 
     def getEmbeddingCharges(self) -> EmbeddingCharges:
         """A copy of the embedding charges that the model is coupled to."""
-        return _openmmkstep.TorchScriptForce_getEmbeddingCharges(self)
+        return EmbeddingCharges._fromNative(_openmmkstep.TorchScriptForce_getEmbeddingCharges(self))
 
     def setEmbeddingCharges(self, charges: EmbeddingCharges) -> None:
         """Couple the model to embedding charges.

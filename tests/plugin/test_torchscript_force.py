@@ -9,8 +9,7 @@ import numpy as np
 import openmm
 import pytest
 import torch
-from openmmkstep import TorchScriptForce
-from openmmkstep._openmmkstep import EmbeddingCharges
+from openmmkstep import EmbeddingCharges, TorchScriptForce
 
 from .archives import COUPLED, Coupled, PairEnergy, PairEnergyAndForces, Raises, Returns, archive, contract
 
