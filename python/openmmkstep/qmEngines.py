@@ -60,9 +60,9 @@ def checkedEngine(name: str, accuracy: float, threads: int, options: dict[str, A
     Raises:
         ValueError: unknown name, or values that make no sense.
     """
-    from . import _openmmkstep
+    from .qmmmForce import QMMMForce
 
-    known = sorted(_openmmkstep.QMMMForce_getEngineNames())
+    known = sorted(QMMMForce.getEngines())
     lower = name.lower() if isinstance(name, str) else name
     if lower not in known:
         raise ValueError(f"unknown QM method {name!r}: use one of {', '.join(known)}")

@@ -44,7 +44,7 @@ def _energy(data: RunData) -> Figure | None:
         upper.plot(time, heat, color=ORANGE, label="heat from the thermostat", lw=1.0)
     upper.set_title("Energy")
     upper.set_ylabel("change (kJ/mol)")
-    upper.legend(loc="upper left", ncols=2)
+    upper.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.1)
     _conserved(middle, time, total - heat, data.summary)
     temperature, target = series["temperature"], data.summary["temperature"]["target_K"]
     lower.plot(time, temperature, color=BLUE, alpha=0.35, lw=0.8, label="instantaneous")
@@ -56,7 +56,7 @@ def _energy(data: RunData) -> Figure | None:
     lower.set_title("Temperature")
     lower.set_ylabel("K")
     lower.set_xlabel("time (ps)")
-    lower.legend(loc="upper left", ncols=3)
+    lower.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.1)
     return figure
 
 
@@ -75,7 +75,7 @@ def _conserved(axes: Any, time: NDArray[np.float64], conserved: NDArray[np.float
     )
     axes.set_title("Conserved quantity")
     axes.set_ylabel("change (kJ/mol)")
-    axes.legend(loc="upper left", ncols=3)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.1)
 
 
 def _correction(data: RunData) -> Figure | None:
@@ -92,6 +92,7 @@ def _correction(data: RunData) -> Figure | None:
     left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     left.yaxis.set_major_formatter(ScalarFormatter())
     left.yaxis.set_minor_formatter(NullFormatter())
+    left.set_ylim(top=2.5 * float(series["maxCorrection"].max()))
     left.set_title("Correction F(QM) − F(surrogate)")
     left.set_xlabel("time (ps)")
     left.set_ylabel("kJ/mol/nm")

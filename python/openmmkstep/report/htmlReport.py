@@ -17,7 +17,9 @@ _TITLES = {
 _EXPLANATIONS = {
     "energy": (
         "The conserved quantity is the total energy T + U(common) + U(QM) less the heat taken from the thermostat. "
-        "Exact integration keeps it constant; its drift is what the time step and the surrogate cost in accuracy."
+        "Exact integration keeps it constant; its drift "
+        "is what the time steps of QM and MM forces and the surrogate cost in accuracy; with a thermostat it is heat "
+        "that the thermostat has to carry away."
     ),
     "correction": (
         "The difference between QM and surrogate forces at the end of each macro step. The integrator applies it: "
@@ -98,8 +100,8 @@ def _tiles(summary: dict[str, Any]) -> list[tuple[str, str]]:
         temperature = summary["temperature"]
         tiles.append((f"{temperature['mean_K']:.1f} ± {temperature['error_K']:.1f} K", "temperature"))
     if summary["energy"] is not None:
-        drift = summary["energy"]["conservedDrift_meV_per_QM_atom_ps"]
-        tiles.append((f"{drift:+.2f}", "drift (meV per QM atom and ps)"))
+        drift = summary["energy"]["conservedDrift_meV_atom_ps"]
+        tiles.append((f"{drift:+.2f}", "drift (meV/atom/ps)"))
     return tiles
 
 

@@ -67,7 +67,7 @@ def readRun(config: RunConfig, files: RunFolder, molecules: MolecularSystem, reg
         "dynamics": _dynamics(config, production),
         "qmCalls": _qmCalls(config, production),
         "guard": _guard(production, series),
-        "energy": _energy(series, len(region.particles)),
+        "energy": _energy(series, molecules.system.getNumParticles()),
         "temperature": _temperature(config, series),
         "speed": speed,
         "surrogate": _surrogate(config, files),
@@ -126,13 +126,13 @@ def _guard(production: dict[str, Any], series: dict[str, NDArray[np.float64]]) -
     }
 
 
-def _energy(series: dict[str, NDArray[np.float64]], qmAtoms: int) -> dict[str, Any] | None:
+def _energy(series: dict[str, NDArray[np.float64]], atoms: int) -> dict[str, Any] | None:
     if len(series.get("time", ())) < 3:
         return None
     conserved = drift(series["time"], series["totalEnergy"] - series["heat"])
     return {
         "conservedDrift_kJ_mol_ps": conserved.slope,
-        "conservedDrift_meV_per_QM_atom_ps": conserved.slope * _MEV_PER_KJ_MOL / qmAtoms,
+        "conservedDrift_meV_atom_ps": conserved.slope * _MEV_PER_KJ_MOL / atoms,
         "conservedRMS_kJ_mol": conserved.rms,
         "perMacroStepErrorRMS_kJ_mol": float(np.sqrt(np.mean(series["energyError"] ** 2))),
     }

@@ -1,0 +1,28 @@
+"""Alanine dipeptide in water with one QM call every 4 fs, as an ordinary OpenMM script."""
+
+from openmm import Platform, Vec3, app, unit
+
+from openmmkstep import KStepIntegrator
+from openmmkstep.qmmmPotential import QMMMPotential
+from openmmkstep.reporters import ProgressReporter, StatisticsReporter
+
+pdb = app.PDBFile("alanine_dipeptide.pdb")
+forceField = app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
+modeller = app.Modeller(pdb.topology, pdb.positions)
+modeller.addSolvent(forceField, boxSize=Vec3(2.6, 2.6, 2.6) * unit.nanometer)
+system = forceField.createSystem(modeller.topology, nonbondedMethod=app.PME, nonbondedCutoff=0.9 * unit.nanometer)
+
+mixed = QMMMPotential("gfn2-xtb").createMixedSystem(
+    modeller.topology, system, qmAtoms=range(22), cutoff=0.85, switchDistance=0.70,
+    surrogate="ala2-gfn2.pt", keepForceFieldRung=True, splitNonbonded=True,
+)  # fmt: skip
+integrator = KStepIntegrator(
+    300 * unit.kelvin, 1 / unit.picosecond, 0.5 * unit.femtosecond, 8,
+    commonGroups={4: 4}, surrogateLevels={3: 1, 1: 2}, correctionParticles=range(22),
+)  # fmt: skip
+simulation = app.Simulation(modeller.topology, mixed, integrator, Platform.getPlatformByName("CPU"))
+simulation.context.setPositions(modeller.positions)
+simulation.minimizeEnergy(maxIterations=50)
+simulation.context.setVelocitiesToTemperature(300)
+simulation.reporters += [ProgressReporter(10), StatisticsReporter("statistics.csv", 10)]
+simulation.step(500)  # 2 ps for 501 QM calls
