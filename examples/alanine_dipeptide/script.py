@@ -2,8 +2,7 @@
 
 from openmm import Platform, Vec3, app, unit
 
-from openmmkstep import KStepIntegrator
-from openmmkstep.qmmmPotential import QMMMPotential
+from openmmkstep import KStepIntegrator, QMMMPotential
 from openmmkstep.reporters import ProgressReporter, StatisticsReporter
 
 pdb = app.PDBFile("alanine_dipeptide.pdb")

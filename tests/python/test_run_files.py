@@ -82,5 +82,8 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match=r"seed.*--fresh"):
         folder.open(other, fresh=False)
     folder.trajectory.write_bytes(b"old")
+    folder.settings.unlink()
+    with pytest.raises(RunFolderError, match=r"overwrite \(trajectory.dcd\)"):
+        folder.open(other, fresh=False)
     assert folder.open(other, fresh=True) is False
     assert not folder.trajectory.exists()

@@ -66,13 +66,18 @@ class RunFolder:
                     "--fresh to throw that run away"
                 )
             return True
+        foreign = [file.name for file in self._files() if file.exists()]
+        if foreign:
+            raise RunFolderError(
+                f"{self.path} has files that a run would overwrite ({', '.join(foreign)}), but they belong to none: "
+                "choose another output folder, or pass --fresh to throw them away"
+            )
         self.path.mkdir(parents=True, exist_ok=True)
-        self._clear()
         writeAtomically(self.settings, json.dumps(settings, indent=1).encode())
         return False
 
     def _files(self) -> list[Path]:
-        return [value for value in vars(self).values() if isinstance(value, Path) and value not in (self.path,)]
+        return [value for value in vars(self).values() if isinstance(value, Path) and value != self.path]
 
     def _clear(self) -> None:
         for file in self._files():
