@@ -119,3 +119,19 @@ def test_another_run_in_the_folder(workFolder: Path, gasRun: dict[str, Any]) -> 
     refused = CliRunner().invoke(app, ["run", str(config)])
     assert refused.exit_code == 1 and "--fresh" in refused.output
     assert CliRunner().invoke(app, ["run", str(config), "--fresh"]).exit_code == 0
+
+
+def test_run_in_water(workFolder: Path, gasRun: dict[str, Any]) -> None:
+    """Everything at once: solvent, embedding with cut-off, ladder, slow nonbonded forces, on the CPU platform."""
+    gasRun["system"] |= {"forceField": ["amber14-all.xml", "amber14/tip3p.xml"], "solvent": {"boxSize": "2 nm"}}
+    gasRun["qm"] |= {"atoms": "solute", "cutoff": "0.6 nm", "switchDistance": "0.5 nm"}
+    gasRun["integrator"] |= {"nonbondedPeriod": 2}
+    gasRun |= {"platform": "CPU", "time": "0.01 ps"}
+    result = CliRunner().invoke(app, ["run", str(writeYaml(workFolder / "run.yaml", gasRun))])
+    assert result.exit_code == 0, result.output
+    with h5py.File(workFolder / "out" / "frames.h5") as file:
+        assert file.attrs["frames"] == 3
+        assert len(file["environment/charges"]) == file["environment/offset"][3] > 300
+    summary = json.loads((workFolder / "out" / "report" / "report.json").read_text())
+    assert summary["system"]["mmParticles"] > 600
+    assert summary["speed"]["kstep"]["parts"]["common"] > 0

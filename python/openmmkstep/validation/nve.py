@@ -51,7 +51,9 @@ def validateNVE(config: ValidateConfig, folder: Path, tell: Callable[[str], None
         tell(f"{run.label}: {run.time:g} ps")
         context = laboratory.context(run.system, run.integrator)
         start.applyTo(context)
-        results[run.label] = _measure(run, atoms)
+        result = results[run.label] = _measure(run, atoms)
+        if "drift_meV_atom_ps" in result:
+            tell(f"  drift {result['drift_meV_atom_ps']:+.4f} meV/atom/ps, RMS {result['rms_meV']:.2f} meV")
         del context
     return {
         "schema": "kstep-nve",
