@@ -59,13 +59,13 @@ class ProgressReporter:
         if not self._console.is_terminal:
             now = time.perf_counter()
             if now - self._lastLog >= self._logSeconds:
-                self._console.print(line, highlight=False)
+                self._console.print(line, highlight=False, soft_wrap=True)
                 self._lastLog = now
             return
         if self._live is None:
-            self._live = Live(Text(line), console=self._console, auto_refresh=False)
+            self._live = Live(_fitted(line), console=self._console, auto_refresh=False)
             self._live.start()
-        self._live.update(Text(line), refresh=True)
+        self._live.update(_fitted(line), refresh=True)
 
     def line(self, simulation: app.Simulation) -> str:
         """The line for the present state of a simulation."""
@@ -90,6 +90,11 @@ class ProgressReporter:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def _fitted(line: str) -> Text:
+    """One line, cut off rather than wrapped in a narrow terminal."""
+    return Text(line, no_wrap=True, overflow="ellipsis")
 
 
 def _simulated(simulation: app.Simulation) -> float:
