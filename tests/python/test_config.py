@@ -117,3 +117,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     broken.write_text("- 1")
     with pytest.raises(ConfigError, match="must hold a mapping"):
         loadConfig(broken, RunConfig)
+
+
+def test_unknown_keys_inside_named_sections() -> None:
+    content = yaml.safe_load((EXAMPLE / "bench.yaml").read_text())
+    content["cases"]["gas"]["sytem"] = content["cases"]["gas"].pop("system")
+    with pytest.raises(ConfigError, match="did you mean cases.gas.system"):
+        parseConfig(content, BenchConfig, "bench.yaml")

@@ -67,9 +67,17 @@ def _unknownKeys(content: Mapping[str, Any], kind: type[BaseModel], prefix: str)
             hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {known}"
             yield f"unknown key {where!r}, {hint}"
             continue
-        section = _section(kind.model_fields[key].annotation)
-        if section is not None and isinstance(value, Mapping):
+        annotation = kind.model_fields[key].annotation
+        section = _section(annotation)
+        if not isinstance(value, Mapping):
+            continue
+        if section is not None:
             yield from _unknownKeys(value, section, where + ".")
+        elif typing.get_origin(annotation) is dict:
+            section = _section(typing.get_args(annotation)[1])
+            for name, item in value.items():
+                if section is not None and isinstance(item, Mapping):
+                    yield from _unknownKeys(item, section, f"{where}.{name}.")
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:
