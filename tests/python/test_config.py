@@ -122,5 +122,5 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_unknown_keys_inside_named_sections() -> None:
     content = yaml.safe_load((EXAMPLE / "bench.yaml").read_text())
     content["cases"]["gas"]["sytem"] = content["cases"]["gas"].pop("system")
-    with pytest.raises(ConfigError, match="did you mean cases.gas.system"):
+    with pytest.raises(ConfigError, match=r"did you mean cases.gas.system"):
         parseConfig(content, BenchConfig, "bench.yaml")
