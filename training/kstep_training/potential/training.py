@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sys
 import warnings
@@ -102,9 +103,15 @@ def train(
     callbacks: list[Callback] = [_Keep(checkpoint, folder / "metrics.json", config, console)]
     if sys.stderr.isatty():
         callbacks.append(RichProgressBar(refresh_rate=50))
+    # What it says about accelerators and its own services is of no use here.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # Lightning advises data-loading workers; the data are in memory.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*`IterableDataset` has `__len__` defined.*")
+        # The averaged model is in eval mode for good.
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated.*")
         trainer = lightning.Trainer(
             accelerator="cpu",
             devices=1,
