@@ -14,6 +14,7 @@ from . import forceGroups
 from .embedding import EmbeddingError, EmbeddingSettings, embeddingCharges, embeddingSettings
 from .moleculeGraph import MoleculeGraph
 from .qmRegion import QMRegion
+from .rung.rungModel import RungError, RungModel
 from .systemDivision import divideSystem, refuseMissingBondTerms
 
 Embedding = Literal["electrostatic", "mechanical"]
@@ -51,6 +52,7 @@ class QMMMPotential:
         surrogate: str | os.PathLike[str] | None = None,
         surrogateThreads: int = 1,
         keepForceFieldRung: bool = False,
+        rung: str | os.PathLike[str] | None = None,
         splitNonbonded: bool = False,
         keepForces: Collection[str] = (),
     ) -> openmm.System:
@@ -81,6 +83,8 @@ class QMMMPotential:
             surrogate: archive of a potential trained for this region, for the surrogate group; None for none.
             surrogateThreads: threads for the network.
             keepForceFieldRung: keep the region's own force-field terms in group 3, as the lowest rung of the ladder.
+            rung: file of a rung fitted to QM forces (``kstep fit-rung``) for group 3 instead; it lets the network be
+                called less often than the force-field terms do.
             splitNonbonded: put nonbonded forces of the surroundings into group 4 rather than 0.
             keepForces: names of forces (Force.getName()) that must stay as they are, such as restraints and biases.
 
@@ -99,6 +103,7 @@ class QMMMPotential:
         charges, settings = _environment(system, region, graph, embedding, _nm(cutoff), _nm(switchDistance))
         if surrogate is not None:
             refuseUnsuitableSurrogate(surrogate, region, self.engine, needsEnvironment=bool(charges))
+        model = _fittedRung(rung, region, keepForceFieldRung)
         division = divideSystem(
             system,
             region.particles,
@@ -111,7 +116,7 @@ class QMMMPotential:
         if keepForceFieldRung:
             refuseMissingBondTerms(division, graph)
         mixed = division.system
-        for force in division.regionForces:
+        for force in division.regionForces if model is None else model.createForces(region.particles):
             force.setForceGroup(forceGroups.FORCE_FIELD_RUNG)
             mixed.addForce(force)
         if surrogate is not None:
@@ -155,6 +160,20 @@ def _environment(
         )
     settings = embeddingSettings(system, cutoff, switchDistance, nonbonded[0].usesPeriodicBoundaryConditions())
     return embeddingCharges(nonbonded[0], region.particles, graph), settings
+
+
+def _fittedRung(rung: str | os.PathLike[str] | None, region: QMRegion, forceField: bool) -> RungModel | None:
+    if rung is None:
+        return None
+    if forceField:
+        raise RungError("give either rung or keepForceFieldRung, not both: the ladder has one lowest rung")
+    model = RungModel.read(rung)
+    if model.numbers != tuple(int(number) for number in region.numbers):
+        raise RungError(
+            f"{rung} was fitted for atomic numbers {list(model.numbers)}, the QM region has {region.numbers.tolist()}: "
+            "give the atoms in the same order, or fit a rung for this region"
+        )
+    return model
 
 
 def _nm(value: float | unit.Quantity | None) -> float | None:

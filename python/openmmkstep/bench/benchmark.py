@@ -43,7 +43,7 @@ def runBenchmark(config: BenchConfig, folder: Path, tell: Callable[[str], None])
         "k": config.k,
         "innerStep_fs": 1000 * config.innerStep,
         "surrogatePeriod": config.surrogate.period,
-        "forceFieldRung": config.surrogate.forceFieldRung,
+        "rung": config.surrogate.hasRung,
         "repeats": config.repeats,
         "cases": cases,
         "machine": machineInfo(),
@@ -118,7 +118,7 @@ class _Case:
         macroStep = config.k * config.innerStep
         methods.append(PluginMethod("kstep", self._context(ladder.system, integrator), macroStep))
         if config.compareStock:
-            flat = config.surrogate.model_copy(update={"period": 1, "forceFieldRung": False})
+            flat = config.surrogate.model_copy(update={"period": 1, "forceFieldRung": False, "rung": None})
             mixed = createMixedSystem(molecules, case.qm, flat, self._folder).system
             arguments = (config.k, config.innerStep, config.temperature, config.friction)
             context, spent = stockContext(mixed, *arguments, self._platform, self._properties)

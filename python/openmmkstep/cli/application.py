@@ -6,6 +6,7 @@ import typer
 
 from .bench import bench
 from .doctor import doctor
+from .fitRung import fitRung
 from .generate import generate
 from .run import run
 from .training import evaluate, export, train
@@ -22,6 +23,7 @@ for command in (doctor, generate, train, evaluate, export, run, bench):
     app.command()(command)
 
 
+app.command("fit-rung")(fitRung)
 app.add_typer(validate, name="validate")
 
 

@@ -97,19 +97,29 @@ class SurrogateSection(Section):
     Attributes:
         archive: exported potential, relative to the configuration file.
         period: inner steps between evaluations of the network.
-        forceFieldRung: use the region's own force-field terms below the network.
+        rung: fitted rung from ``kstep fit-rung`` to use below the network.
+        forceFieldRung: use the region's own force-field terms below the network instead.
         threads: for the network.
     """
 
     archive: Path
     period: int = Field(default=1, ge=1)
+    rung: Path | None = None
     forceFieldRung: bool = False
     threads: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _lowestRungEveryStep(self) -> SurrogateSection:
-        if self.period != 1 and not self.forceFieldRung:
+        if self.rung is not None and self.forceFieldRung:
+            raise ValueError("give either 'rung' or 'forceFieldRung', not both: the ladder has one lowest rung")
+        if self.period != 1 and not self.hasRung:
             raise ValueError(
-                f"period {self.period} needs forceFieldRung: true, because something must act at every inner step"
+                f"period {self.period} needs a rung below the network, because something must act at every inner step: "
+                "give 'rung' (from kstep fit-rung), or forceFieldRung: true"
             )
         return self
+
+    @property
+    def hasRung(self) -> bool:
+        """Whether there is a level below the network."""
+        return self.rung is not None or self.forceFieldRung

@@ -69,6 +69,7 @@ def createMixedSystem(
         surrogate=None if surrogate is None else (folder or Path()) / surrogate.archive,
         surrogateThreads=1 if surrogate is None else surrogate.threads,
         keepForceFieldRung=surrogate is not None and surrogate.forceFieldRung,
+        rung=None if surrogate is None or surrogate.rung is None else (folder or Path()) / surrogate.rung,
         splitNonbonded=splitNonbonded,
     )
     return MixedSystem(system, region)

@@ -93,7 +93,7 @@ def _dynamics(config: RunConfig, production: dict[str, Any]) -> dict[str, Any]:
         "macroStep_fs": 1000 * section.macroStep,
         "ensemble": section.ensemble,
         "surrogatePeriod": config.surrogate.period if config.surrogate else None,
-        "forceFieldRung": config.surrogate.forceFieldRung if config.surrogate else None,
+        "rung": config.surrogate.hasRung if config.surrogate else None,
         "nonbondedPeriod": section.nonbondedPeriod,
         "wallTime_s": wall,
         "nsPerDay": 86.4 * production["time"] / wall if wall > 0 else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,10 @@ class RunFolder:
 
     def _clear(self) -> None:
         for file in self._files():
-            if file.is_file():
-                file.unlink()
+            if file.is_dir():
+                shutil.rmtree(file)
+            else:
+                file.unlink(missing_ok=True)
 
 
 def _differences(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> list[str]:

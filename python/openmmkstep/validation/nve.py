@@ -69,8 +69,8 @@ def validateNVE(config: ValidateConfig, folder: Path, tell: Callable[[str], None
 def _runs(config: ValidateConfig, laboratory: Laboratory) -> list[_Run]:
     section, inner = config.nve, config.innerStep
     runs = []
-    rungs = [config.surrogate.forceFieldRung]
-    if section.withoutRung and config.surrogate.forceFieldRung:
+    rungs = [config.surrogate.hasRung]
+    if section.withoutRung and config.surrogate.hasRung:
         rungs.append(False)
     for rung in rungs:
         mixed = laboratory.mixed(rung)

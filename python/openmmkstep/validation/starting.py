@@ -34,12 +34,13 @@ class Laboratory:
         self.tell = tell
         self._folder = folder
         self.molecules: MolecularSystem = SystemBuilder(config.system, folder).build()
-        self.ladder = self.mixed(config.surrogate.forceFieldRung)
+        self.ladder = self.mixed(config.surrogate.hasRung)
 
     def mixed(self, rung: bool, splitNonbonded: bool = False) -> MixedSystem:
-        """A QM/MM system with the surrogate, with or without the force-field rung."""
-        period = self.config.surrogate.period if rung else 1
-        section = self.config.surrogate.model_copy(update={"forceFieldRung": rung, "period": period})
+        """A QM/MM system with the surrogate, with or without the rung below it."""
+        section = self.config.surrogate
+        if not rung:
+            section = section.model_copy(update={"forceFieldRung": False, "rung": None, "period": 1})
         return createMixedSystem(self.molecules, self.config.qm, section, self._folder, splitNonbonded=splitNonbonded)
 
     def plain(self) -> openmm.System:

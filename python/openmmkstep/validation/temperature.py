@@ -37,7 +37,7 @@ def validateTemperature(config: ValidateConfig, folder: Path, tell: Callable[[st
     section = config.thermostat
     laboratory = Laboratory(config, folder, tell)
     start = laboratory.start()
-    mixed = laboratory.mixed(config.surrogate.forceFieldRung, splitNonbonded=section.nonbondedPeriod > 1)
+    mixed = laboratory.mixed(config.surrogate.hasRung, splitNonbonded=section.nonbondedPeriod > 1)
     # It would take degrees of freedom from the atoms in proportion to their mass.
     system = _withoutMotionRemover(mixed.system)
     integrator = createLadderIntegrator(

@@ -1,0 +1,140 @@
+"""The fitted potential: bonds and angles as polynomials, dihedrals as Fourier series.
+
+    U = sum_bonds sum_n a_n (r - r0)^n + sum_angles sum_n b_n (theta - theta0)^n
+      + sum_dihedrals sum_n c_n cos(n phi) + d_n sin(n phi)
+
+It is linear in its coefficients, so that fitting it to forces is one least-squares problem, and it runs as three of
+OpenMM's own forces in some 20 microseconds for 20 atoms.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+
+BOND_ORDER = 4
+ANGLE_ORDER = 3
+DIHEDRAL_ORDER = 3
+SCHEMA = "kstep-rung"
+VERSION = 1
+
+
+class RungError(ValueError):
+    """A fitted rung that cannot be made or used."""
+
+
+@dataclass(frozen=True)
+class RungModel:
+    """Terms and coefficients; energies in kJ/mol, lengths in nm, angles in radians.
+
+    Attributes:
+        numbers: atomic numbers of the region.
+        bonds: [i, j, r0, a1 .. a4] for each bond.
+        angles: [i, j, k, theta0, b1 .. b3] for each angle.
+        dihedrals: [i, j, k, l, c1, d1, .. c3, d3] for each dihedral.
+        about: level of theory, data, errors; any JSON object.
+    """
+
+    numbers: tuple[int, ...]
+    bonds: list[list[float]]
+    angles: list[list[float]]
+    dihedrals: list[list[float]]
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def createForces(self, particles: Sequence[int]) -> list[openmm.Force]:
+        """OpenMM forces for a region.
+
+        Args:
+            particles: particle index of each atom of the region, in the order of the model.
+
+        Raises:
+            RungError: not as many particles as the model has atoms.
+        """
+        if len(particles) != len(self.numbers):
+            raise RungError(f"the fitted rung is for {len(self.numbers)} atoms, the region has {len(particles)}")
+        bond = openmm.CustomBondForce(_polynomial("r", BOND_ORDER))
+        angle = openmm.CustomAngleForce(_polynomial("theta", ANGLE_ORDER))
+        torsion = openmm.PeriodicTorsionForce()
+        for name in _parameters(BOND_ORDER):
+            bond.addPerBondParameter(name)
+        for name in _parameters(ANGLE_ORDER):
+            angle.addPerAngleParameter(name)
+        for i, j, *values in self.bonds:
+            bond.addBond(particles[int(i)], particles[int(j)], values)
+        for i, j, k, *values in self.angles:
+            angle.addAngle(particles[int(i)], particles[int(j)], particles[int(k)], values)
+        for i, j, k, m, *values in self.dihedrals:
+            atoms = [particles[int(index)] for index in (i, j, k, m)]
+            for n in range(1, DIHEDRAL_ORDER + 1):
+                # c cos(n phi) + d sin(n phi) = K cos(n phi - phase); OpenMM's constant K does not matter.
+                c, d = values[2 * n - 2], values[2 * n - 1]
+                torsion.addTorsion(*atoms, n, math.atan2(d, c), math.hypot(c, d))
+        for force, name in ((bond, "RungBonds"), (angle, "RungAngles"), (torsion, "RungDihedrals")):
+            force.setName(name)
+        return [bond, angle, torsion]
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write JSON."""
+        content = {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "units": {"length": "nm", "angle": "radian", "energy": "kJ/mol"},
+            "numbers": list(self.numbers),
+            "bonds": self.bonds,
+            "angles": self.angles,
+            "dihedrals": self.dihedrals,
+            "about": self.about,
+        }
+        Path(path).write_text(json.dumps(content), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> RungModel:
+        """Read what write() wrote.
+
+        Raises:
+            RungError: no such file, or none of ours.
+        """
+        file = Path(path)
+        if not file.is_file():
+            raise RungError(f"the fitted rung {file} does not exist: check the path, or make it with `kstep fit-rung`")
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise RungError(f"{file} is not valid JSON: {error}") from error
+        if not isinstance(content, dict) or content.get("schema") != SCHEMA or content.get("version") != VERSION:
+            raise RungError(f"{file} is not a fitted rung of version {VERSION}: make it with `kstep fit-rung`")
+        model = cls(
+            tuple(content["numbers"]), content["bonds"], content["angles"], content["dihedrals"], content["about"]
+        )
+        model._check(file)
+        return model
+
+    def _check(self, file: Path) -> None:
+        widths = (
+            ("bonds", self.bonds, 2, 3 + BOND_ORDER),
+            ("angles", self.angles, 3, 4 + ANGLE_ORDER),
+            ("dihedrals", self.dihedrals, 4, 4 + 2 * DIHEDRAL_ORDER),
+        )
+        for name, rows, atoms, width in widths:
+            table = np.array(rows, dtype=np.float64) if rows else np.zeros((0, width))
+            if table.ndim != 2 or table.shape[1] != width or not np.all(np.isfinite(table)):
+                raise RungError(f"{file}: {name} must be rows of {width} finite numbers")
+            if len(table) and not np.all((table[:, :atoms] >= 0) & (table[:, :atoms] < len(self.numbers))):
+                raise RungError(f"{file}: {name} name atoms that the region does not have")
+
+
+def _polynomial(variable: str, order: int) -> str:
+    terms = " + ".join(f"a{n}*x^{n}" for n in range(1, order + 1))
+    return f"{terms}; x = {variable} - x0"
+
+
+def _parameters(order: int) -> list[str]:
+    return ["x0", *(f"a{n}" for n in range(1, order + 1))]
