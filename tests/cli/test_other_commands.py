@@ -32,7 +32,7 @@ def test_doctor_finds_everything() -> None:
 
 def test_help_names_all_commands() -> None:
     output = invoke("--help")
-    for command in ("doctor", "generate", "train", "evaluate", "export", "run", "bench", "validate"):
+    for command in ("doctor", "generate", "train", "evaluate", "export", "run", "bench", "validate", "fit-rung"):
         assert command in output
 
 
@@ -80,6 +80,21 @@ def test_generate_and_resume(workFolder: Path, sampling: dict[str, Any], monkeyp
     with FrameFile("frames.h5") as file:
         for name, values in whole.items():
             assert np.array_equal(file.frames(name), values), name
+
+
+def test_fit_rung_and_run_with_it(
+    workFolder: Path, sampling: dict[str, Any], gasRun: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workFolder)
+    sampling["sampling"] |= {"framesPerTrajectory": 30, "temperatures": [500]}
+    invoke("generate", writeYaml(workFolder / "generate.yaml", sampling))
+    assert "on held-out trajectories" in invoke("fit-rung", "frames.h5", "--output", "rung.json")
+    gasRun["surrogate"] = {"archive": "springs.pt", "period": 2, "rung": "rung.json"}
+    gasRun |= {"time": "0.01 ps", "speed": {"time": "0 fs"}}
+    invoke("run", writeYaml(workFolder / "run.yaml", gasRun))
+    summary = json.loads(Path("out/report/report.json").read_text())
+    assert summary["dynamics"]["rung"] is True
+    assert summary["qmCalls"]["surrogateCalls"] == [21, 11]
 
 
 def test_generate_in_water(workFolder: Path, sampling: dict[str, Any]) -> None:

@@ -53,7 +53,8 @@ def fitRung(files: Sequence[Path], maxFrames: int, tell: Callable[[str], None]) 
     data = _Data.read(files, maxFrames)
     fit = _Fit(data)
     trajectories = sorted(set(data.trajectory.tolist()))
-    held = np.isin(data.trajectory, trajectories[_HELD_OUT_EVERY // 2 :: _HELD_OUT_EVERY])
+    first = min(_HELD_OUT_EVERY // 2, len(trajectories) - 1)
+    held = np.isin(data.trajectory, trajectories[first::_HELD_OUT_EVERY])
     testError = None
     if held.any() and not held.all():
         tell(f"fitting {fit.size} coefficients to {int((~held).sum())} frames, {int(held.sum())} held out")
