@@ -118,7 +118,8 @@ def test_another_run_in_the_folder(workFolder: Path, gasRun: dict[str, Any]) -> 
     config = writeYaml(workFolder / "run.yaml", gasRun)
     refused = CliRunner().invoke(app, ["run", str(config)])
     assert refused.exit_code == 1 and "--fresh" in refused.output
-    assert CliRunner().invoke(app, ["run", str(config), "--fresh"]).exit_code == 0
+    again = CliRunner().invoke(app, ["run", str(config), "--fresh"])
+    assert again.exit_code == 0, again.output
 
 
 def test_run_in_water(workFolder: Path, gasRun: dict[str, Any]) -> None:
