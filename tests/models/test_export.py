@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import methanol
@@ -8,7 +9,7 @@ import pytest
 import torch
 from kstep_models import export as exporting
 from kstep_models.contract import Contract, ContractError, read_contract
-from kstep_models.export import ExportError, export, load, versions
+from kstep_models.export import ExportError, export, load, versions, without_source_positions
 from torch import Tensor
 
 
@@ -111,3 +112,18 @@ def test_damaged_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.pt").write_bytes(content[: len(content) // 2])
     with pytest.raises(ContractError, match="damaged"):
         read_contract(tmp_path / "m.pt")
+
+
+def test_archive_names_no_path_of_this_machine(tmp_path: Path) -> None:
+    """Neither the source tree nor the interpreter's folder, which TorchScript writes down for debugging."""
+    module = torch.jit.script(torch.nn.Linear(2, 2))
+    plain = io.BytesIO()
+    torch.jit.save(module, plain, _extra_files={"contract.json": "{}"})
+    stripped = without_source_positions(plain.getvalue())
+    folder = str(Path(torch.__file__).parent).encode()
+    assert folder in plain.getvalue() and folder not in stripped
+    files = {"contract.json": ""}
+    again = torch.jit.load(io.BytesIO(stripped), _extra_files=files)
+    assert files["contract.json"] == b"{}"
+    x = torch.ones(3, 2)
+    torch.testing.assert_close(again(x), module(x))

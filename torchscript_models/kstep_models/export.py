@@ -8,9 +8,11 @@ differentiating at run time, and the archive works whatever the caller's gradien
 from __future__ import annotations
 
 import copy
+import io
 import os
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -83,6 +85,19 @@ class ExportedPotential(nn.Module):
         return energy, forces, charges
 
 
+def without_source_positions(archive: bytes) -> bytes:
+    """The archive without the records that say from which source lines it was scripted.
+
+    They are of use only beside that very source tree, and carry the paths of the machine that wrote the archive.
+    """
+    result = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(result, "w", zipfile.ZIP_STORED) as new:
+        for entry in old.infolist():
+            if not entry.filename.endswith(".debug_pkl"):
+                new.writestr(zipfile.ZipInfo(entry.filename), old.read(entry))
+    return result.getvalue()
+
+
 def export(
     model: KStepPotential,
     contract: Contract,
@@ -119,7 +134,9 @@ def export(
     handle, partial = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(handle)
     try:
-        torch.jit.save(written, partial, _extra_files={ENTRY: contract.to_json()})
+        archive = io.BytesIO()
+        torch.jit.save(written, archive, _extra_files={ENTRY: contract.to_json()})
+        Path(partial).write_bytes(without_source_positions(archive.getvalue()))
         Path(partial).chmod(0o644)
         Path(partial).replace(target)
     except BaseException:
