@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ class Cost:
     surrogateCalls: tuple[int, ...]
 
 
-class Method:
+class Method(ABC):
     """One way to run the dynamics.
 
     Args:
@@ -52,9 +53,9 @@ class Method:
         self.context.getIntegrator().step(steps)
         return time.perf_counter() - begin, steps * self.step
 
+    @abstractmethod
     def cost(self) -> Cost:
         """What has been spent since the Context was created."""
-        raise NotImplementedError
 
 
 class PluginMethod(Method):
