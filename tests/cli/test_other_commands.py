@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openmm
+import openmm.app
 import pytest
 from kstep_models.frames import FrameFile
+from openmmkstep import QMMMPotential
 from openmmkstep.cli import app
 from typer.testing import CliRunner
 from yamlFiles import writeYaml
@@ -80,6 +83,49 @@ def test_generate_and_resume(workFolder: Path, sampling: dict[str, Any], monkeyp
     with FrameFile("frames.h5") as file:
         for name, values in whole.items():
             assert np.array_equal(file.frames(name), values), name
+
+
+def qmForces(structure: Path, positions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """From a QM system without any surrogate."""
+    topology = openmm.app.PDBFile(str(structure)).topology
+    bare = openmm.app.ForceField("amber14-all.xml").createSystem(topology)
+    system = QMMMPotential("gfn2-xtb").createMixedSystem(topology, bare, range(len(positions)))
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    context.setPositions(positions)
+    return np.asarray(context.getState(forces=True).getForces(asNumpy=True)._value)
+
+
+def test_generate_with_an_earlier_surrogate(
+    workFolder: Path, sampling: dict[str, Any], gasRun: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labels are of the QM level at macro steps, whatever carries the dynamics in between."""
+    monkeypatch.chdir(workFolder)
+    sampling["surrogate"] = gasRun["surrogate"]
+    sampling["qm"] = gasRun["qm"]
+    sampling["system"] = gasRun["system"]
+    sampling["sampling"] |= {"trajectories": 1, "stepsPerFrame": 3, "timeStep": "0.5 fs", "k": 4}
+    invoke("generate", writeYaml(workFolder / "generate.yaml", sampling))
+    with FrameFile("frames.h5") as file:
+        times, positions, forces = file.frames("time"), file.frames("positions"), file.frames("forces")
+    assert times == pytest.approx([0.006, 0.012, 0.018, 0.024])
+    expected = qmForces(workFolder / "alanine_dipeptide.pdb", positions[2])
+    assert np.abs(forces[2] - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"k": 4}, "needs a surrogate"),
+        ({"nonbondedPeriod": 2}, "must divide k"),
+    ],
+)
+def test_impossible_sampling_is_refused(
+    workFolder: Path, sampling: dict[str, Any], change: dict[str, Any], message: str
+) -> None:
+    sampling["sampling"] |= change
+    refused = CliRunner().invoke(app, ["generate", str(writeYaml(workFolder / "generate.yaml", sampling))])
+    assert refused.exit_code == 1
+    assert message in " ".join(refused.output.split())
 
 
 def test_fit_rung_and_run_with_it(

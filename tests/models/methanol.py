@@ -29,7 +29,9 @@ def geometries(count: int, seed: int, spread: float = 0.005) -> NDArray[np.float
 def potential(config: PotentialConfig | None = None, total_charge: float = 0.0) -> KStepPotential:
     """A network with random weights, in torch's default precision."""
     torch.manual_seed(1)
-    config = config or PotentialConfig(channels=8, edge_features=6, hidden=16, readout=8, cutoff=0.6)
+    config = config or PotentialConfig(
+        channels=8, message_channels=6, vector_channels=4, cubic_channels=4, hidden=16, readout=8, cutoff=0.6
+    )
     topology = Topology.build(NUMBERS, BONDS, config.max_bond_distance)
     x = geometries(50, 2)
     charges = np.random.default_rng(0).normal(scale=0.2, size=(50, 6))

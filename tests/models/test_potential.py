@@ -21,7 +21,9 @@ def double_precision() -> Iterator[None]:
 
 
 class Methanol(PotentialProperties):
-    config = PotentialConfig(channels=8, edge_features=6, hidden=16, readout=8, cutoff=0.6)
+    config = PotentialConfig(
+        channels=8, message_channels=6, vector_channels=4, cubic_channels=4, hidden=16, readout=8, cutoff=0.6
+    )
 
     def model(self) -> KStepPotential:
         return methanol.potential(self.config, self.total_charge).eval()
@@ -49,12 +51,16 @@ class TestTwoLayers(Eager):
 
 
 class TestThreeLayersAndCharge(Eager):
-    config = PotentialConfig(channels=6, edge_features=4, hidden=12, readout=8, layers=3, cutoff=0.6)
+    config = PotentialConfig(
+        channels=6, message_channels=4, vector_channels=3, cubic_channels=2, hidden=12, readout=8, layers=3, cutoff=0.6
+    )
     total_charge = -1.0
 
 
 class TestOneLayer(Eager):
-    config = PotentialConfig(channels=8, edge_features=6, hidden=16, readout=8, layers=1, cutoff=0.6)
+    config = PotentialConfig(
+        channels=8, message_channels=6, vector_channels=4, cubic_channels=4, hidden=16, readout=8, layers=1, cutoff=0.6
+    )
 
 
 class TestScripted(Methanol):
@@ -121,7 +127,9 @@ def test_energy_is_smooth_to_second_order(place: str) -> None:
     x[:, 1, 0] = np.linspace(0.09, 0.11, 20)
     statistics = PairStatistics.measure(topology, x, np.linspace(0, 5, 20), np.zeros((20, 2)), 0.0)
     torch.manual_seed(0)
-    config = PotentialConfig(channels=4, edge_features=4, hidden=8, readout=4, cutoff=0.15)
+    config = PotentialConfig(
+        channels=4, cubic_channels=2, message_channels=4, vector_channels=2, hidden=8, readout=4, cutoff=0.15
+    )
     model = KStepPotential(config, topology, statistics).eval()
     at = {"wall": 0.95 * 0.09, "cutoff": 0.15}[place]
 
@@ -138,7 +146,11 @@ def test_energy_is_smooth_to_second_order(place: str) -> None:
 
 
 def test_response_can_be_switched_off() -> None:
-    model = methanol.potential(PotentialConfig(channels=4, edge_features=4, hidden=8, readout=4, polarisable=False))
+    model = methanol.potential(
+        PotentialConfig(
+            channels=4, cubic_channels=2, message_channels=4, vector_channels=2, hidden=8, readout=4, polarisable=False
+        )
+    )
     x = torch.as_tensor(methanol.geometries(1, 3))
     with torch.no_grad():
         vacuum = model.coupled(x, torch.zeros(1, 6))[1]

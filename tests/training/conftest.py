@@ -8,7 +8,15 @@ import pytest
 import synthetic
 import yaml
 
-SMALL = {"channels": 6, "edge_features": 4, "hidden": 12, "readout": 6, "cutoff": 0.6}
+SMALL = {
+    "channels": 6,
+    "cubic_channels": 4,
+    "message_channels": 4,
+    "vector_channels": 3,
+    "hidden": 12,
+    "readout": 6,
+    "cutoff": 0.6,
+}
 
 
 @pytest.fixture

@@ -157,7 +157,15 @@ def test_missing_and_foreign_files_are_refused(gas: Path, configuration: Configu
 
 def test_compiled_step_equals_the_plain_one(embedded: Path, configuration: Configuration) -> None:
     # One layer: compiling takes half as long, and all kinds of operations are there.
-    small = {"channels": 4, "edge_features": 4, "hidden": 8, "readout": 4, "layers": 1, "radial_order": 3}
+    small = {
+        "channels": 4,
+        "cubic_channels": 2,
+        "message_order": 3,
+        "hidden": 8,
+        "readout": 4,
+        "layers": 1,
+        "radial_order": 3,
+    }
     config = load_configuration(configuration(model=small), PotentialTraining)
     frames = load_frames([(embedded, "auto")], 0.2, 0.2, 0)
     training = frames.members("train")

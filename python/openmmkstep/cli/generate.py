@@ -15,6 +15,9 @@ def generate(
     config: Annotated[Path, typer.Argument(help="YAML file that says what to generate.")],
     output: Annotated[Path | None, typer.Option(help="HDF5 file, instead of the one in the configuration.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue the output file if it exists.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=1, help="Instead of the one in the configuration: for several files side by side.")
+    ] = None,
 ) -> None:
     """Run QM or QM/MM dynamics and write frames with energies, forces, charges and environment to HDF5."""
     with shownPlainly():
@@ -27,8 +30,8 @@ def generate(
         from ..generation.generator import Generator, Progress
 
         settings = loadConfig(config, GenerateConfig)
-        if output is not None:
-            settings = settings.model_copy(update={"output": output})
+        given = {"output": output, "seed": seed}
+        settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
         console = Console()
         columns = (
             TextColumn("{task.description:<34}"),

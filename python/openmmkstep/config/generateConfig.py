@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .loading import Section
 from .quantities import Duration, Rate, Temperature, Time
-from .sections import QMSection, SystemSection
+from .sections import QMSection, SurrogateSection, SystemSection
 
 
 class ConformerSection(Section):
@@ -29,8 +29,10 @@ class SamplingSection(Section):
     Attributes:
         trajectories: how many, each from its own conformer.
         framesPerTrajectory: saved frames of each.
-        stepsPerFrame: QM steps between saved frames.
-        timeStep: of the QM dynamics, ps.
+        stepsPerFrame: macro steps (QM calls) between saved frames.
+        timeStep: inner step, ps; without a surrogate that of the QM dynamics.
+        k: inner steps per QM call; more than one needs a surrogate.
+        nonbondedPeriod: inner steps between evaluations of the surroundings' nonbonded forces; divides k.
         temperatures: K; the trajectories take them in turn.
         friction: of the Langevin thermostat, 1/ps.
         forceFieldEquilibration: of the whole system at the force-field level at the trajectory's temperature, ps.
@@ -42,6 +44,8 @@ class SamplingSection(Section):
     framesPerTrajectory: int = Field(ge=1)
     stepsPerFrame: int = Field(default=5, ge=1)
     timeStep: Time = 0.001
+    k: int = Field(default=1, ge=1)
+    nonbondedPeriod: int = Field(default=1, ge=1)
     temperatures: tuple[Temperature, ...] = (300.0,)
     friction: Rate = 2.0
     forceFieldEquilibration: Duration = 0.0
@@ -55,6 +59,8 @@ class GenerateConfig(Section):
     Attributes:
         system: molecules and force field.
         qm: region and method.
+        surrogate: an earlier surrogate that carries the dynamics between QM calls; every label is still a QM one, and
+            every macro step yields one.
         sampling: trajectories and frames.
         platform: OpenMM platform.
         seed: of everything random.
@@ -63,7 +69,19 @@ class GenerateConfig(Section):
 
     system: SystemSection
     qm: QMSection
+    surrogate: SurrogateSection | None = None
     sampling: SamplingSection
     platform: str = "CPU"
     seed: int = Field(default=1, ge=1)
     output: Path
+
+    @model_validator(mode="after")
+    def _ladder(self) -> GenerateConfig:
+        k = self.sampling.k
+        if self.surrogate is None and k > 1:
+            raise ValueError(f"sampling.k = {k} needs a surrogate between the QM calls: give 'surrogate', or k: 1")
+        if k % self.sampling.nonbondedPeriod:
+            raise ValueError(f"sampling.nonbondedPeriod = {self.sampling.nonbondedPeriod} must divide k = {k}")
+        if self.surrogate is not None and k % self.surrogate.period:
+            raise ValueError(f"surrogate.period = {self.surrogate.period} must divide k = {k}")
+        return self

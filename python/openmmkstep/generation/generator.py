@@ -1,4 +1,4 @@
-"""QM and QM/MM trajectories through the plugin at k = 1, written with all labels."""
+"""QM and QM/MM trajectories through the plugin, written with all labels of their QM calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kstep_models.frames import FrameFile, FrameWriter
 
 from ..config.generateConfig import GenerateConfig
 from ..frameFiles import appendPatiently, describeRegion, flushPatiently, frameOfResult, keepFrames
-from ..integrator import KStepIntegrator
+from ..ladderIntegrator import createLadderIntegrator
 from ..mixedForces import findQMForce
 from ..preparation.equilibration import equilibrate
 from ..preparation.mixedSystem import createMixedSystem, potentialOf, regionOf
@@ -71,6 +71,7 @@ class Generator:
 
     def __init__(self, config: GenerateConfig, folder: Path, command: str, report: Callable[[Progress], None]) -> None:
         self._config = config
+        self._folder = folder
         self._report = report
         self._builder = SystemBuilder(config.system, folder)
         self._region = regionOf(self._builder.buildInVacuum(), config.qm)
@@ -116,19 +117,31 @@ class Generator:
         self._tell(writer, index, "force-field equilibration")
         molecules = self._builder.build(conformer)
         start = equilibrate(molecules, temperature, sampling.forceFieldEquilibration, seed, config.platform)
-        mixed = createMixedSystem(molecules, config.qm)
-        integrator = KStepIntegrator(temperature, sampling.friction, sampling.timeStep, 1)
+        mixed = createMixedSystem(
+            molecules, config.qm, config.surrogate, self._folder, splitNonbonded=sampling.nonbondedPeriod > 1
+        )
+        integrator = createLadderIntegrator(
+            mixed.system,
+            sampling.timeStep,
+            sampling.k,
+            temperature,
+            sampling.friction,
+            surrogatePeriod=1 if config.surrogate is None else config.surrogate.period,
+            nonbondedPeriod=sampling.nonbondedPeriod,
+            correctionParticles=mixed.region.particles,
+        )
         integrator.setRandomNumberSeed(seed)
         platform, properties = findPlatform(config.platform)
         context = openmm.Context(mixed.system, integrator, platform, properties)
         context.setPositions(start.positions)
         context.setVelocities(start.velocities)
         self._tell(writer, index, "QM equilibration")
-        integrator.step(round(sampling.equilibration / sampling.timeStep))
+        macroStep = sampling.k * sampling.timeStep
+        integrator.step(round(sampling.equilibration / macroStep))
         qmForce = findQMForce(mixed.system)
         for number in range(sampling.framesPerTrajectory):
             integrator.step(sampling.stepsPerFrame)
-            time = (number + 1) * sampling.stepsPerFrame * sampling.timeStep
+            time = (number + 1) * sampling.stepsPerFrame * macroStep
             result = qmForce.getLastResult(context)
             appendPatiently(writer, frameOfResult(result, writer.environment, index, time, temperature))
             self._tell(writer, index, f"{temperature:.0f} K")

@@ -13,25 +13,24 @@ Network (dense pairs, no neighbour list: a region has tens of atoms):
 
 - A distance enters as t = z / sqrt(1 + z^2 / 9), z = (r - mean) / spread with the statistics of the pair's class, so
   that a bond's vibration spans the basis instead of a small part of it. The basis is normalised Hermite polynomials in
-  t times a C2 envelope, contracted per pair class to a few edge features.
-- Messages are summed against the moments of the unit vectors, A_i,lm = sum_j Y_lm(u_ij) m_ij, l = 0, 1, 2, as one
-  batched matrix product (the atomic basis of ACE and MACE); invariants are |A_0|, A_1.A_1', A_2:A_2'. No norms with
-  kinks: squares only.
-- Later messages m_ij = R_ij s_j + R'_ij (u_ij . v_j) see the neighbours' scalars and vectors.
+  t times a C2 envelope.
+- The products of basis and angular functions Y_m(u_ij) B_k(r_ij) are formed once. All layers are matrix products with
+  them: first with weights per pair class, then with what the atoms say (:mod:`kstep_models.potential.layers`).
+- Each class of atoms has its own weights, which makes a small network as accurate as a much larger shared one: the
+  molecule is fixed, so that nothing is asked of its carbonyl carbon but to be that carbon.
 
 Everything is smooth to second order, and exact under translation, rotation, reflection and exchange of equivalent
 atoms. Related work: Drautz, PRB 99, 014104 (2019); Schuett et al., PaiNN (2021); Batatia et al., MACE (2022).
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.polynomial import hermite_e
 from torch import Tensor, nn
 
+from kstep_models.potential.layers import ClassLinear, Messages, Moments, normalised_hermite, second_order
 from kstep_models.potential.statistics import PairStatistics
 from kstep_models.potential.topology import Topology, TopologyError
 
@@ -43,21 +42,27 @@ class PotentialConfig:
     """Size of the network.
 
     Attributes:
-        channels: features per atom and order.
-        edge_features: features per pair, shared by all layers.
+        channels: features per atom and angular function, from the geometry alone.
         radial_order: number of radial basis functions.
-        layers: rounds of messages; the first sees only the geometry.
-        hidden: width of the update of an atom.
+        cubic_channels: how many of the channels form invariants of third order.
+        layers: 1 for the geometry alone, one more for each round of messages.
+        message_channels: features per angular function of a message.
+        message_order: radial functions of a message, at most radial_order.
+        vector_channels: vectors in a message; 0 for none.
+        hidden: width of an atom's features.
         readout: width of the last layer.
         cutoff: nm; no direct message beyond it. May exceed the molecule.
         max_bond_distance: see :class:`Topology`.
         polarisable: whether charges respond to the potential (a_ij above).
     """
 
-    channels: int = 32
-    edge_features: int = 12
+    channels: int = 48
     radial_order: int = 6
+    cubic_channels: int = 16
     layers: int = 2
+    message_channels: int = 32
+    message_order: int = 4
+    vector_channels: int = 16
     hidden: int = 64
     readout: int = 32
     cutoff: float = 1.2
@@ -65,75 +70,21 @@ class PotentialConfig:
     polarisable: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("channels", "edge_features", "hidden", "readout", "max_bond_distance"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"model option {name} must be at least 1, got {getattr(self, name)}")
-        if self.radial_order < 2:
-            raise ValueError(f"model option radial_order must be at least 2, got {self.radial_order}")
-        if self.layers < 1:
-            raise ValueError(f"model option layers must be at least 1, got {self.layers}")
+        least = {"radial_order": 2, "cubic_channels": 0, "vector_channels": 0}
+        for name in (
+            *("channels", "radial_order", "cubic_channels", "layers", "message_channels", "message_order"),
+            *("vector_channels", "hidden", "readout", "max_bond_distance"),
+        ):
+            bound = least.get(name, 1)
+            if getattr(self, name) < bound:
+                raise ValueError(f"model option {name} must be at least {bound}, got {getattr(self, name)}")
+        for name, other in (("cubic_channels", "channels"), ("message_order", "radial_order")):
+            if getattr(self, name) > getattr(self, other):
+                raise ValueError(
+                    f"model option {name} = {getattr(self, name)} exceeds {other} = {getattr(self, other)}"
+                )
         if not self.cutoff > 0:
             raise ValueError(f"model option cutoff must be a positive length in nm, got {self.cutoff}")
-
-
-class FirstInteraction(nn.Module):
-    """Scalars and vectors of each atom from the geometry alone."""
-
-    def __init__(self, config: PotentialConfig, classes: int, vectors: bool) -> None:
-        super().__init__()
-        c, h = config.channels, config.hidden
-        self.vectors = vectors
-        self.filter = nn.Linear(config.edge_features, c, bias=False)
-        self.mix1 = nn.Linear(c, c, bias=False)
-        self.mix2 = nn.Linear(c, c, bias=False)
-        self.hidden = nn.Linear(3 * c, h)
-        self.atom_bias = nn.Embedding(classes, h)
-        self.scalar = nn.Linear(h, c)
-        # A layer whose vectors nobody reads would waste time in every step.
-        self.vector = nn.Linear(c, c, bias=False) if vectors else nn.Identity()
-        self.gate = nn.Linear(h, c) if vectors else nn.Identity()
-
-    def forward(self, edge: Tensor, moments: Tensor, atom_class: Tensor) -> tuple[Tensor, Tensor]:
-        """Args: edge [B,n,n,H], moments [B,n,10,n], atom_class [n]. Returns scalars [B,n,C], vectors [B,n,3,C]."""
-        a0, a1, a2 = torch.matmul(moments, self.filter(edge)).split([1, 3, 6], 2)
-        invariants = [a0.squeeze(2), (a1 * self.mix1(a1)).sum(2), (a2 * self.mix2(a2)).sum(2)]
-        hidden = torch.nn.functional.silu(self.hidden(torch.cat(invariants, -1)) + self.atom_bias(atom_class))
-        scalar = self.scalar(hidden)
-        if self.vectors:
-            return scalar, self.vector(a1) * self.gate(hidden).unsqueeze(2)
-        return scalar, a1
-
-
-class Interaction(nn.Module):
-    """One round of messages from the neighbours' scalars and vectors, added to the atom's own."""
-
-    def __init__(self, config: PotentialConfig, classes: int, vectors: bool) -> None:
-        super().__init__()
-        c, h = config.channels, config.hidden
-        self.vectors = vectors
-        self.scalar_filter = nn.Linear(config.edge_features, c, bias=False)
-        self.vector_filter = nn.Linear(config.edge_features, c, bias=False)
-        self.mix1 = nn.Linear(c, c, bias=False)
-        self.mix2 = nn.Linear(c, c, bias=False)
-        self.hidden = nn.Linear(4 * c, h)
-        self.atom_bias = nn.Embedding(classes, h)
-        self.scalar = nn.Linear(h, c)
-        self.vector = nn.Linear(c, c, bias=False) if vectors else nn.Identity()
-        self.gate = nn.Linear(h, c) if vectors else nn.Identity()
-
-    def forward(
-        self, edge: Tensor, moments: Tensor, unit: Tensor, scalar: Tensor, vector: Tensor, atom_class: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """As :class:`FirstInteraction`, with unit [B,n,n,3] and the present scalars and vectors."""
-        # along[b,i,j,c] = u_ij . v_j: one product per sending atom j.
-        along = torch.matmul(unit.transpose(1, 2), vector).transpose(1, 2)
-        message = self.scalar_filter(edge) * scalar.unsqueeze(1) + self.vector_filter(edge) * along
-        a0, a1, a2 = torch.matmul(moments, message).split([1, 3, 6], 2)
-        invariants = [a0.squeeze(2), (a1 * self.mix1(a1)).sum(2), (a2 * self.mix2(a2)).sum(2), scalar]
-        hidden = torch.nn.functional.silu(self.hidden(torch.cat(invariants, -1)) + self.atom_bias(atom_class))
-        if self.vectors:
-            vector = vector + self.vector(a1) * self.gate(hidden).unsqueeze(2)
-        return scalar + self.scalar(hidden), vector
 
 
 class KStepPotential(nn.Module):
@@ -147,8 +98,6 @@ class KStepPotential(nn.Module):
 
     numbers: Tensor
     bonds: Tensor
-    atom_class: Tensor
-    pair_class: Tensor
     undirected_class: Tensor
     energy_scale: Tensor
     total_charge: Tensor
@@ -170,7 +119,7 @@ class KStepPotential(nn.Module):
         self.atoms = n
         self.cutoff = config.cutoff
         self.radial_order = config.radial_order
-        self.edge_features = config.edge_features
+        self.message_order = config.message_order
         self.polarisable = config.polarisable
         self.config = config
         self.topology = topology
@@ -180,8 +129,6 @@ class KStepPotential(nn.Module):
 
         self.register_buffer("numbers", torch.as_tensor(topology.numbers))
         self.register_buffer("bonds", torch.as_tensor(topology.bonds))
-        self.register_buffer("atom_class", torch.as_tensor(topology.atom_class))
-        self.register_buffer("pair_class", torch.as_tensor(topology.pair_class))
         self.register_buffer("undirected_class", torch.as_tensor(topology.undirected_pair_class()))
         self._real("energy_scale", statistics.energy_scale)
         self._real("total_charge", statistics.total_charge)
@@ -191,24 +138,28 @@ class KStepPotential(nn.Module):
         self._real("scaled_mean", statistics.distance_mean / spread)
         self._real("diagonal", np.eye(n))
         self._real("off_diagonal", 1 - np.eye(n))
-        self._real("hermite", _normalised_hermite(config.radial_order))
-        self._real("second_moment", _symmetric_products())
+        self._real("hermite", normalised_hermite(config.radial_order))
+        self._real("second_moment", second_order())
         numbers = topology.numbers.astype(float)
         self._real("nuclear", 0.5 * COULOMB * np.outer(numbers, numbers) * (1 - np.eye(n)))
         # The wall starts at 95 % of the shortest distance seen; 1 nm on the diagonal, where nothing acts.
         self._real("inverse_wall", 1 / np.where(np.eye(n) > 0, 1.0, 0.95 * np.maximum(statistics.distance_min, 1e-2)))
 
-        classes = topology.atom_classes
-        k, h = config.radial_order, config.edge_features
-        self.edge_weight = nn.Parameter(torch.randn(topology.pair_classes, k, h) / math.sqrt(k))
-        self.first = FirstInteraction(config, classes, vectors=config.layers > 1)
-        self.rest = nn.ModuleList(
-            Interaction(config, classes, vectors=layer < config.layers - 1) for layer in range(1, config.layers)
-        )
-        self.read = nn.Linear(config.channels, config.readout)
-        self.read_bias = nn.Embedding(classes, config.readout)
-        self.read_energy = nn.Linear(config.readout, 1)
-        self.read_charge = nn.Linear(config.readout, 1)
+        classes, width = topology.atom_class, config.hidden
+        self.moments = Moments(topology.pair_class, config.radial_order, config.channels, config.cubic_channels)
+        self.update = ClassLinear(classes, self.moments.invariants.outputs, width)
+        self.messages = nn.ModuleList()
+        self.updates = nn.ModuleList()
+        vectors = config.channels
+        for _ in range(1, config.layers):
+            messages = Messages(
+                classes, width, vectors, config.message_order, config.message_channels, config.vector_channels
+            )
+            self.messages.append(messages)
+            self.updates.append(ClassLinear(classes, messages.outputs + width, width))
+            vectors = config.message_channels
+        self.read = ClassLinear(classes, config.layers * width, config.readout)
+        self.answer = ClassLinear(classes, config.readout, 2)
         undirected = int(self.undirected_class.max()) + 1
         self.response = nn.Parameter(torch.full((undirected,), 0.3))
 
@@ -217,10 +168,8 @@ class KStepPotential(nn.Module):
             name, torch.as_tensor(np.asarray(value), dtype=torch.float64).to(torch.get_default_dtype())
         )
 
-    def pair_features(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Distances r [B,n,n] (1 on the diagonal), unit vectors [B,n,n,3], edge features [B,n,n,H] and moments
-        of the unit vectors [B,n,10,n] (1, u, and the six products of u with itself).
-        """
+    def surroundings(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Distances r [B,n,n] (1 on the diagonal) and the products Y_m(u_ij) B_k(r_ij) as [B,n,M,n,K]."""
         batch, n = positions.size(0), self.atoms
         d = positions.unsqueeze(2) - positions.unsqueeze(1)
         r = torch.sqrt((d * d).sum(-1) + self.diagonal)
@@ -234,24 +183,31 @@ class KStepPotential(nn.Module):
         powers = [envelope]
         for _ in range(1, self.radial_order):
             powers.append(powers[-1] * t)
-        basis = torch.stack(powers, -1).view(batch, n * n, self.radial_order)
-        weight = torch.matmul(self.hermite, self.edge_weight)[self.pair_class.view(-1)]
-        edge = torch.bmm(basis.transpose(0, 1), weight).transpose(0, 1).reshape(batch, n, n, self.edge_features)
+        radial = torch.matmul(torch.stack(powers, -1), self.hermite)
         products = (unit.unsqueeze(-1) * unit.unsqueeze(-2)).view(batch, n, n, 9)
-        moments = torch.cat([torch.ones_like(r).unsqueeze(-1), unit, torch.matmul(products, self.second_moment)], -1)
-        return r, unit, edge, moments.transpose(-1, -2)
+        angular = torch.cat([torch.ones_like(r).unsqueeze(-1), unit, torch.matmul(products, self.second_moment)], -1)
+        # Contiguous, so that the products below are views of it.
+        return r, angular.transpose(2, 3).contiguous().unsqueeze(-1) * radial.unsqueeze(2)
 
     def energy_and_charges(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Energy without its mean [B] in kJ/mol and charges in vacuum [B,n] in e, for positions [B,n,3] in nm."""
-        r, unit, edge, moments = self.pair_features(positions)
-        scalar, vector = self.first(edge, moments, self.atom_class)
-        for interaction in self.rest:
-            scalar, vector = interaction(edge, moments, unit, scalar, vector, self.atom_class)
-        last = torch.nn.functional.silu(self.read(scalar) + self.read_bias(self.atom_class))
-        energy = self.read_energy(last).sum([1, 2]) * self.energy_scale
+        batch, n = positions.size(0), self.atoms
+        r, full = self.surroundings(positions)
+        reduced = full[..., : self.message_order].reshape(batch, n, 9, n * self.message_order)
+        invariants, vectors = self.moments(full.reshape(batch, n, 9, n * self.radial_order))
+        features = torch.nn.functional.silu(self.update(invariants))
+        all_features = [features]
+        for messages, update in zip(self.messages, self.updates):  # noqa: B905 - TorchScript knows no strict
+            invariants, vectors = messages(reduced, features, vectors)
+            features = torch.nn.functional.silu(update(torch.cat([invariants, features], -1)))
+            all_features.append(features)
+        last = torch.nn.functional.silu(self.read(torch.cat(all_features, -1)))
+        answer = self.answer(last)
+        # 0.2 and 0.1: initial weights predict about nothing.
+        energy = 0.2 * answer[..., 0].sum(1) * self.energy_scale
         inside = torch.clamp(1 - r * self.inverse_wall, min=0.0)
         energy = energy + (self.nuclear * inside * inside * inside / r).sum([1, 2])
-        charge = self.charge_mean + 0.1 * self.read_charge(last).squeeze(-1)
+        charge = self.charge_mean + 0.1 * answer[..., 1]
         excess = (self.total_charge - charge.sum(1, keepdim=True)) * (1.0 / self.atoms)
         return energy, charge + excess
 
@@ -287,20 +243,3 @@ class KStepPotential(nn.Module):
         if not self.training:
             return energy.detach(), -gradient, charge.detach()
         return energy, -gradient, charge
-
-
-def _normalised_hermite(order: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """[order, order]: column power coefficients of He_k / sqrt(k!) arranged so that powers @ (H @ W) = He @ W."""
-    matrix = np.zeros((order, order))
-    for k in range(order):
-        coefficients = hermite_e.herme2poly([0.0] * k + [1.0])
-        matrix[: len(coefficients), k] = coefficients / math.sqrt(math.factorial(k))
-    return matrix
-
-
-def _symmetric_products() -> np.ndarray[Any, np.dtype[np.float64]]:
-    """[9, 6]: from u_a u_b to its six distinct values, scaled so that the sum of squares is the Frobenius norm."""
-    matrix = np.zeros((9, 6))
-    for column, (a, b) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
-        matrix[3 * a + b, column] = 1.0 if a == b else math.sqrt(2.0)
-    return matrix

@@ -16,7 +16,7 @@ from kstep_models.potential import KStepPotential, PairStatistics, PotentialConf
 from kstep_training.potential.data import FileRecord, FrameSet
 
 FORMAT = "kstep-training-potential"
-VERSION = 1
+VERSION = 2
 NAME = "last.ckpt"
 
 

@@ -65,11 +65,14 @@ class DataSection(Section):
 class ModelSection(Section):
     """Size of the network; see kstep_models.potential.PotentialConfig."""
 
-    channels: int = Field(default=32, ge=1, description="features per atom and order")
-    edge_features: int = Field(default=12, ge=1, description="features per pair, shared by all layers")
+    channels: int = Field(default=48, ge=1, description="features per atom and angular function, from geometry alone")
     radial_order: int = Field(default=6, ge=2, description="number of radial basis functions")
-    layers: int = Field(default=2, ge=1, description="rounds of messages")
-    hidden: int = Field(default=64, ge=1, description="width of the update of an atom")
+    cubic_channels: int = Field(default=16, ge=0, description="channels that form invariants of third order")
+    layers: int = Field(default=2, ge=1, description="1 for the geometry alone, one more for each round of messages")
+    message_channels: int = Field(default=32, ge=1, description="features per angular function of a message")
+    message_order: int = Field(default=4, ge=1, description="radial functions of a message, at most radial_order")
+    vector_channels: int = Field(default=16, ge=0, description="vectors in a message")
+    hidden: int = Field(default=64, ge=1, description="width of an atom's features")
     readout: int = Field(default=32, ge=1, description="width of the last layer")
     cutoff: float = Field(default=1.2, gt=0, description="nm; no direct message beyond it")
     max_bond_distance: int = Field(default=5, ge=1, description="bonds after which pairs are not told apart any more")
