@@ -218,7 +218,10 @@ def test_divergence_is_noticed() -> None:
     assert monitor.is_outlier(2.0)
     assert not monitor.is_outlier(0.3)
     assert monitor.is_outlier(float("nan"))
-    assert monitor.diverged(100.0)
+    # One bad batch is none, several in a row are.
+    assert [monitor.diverged(100.0) for _ in range(4)] == 4 * [False]
+    assert not monitor.diverged(1.0)
+    assert [monitor.diverged(100.0) for _ in range(5)] == [*4 * [False], True]
     assert monitor.diverged(float("nan"))
     assert monitor.rate_factor == pytest.approx(0.49)
     other = StabilityMonitor(skip_factor=10.0)

@@ -10,8 +10,17 @@ import numpy as np
 from kstep_models.frames import FrameFile
 from numpy.typing import NDArray
 
-from .internalCoordinates import Coordinates, angles, dihedrals, findAngles, findBonds, findDihedrals, lengths
-from .rungModel import ANGLE_ORDER, BOND_ORDER, DIHEDRAL_ORDER, RungError, RungModel
+from .internalCoordinates import (
+    Coordinates,
+    angles,
+    dihedrals,
+    findAngles,
+    findBonds,
+    findDihedrals,
+    findPairs,
+    lengths,
+)
+from .rungModel import ANGLE_ORDER, BOND_ORDER, DIHEDRAL_ORDER, PAIR_ORDER, RungError, RungModel
 
 _BATCH = 40
 _RIDGE = 1e-4  # of the diagonal, in units of each coefficient's own scale
@@ -121,10 +130,15 @@ class _Fit:
         self._bonds = findBonds(data.bonds)
         self._angles = findAngles(data.bonds)
         self._dihedrals = findDihedrals(data.bonds)
+        self._pairs = findPairs(data.bonds)
+        self._s0 = lengths(data.positions, self._pairs).values.mean(axis=0)
         self._r0 = lengths(data.positions, self._bonds).values.mean(axis=0)
         self._theta0 = angles(data.positions, self._angles).values.mean(axis=0)
         self.size = (
-            BOND_ORDER * len(self._bonds) + ANGLE_ORDER * len(self._angles) + 2 * DIHEDRAL_ORDER * len(self._dihedrals)
+            BOND_ORDER * len(self._bonds)
+            + ANGLE_ORDER * len(self._angles)
+            + 2 * DIHEDRAL_ORDER * len(self._dihedrals)
+            + PAIR_ORDER * len(self._pairs)
         )
 
     def solve(self, frames: NDArray[np.int64]) -> Array:
@@ -158,17 +172,18 @@ class _Fit:
 
     def model(self, coefficients: Array, about: dict[str, object]) -> RungModel:
         """The fitted coefficients, sorted by term."""
-        b, a, d = len(self._bonds), len(self._angles), len(self._dihedrals)
-        bond = coefficients[: BOND_ORDER * b].reshape(BOND_ORDER, b).T
-        start = BOND_ORDER * b
-        angle = coefficients[start : start + ANGLE_ORDER * a].reshape(ANGLE_ORDER, a).T
-        start += ANGLE_ORDER * a
-        dihedral = coefficients[start:].reshape(2 * DIHEDRAL_ORDER, d).T
+        orders = (BOND_ORDER, ANGLE_ORDER, 2 * DIHEDRAL_ORDER, PAIR_ORDER)
+        terms = (self._bonds, self._angles, self._dihedrals, self._pairs)
+        ends = np.cumsum([order * len(table) for order, table in zip(orders, terms, strict=True)])
+        bond, angle, dihedral, pair = (
+            part.reshape(order, -1).T for part, order in zip(np.split(coefficients, ends[:-1]), orders, strict=True)
+        )
         return RungModel(
             tuple(int(number) for number in self._data.numbers),
             np.column_stack([self._bonds, self._r0, bond]).tolist(),
             np.column_stack([self._angles, self._theta0, angle]).tolist(),
             np.column_stack([self._dihedrals, dihedral]).tolist(),
+            np.column_stack([self._pairs, self._s0, pair]).tolist(),
             dict(about),
         )
 
@@ -183,6 +198,9 @@ class _Fit:
         for n in range(1, DIHEDRAL_ORDER + 1):
             columns.append(_forces(dihedral, -n * np.sin(n * dihedral.values), atoms))
             columns.append(_forces(dihedral, n * np.cos(n * dihedral.values), atoms))
+        pair = lengths(positions, self._pairs)
+        z = pair.values - self._s0
+        columns += [_forces(pair, n * z ** (n - 1), atoms) for n in range(1, PAIR_ORDER + 1)]
         stacked = np.concatenate(columns, axis=1)
         return stacked.transpose(0, 2, 1).reshape(-1, self.size)
 

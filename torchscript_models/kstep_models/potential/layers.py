@@ -63,9 +63,10 @@ class Moments(nn.Module):
         self.invariants = Invariants(channels, cubic)
 
     def forward(self, surroundings: Tensor) -> tuple[Tensor, Tensor]:
-        """Invariants [B,n,3C+cubic] and the vectors A_1 [B,n,3,C] from Y B as [B,n,M,n*K]."""
+        """Invariants [B,n,3C+cubic] and the vectors A_1 [B,n,3,C] from Y B as [B,n,M,K*n]."""
         batch, n = surroundings.size(0), surroundings.size(1)
-        weight = self.weight[self.pair_class].view(n, surroundings.size(3), self.channels)
+        weight = self.weight[self.pair_class].view(n, n, -1, self.channels).transpose(1, 2)
+        weight = weight.reshape(n, surroundings.size(3), self.channels)
         rows = surroundings.transpose(0, 1).reshape(n, batch * 9, surroundings.size(3))
         moments = torch.bmm(rows, weight).view(n, batch, 9, self.channels).transpose(0, 1)
         return self.invariants(moments), moments[:, :, 1:4]
@@ -74,7 +75,9 @@ class Moments(nn.Module):
 class Invariants(nn.Module):
     """Products of moments that do not change under rotation: A_0, A_1.A_1', A_2:A_2', A_1.A_2.A_1.
 
-    Each second factor is a learned mixture of the channels. Polynomials only, so that nothing has a kink.
+    Each second factor is a learned mixture of the channels. Nothing has a kink. Large values are squashed smoothly to
+    within 10: products of polynomials would otherwise explode on the rare geometry at the rim of the data, in training
+    as in dynamics.
 
     Args:
         channels: C.
@@ -100,7 +103,8 @@ class Invariants(nn.Module):
             products = (v.unsqueeze(3) * v.unsqueeze(2)).reshape(v.size(0), v.size(1), 9, self.cubic)
             # 0.1 keeps it at the size of the others with initial weights.
             parts.append(0.1 * (torch.matmul(self.second, products) * a2[..., : self.cubic]).sum(2))
-        return torch.cat(parts, -1)
+        joined = torch.cat(parts, -1)
+        return joined * torch.rsqrt(1 + 0.01 * joined * joined)
 
 
 class Messages(nn.Module):
@@ -144,13 +148,13 @@ class Messages(nn.Module):
         """Invariants [B,n,outputs] and vectors [B,n,3,C].
 
         Args:
-            surroundings: Y B [B,n,M,n*radial].
+            surroundings: Y B [B,n,M,radial*n].
             features: [B,n,features].
             vectors: [B,n,3,vectors].
         """
         batch, n, k, c = features.size(0), features.size(1), self.radial, self.channels
         # 0.3: sums over all atoms start at about the size of one.
-        scalar = (0.3 * self.say(features)).reshape(batch, n * k, c)
+        scalar = (0.3 * self.say(features)).reshape(batch, n, k, c).transpose(1, 2).reshape(batch, k * n, c)
         moments = torch.bmm(surroundings.view(batch, n * 9, n * k), scalar).view(batch, n, 9, c)
         invariants = self.invariants(moments)
         a1 = moments[:, :, 1:4]
@@ -158,9 +162,9 @@ class Messages(nn.Module):
             d = self.vector_channels
             gated = vectors * (0.3 * self.gate(features)).unsqueeze(2)
             sent = self.point(gated.transpose(1, 2).reshape(batch * 3, n, vectors.size(3)))
-            by_axis = sent.reshape(batch, 3 * n * k, d)
+            by_axis = sent.reshape(batch, 3, n, k, d).transpose(2, 3).reshape(batch, 3 * k * n, d)
             along = torch.bmm(surroundings[:, :, 1:4].reshape(batch, n, 3 * n * k), by_axis)
-            by_atom = by_axis.view(batch, 3, n * k, d).permute(0, 2, 1, 3).reshape(batch, n * k, 3 * d)
+            by_atom = by_axis.view(batch, 3, k * n, d).permute(0, 2, 1, 3).reshape(batch, n * k, 3 * d)
             passed = torch.bmm(surroundings[:, :, 0], by_atom).view(batch, n, 3, d)
             invariants = torch.cat([invariants, along, (passed * self.mix(a1)).sum(2)], -1)
         return invariants, a1

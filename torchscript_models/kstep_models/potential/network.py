@@ -169,7 +169,10 @@ class KStepPotential(nn.Module):
         )
 
     def surroundings(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Distances r [B,n,n] (1 on the diagonal) and the products Y_m(u_ij) B_k(r_ij) as [B,n,M,n,K]."""
+        """Distances r [B,n,n] (1 on the diagonal) and the products Y_m(u_ij) B_k(r_ij) as [B,n,M,K,n].
+
+        The atom j is the fastest index: the longest one, for the vector units.
+        """
         batch, n = positions.size(0), self.atoms
         d = positions.unsqueeze(2) - positions.unsqueeze(1)
         r = torch.sqrt((d * d).sum(-1) + self.diagonal)
@@ -183,18 +186,18 @@ class KStepPotential(nn.Module):
         powers = [envelope]
         for _ in range(1, self.radial_order):
             powers.append(powers[-1] * t)
-        radial = torch.matmul(torch.stack(powers, -1), self.hermite)
+        radial = torch.matmul(self.hermite.t(), torch.stack(powers, 2))
         products = (unit.unsqueeze(-1) * unit.unsqueeze(-2)).view(batch, n, n, 9)
         angular = torch.cat([torch.ones_like(r).unsqueeze(-1), unit, torch.matmul(products, self.second_moment)], -1)
         # Contiguous, so that the products below are views of it.
-        return r, angular.transpose(2, 3).contiguous().unsqueeze(-1) * radial.unsqueeze(2)
+        return r, angular.transpose(2, 3).contiguous().unsqueeze(3) * radial.unsqueeze(2)
 
     def energy_and_charges(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Energy without its mean [B] in kJ/mol and charges in vacuum [B,n] in e, for positions [B,n,3] in nm."""
         batch, n = positions.size(0), self.atoms
         r, full = self.surroundings(positions)
-        reduced = full[..., : self.message_order].reshape(batch, n, 9, n * self.message_order)
-        invariants, vectors = self.moments(full.reshape(batch, n, 9, n * self.radial_order))
+        reduced = full[:, :, :, : self.message_order].reshape(batch, n, 9, self.message_order * n)
+        invariants, vectors = self.moments(full.reshape(batch, n, 9, self.radial_order * n))
         features = torch.nn.functional.silu(self.update(invariants))
         all_features = [features]
         for messages, update in zip(self.messages, self.updates):  # noqa: B905 - TorchScript knows no strict

@@ -6,6 +6,8 @@ import math
 
 # A loss this many times the recent average is a divergence: batches of one size differ by factors of two or three.
 _JUMP = 15.0
+# So many in a row: one bad batch is no divergence, its gradient is left out anyway.
+_PATIENCE = 5
 # Steps before anything is judged, and weight of a step in the averages.
 _SETTLE = 200
 _WEIGHT = 0.01
@@ -30,12 +32,18 @@ class StabilityMonitor:
         self._norm = 0.0
         self._losses = 0
         self._norms = 0
+        self._jumps = 0
 
     def diverged(self, loss: float) -> bool:
-        """Whether the loss of a step is out of proportion; lowers the rate if so."""
+        """Whether the loss has been out of proportion for several steps, or is no number; lowers the rate if so."""
         if not math.isfinite(loss) or (self._losses >= _SETTLE and loss > _JUMP * self._loss):
+            self._jumps += 1
+            if math.isfinite(loss) and self._jumps < _PATIENCE:
+                return False
+            self._jumps = 0
             self.rate_factor *= _SLOWER
             return True
+        self._jumps = 0
         self._losses += 1
         self._loss += max(_WEIGHT, 1 / self._losses) * (loss - self._loss)
         return False

@@ -1,0 +1,43 @@
+"""HDF5 files of QM-labelled configurations (schema ``kstep-frames``, version 1).
+
+Layout (T frames of n atoms; units nm, ps, kJ/mol, e)::
+
+    /                      attributes: schema, version, frames (T), units, level_of_theory, charge, multiplicity,
+                           software, command
+    /numbers [n]           atomic numbers
+    /masses [n]            amu
+    /bonds [b,2]           molecular graph, indices into the region
+    /names [n]             atom names (optional)
+    /frames/positions [T,n,3]   energy [T]   forces [T,n,3]   charges [T,n]   dipole [T,3] (e nm)
+            trajectory [T]   time [T]   temperature [T]
+    /environment/          absent in the gas phase
+            potential [T,n]              kJ/mol/e, of the effective charges at the region atoms (bare Coulomb)
+            potential_gradient [T,n,3]   kJ/mol/e/nm
+            offset [T+1]                 charges of frame t are rows offset[t] .. offset[t+1]-1 of the arrays below
+            positions [M,3]   charges [M] (effective)   forces [M,3]
+
+All forces are negative derivatives at *fixed* environment charges: the derivative of switched charges with respect to
+positions belongs to whoever switches them. Environment rows are stored in single precision (1e-7 relative), everything
+else in double.
+
+The writer keeps the file closed between flushes, so that it can be read at any moment, and states the number of
+complete frames last: whatever an interrupted flush left behind is ignored by readers and cut off on resume. HDF5 locks
+the file between reader and writer: a reader waits for a flush in progress, and a flush that meets a reader is put off
+until the next one.
+"""
+
+from kstep_models.frames.reader import FrameFile
+from kstep_models.frames.schema import SCHEMA, UNITS, VERSION, Environment, Frame, FrameFileError, RegionDescription
+from kstep_models.frames.writer import FrameWriter
+
+__all__ = [
+    "SCHEMA",
+    "UNITS",
+    "VERSION",
+    "Environment",
+    "Frame",
+    "FrameFile",
+    "FrameFileError",
+    "FrameWriter",
+    "RegionDescription",
+]

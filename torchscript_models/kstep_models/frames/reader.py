@@ -1,0 +1,204 @@
+"""Reading frames: whole arrays for training, single frames for everything else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kstep_models.frames.opening import PATIENCE, opened
+from kstep_models.frames.schema import (
+    FRAME_FIELDS,
+    ROW_FIELDS,
+    SCHEMA,
+    SITE_FIELDS,
+    UNITS,
+    VERSION,
+    Array,
+    Environment,
+    FloatArray,
+    Frame,
+    FrameFileError,
+    RegionDescription,
+)
+
+
+class FrameFile:
+    """Reads a frames file; use as a context manager, or call :meth:`close`.
+
+    Arrays are returned for all complete frames (``len(file)`` of them), as float64.
+
+    Raises:
+        FrameFileError: not a frames file, of another version or units, damaged, or with inconsistent shapes.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FrameFileError(f"{self.path} does not exist: make it with `kstep generate`, or check the path")
+        try:
+            self._file = opened(self.path, "r", PATIENCE)
+        except BlockingIOError as error:
+            raise FrameFileError(f"{self.path} is kept open for writing by another program: close it first") from error
+        except OSError as error:
+            raise FrameFileError(
+                f"{self.path} is not a readable HDF5 file ({error}); if it was cut off while copying, copy it again"
+            ) from error
+        try:
+            self.region = self._read_header()
+            self._check_shapes()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __len__(self) -> int:
+        return self._frames
+
+    @property
+    def has_environment(self) -> bool:
+        """Whether the frames were labelled in the field of environment charges."""
+        return "environment" in self._file
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Provenance: software, command and the like, as stored."""
+        attributes = dict(self._file.attrs)
+        attributes["software"] = json.loads(attributes.get("software", "{}"))
+        return attributes
+
+    def frames(self, name: str) -> Array:
+        """One of positions, energy, forces, charges, dipole, trajectory, time, temperature, for all frames."""
+        if name not in FRAME_FIELDS:
+            raise FrameFileError(f"frames have no field {name!r}; they have {', '.join(FRAME_FIELDS)}")
+        return self._file["frames"][name][: self._frames]
+
+    def sites(self, name: str) -> FloatArray:
+        """``potential`` [T,n] or ``potential_gradient`` [T,n,3] at the region atoms."""
+        if not self.has_environment:
+            raise FrameFileError(f"{self.path} has gas-phase frames: there is no environment")
+        if name not in SITE_FIELDS:
+            raise FrameFileError(f"the environment has no field {name!r}; it has {', '.join(SITE_FIELDS)}")
+        return self._file["environment"][name][: self._frames]
+
+    @property
+    def environment_offset(self) -> NDArray[np.int64]:
+        """First environment row of each frame, and one past the last [T+1]."""
+        return self._file["environment"]["offset"][: self._frames + 1]
+
+    def environment(self, index: int) -> Environment:
+        """The environment charges of one frame."""
+        if not 0 <= index < self._frames:
+            raise FrameFileError(f"{self.path} has frames 0 to {self._frames - 1}, not {index}")
+        if not self.has_environment:
+            raise FrameFileError(f"{self.path} has gas-phase frames: there is no environment")
+        group = self._file["environment"]
+        start, stop = (int(value) for value in group["offset"][index : index + 2])
+        rows = {name: group[name][start:stop].astype(np.float64) for name in ROW_FIELDS}
+        return Environment(**{name: group[name][index] for name in SITE_FIELDS}, **rows)
+
+    def frame(self, index: int) -> Frame:
+        """One frame with everything that belongs to it."""
+        if not 0 <= index < self._frames:
+            raise FrameFileError(f"{self.path} has frames 0 to {self._frames - 1}, not {index}")
+        values = {name: self._file["frames"][name][index] for name in FRAME_FIELDS}
+        return Frame(**values, environment=self.environment(index) if self.has_environment else None)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (self.frame(index) for index in range(self._frames))
+
+    def digest(self) -> str:
+        """SHA-256 over what a model learns from, as ``sha256:<hex>``; independent of chunking and compression."""
+        digest = hashlib.sha256()
+        digest.update(np.ascontiguousarray(self.region.numbers, dtype="<i8").tobytes())
+        for name in ("positions", "energy", "forces", "charges", "trajectory"):
+            kind = "<i8" if name == "trajectory" else "<f8"
+            digest.update(np.ascontiguousarray(self.frames(name), dtype=kind).tobytes())
+        if self.has_environment:
+            for name in SITE_FIELDS:
+                digest.update(np.ascontiguousarray(self.sites(name), dtype="<f8").tobytes())
+        return f"sha256:{digest.hexdigest()}"
+
+    def close(self) -> None:
+        """Close the file; arrays already read stay valid."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read_header(self) -> RegionDescription:
+        attributes = self._file.attrs
+        if attributes.get("schema") != SCHEMA:
+            raise FrameFileError(f"{self.path} is an HDF5 file, but not one of frames (no schema {SCHEMA!r})")
+        if int(attributes.get("version", 0)) != VERSION:
+            raise FrameFileError(
+                f"{self.path} has schema version {attributes.get('version')}, this program reads {VERSION}: "
+                "use the openmm-kstep release that wrote it, or make the frames anew"
+            )
+        if _parsed(attributes, "units", self.path) != dict(UNITS):
+            raise FrameFileError(f"{self.path} has units {attributes.get('units')}, expected {json.dumps(dict(UNITS))}")
+        missing = [name for name in ("numbers", "masses", "bonds", "frames") if name not in self._file]
+        missing += [name for name in ("frames", "charge", "multiplicity") if name not in attributes]
+        if missing:
+            raise FrameFileError(f"{self.path} is incomplete: it lacks {', '.join(missing)}. Make it anew")
+        self._frames = int(attributes["frames"])
+        names = [str(name) for name in self._file["names"].asstr()[:]] if "names" in self._file else []
+        return RegionDescription(
+            numbers=self._file["numbers"][:],
+            masses=self._file["masses"][:],
+            bonds=self._file["bonds"][:],
+            charge=int(attributes["charge"]),
+            multiplicity=int(attributes["multiplicity"]),
+            level_of_theory=_parsed(attributes, "level_of_theory", self.path),
+            software=_parsed(attributes, "software", self.path),
+            command=str(attributes.get("command", "")),
+            names=tuple(names),
+        )
+
+    def _check_shapes(self) -> None:
+        n = len(self.region.numbers)
+        groups: list[tuple[str, Mapping[str, tuple[tuple[int | str, ...], str]]]] = [("frames", FRAME_FIELDS)]
+        if self.has_environment:
+            groups.append(("environment", SITE_FIELDS))
+        for group, fields in groups:
+            for name, (shape, _) in fields.items():
+                wanted = tuple(n if size == "n" else size for size in shape)
+                self._check_one(f"{group}/{name}", self._frames, wanted)
+        if self.has_environment:
+            self._check_one("environment/offset", self._frames + 1, ())
+            offset = self.environment_offset
+            if offset[0] != 0 or np.any(np.diff(offset) < 0):
+                raise FrameFileError(f"{self.path}: environment/offset must start at 0 and never decrease")
+            for name, (row_shape, _) in ROW_FIELDS.items():
+                self._check_one(f"environment/{name}", int(offset[-1]), row_shape)
+
+    def _check_one(self, name: str, rows: int, trailing: tuple[int | str, ...]) -> None:
+        if name not in self._file:
+            raise FrameFileError(f"{self.path} is incomplete: it lacks {name}. Make it anew")
+        shape = self._file[name].shape
+        if shape[0] < rows or shape[1:] != trailing:
+            raise FrameFileError(
+                f"{self.path}: {name} has shape {list(shape)}, expected at least {rows} rows of {list(trailing)}; "
+                "the file is damaged, make it anew"
+            )
+
+
+def _parsed(attributes: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(attributes.get(name, "{}"))
+    except (TypeError, json.JSONDecodeError) as error:
+        raise FrameFileError(f"{path}: attribute {name} is not valid JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise FrameFileError(f"{path}: attribute {name} must be a JSON object")
+    return value
