@@ -15,7 +15,9 @@ from torch import Tensor, nn
 class ClassLinear(nn.Module):
     """A linear map with weights of its own for each atom class, [B,n,inputs] -> [B,n,outputs].
 
-    The number of multiplications is that of a shared map, so that the capacity costs nothing but memory.
+    The number of multiplications is that of a shared map, so that the capacity costs nothing but memory. Weights are of
+    size one and divided by the root of their number in use, here and in all layers, so that a step of the optimiser
+    changes a wide layer's output no more than a narrow one's.
 
     Args:
         atom_class: [n].
@@ -30,15 +32,29 @@ class ClassLinear(nn.Module):
         super().__init__()
         classes = int(atom_class.max()) + 1
         self.register_buffer("atom_class", torch.as_tensor(atom_class))
-        self.weight = nn.Parameter(torch.empty(classes, inputs, outputs).uniform_(-1, 1) * (1.4 / math.sqrt(inputs)))
+        self.scale = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.randn(classes, inputs, outputs))
         self.bias = nn.Parameter(torch.zeros(classes, 1, outputs)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Args: x [B,n,inputs]."""
-        product = torch.bmm(x.transpose(0, 1), self.weight[self.atom_class])
+        product = torch.bmm(x.transpose(0, 1), self.scale * self.weight[self.atom_class])
         if self.bias is not None:
             product = product + self.bias[self.atom_class]
         return product.transpose(0, 1)
+
+
+class Mixture(nn.Module):
+    """Linear combinations of channels, the same for all atoms, [...,inputs] -> [...,outputs]."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.scale = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.randn(inputs, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Args: x [...,inputs]."""
+        return torch.matmul(x, self.scale * self.weight)
 
 
 class Moments(nn.Module):
@@ -59,13 +75,14 @@ class Moments(nn.Module):
         super().__init__()
         self.channels = channels
         self.register_buffer("pair_class", torch.as_tensor(pair_class).reshape(-1))
-        self.weight = nn.Parameter(torch.randn(int(pair_class.max()) + 1, radial, channels) / math.sqrt(4.0 * radial))
+        self.scale = 1 / math.sqrt(4.0 * radial)
+        self.weight = nn.Parameter(torch.randn(int(pair_class.max()) + 1, radial, channels))
         self.invariants = Invariants(channels, cubic)
 
     def forward(self, surroundings: Tensor) -> tuple[Tensor, Tensor]:
         """Invariants [B,n,3C+cubic] and the vectors A_1 [B,n,3,C] from Y B as [B,n,M,K*n]."""
         batch, n = surroundings.size(0), surroundings.size(1)
-        weight = self.weight[self.pair_class].view(n, n, -1, self.channels).transpose(1, 2)
+        weight = (self.scale * self.weight)[self.pair_class].view(n, n, -1, self.channels).transpose(1, 2)
         weight = weight.reshape(n, surroundings.size(3), self.channels)
         rows = surroundings.transpose(0, 1).reshape(n, batch * 9, surroundings.size(3))
         moments = torch.bmm(rows, weight).view(n, batch, 9, self.channels).transpose(0, 1)
@@ -90,8 +107,8 @@ class Invariants(nn.Module):
         super().__init__()
         self.cubic = cubic
         self.outputs = 3 * channels + cubic
-        self.mix1 = nn.Linear(channels, channels, bias=False)
-        self.mix2 = nn.Linear(channels, channels, bias=False)
+        self.mix1 = Mixture(channels, channels)
+        self.mix2 = Mixture(channels, channels)
         self.register_buffer("second", torch.as_tensor(second_order().T, dtype=torch.get_default_dtype()))
 
     def forward(self, moments: Tensor) -> Tensor:
@@ -142,7 +159,7 @@ class Messages(nn.Module):
         spoken = max(vector_channels, 1)
         self.gate = ClassLinear(atom_class, features, vectors)
         self.point = ClassLinear(atom_class, vectors, radial * spoken, bias=False)
-        self.mix = nn.Linear(channels, spoken, bias=False)
+        self.mix = Mixture(channels, spoken)
 
     def forward(self, surroundings: Tensor, features: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Invariants [B,n,outputs] and vectors [B,n,3,C].

@@ -11,9 +11,9 @@ act on the environment are dU/dphi_i = q_i - sum_j a_ij (phi_i - phi_j).
 
 Network (dense pairs, no neighbour list: a region has tens of atoms):
 
-- A distance enters as t = z / sqrt(1 + z^2 / 9), z = (r - mean) / spread with the statistics of the pair's class, so
+- A distance enters as t = z / sqrt(1 + z^2 / 6), z = (r - mean) / spread with the statistics of the pair's class, so
   that a bond's vibration spans the basis instead of a small part of it. The basis is normalised Hermite polynomials in
-  t times a C2 envelope.
+  t times a C2 envelope. As |t| is less than 2.5, none of them exceeds 3.6 on the rare conformer far from the mean.
 - The products of basis and angular functions Y_m(u_ij) B_k(r_ij) are formed once. All layers are matrix products with
   them: first with weights per pair class, then with what the atoms say (:mod:`kstep_models.potential.layers`).
 - Each class of atoms has its own weights, which makes a small network as accurate as a much larger shared one: the
@@ -178,7 +178,7 @@ class KStepPotential(nn.Module):
         r = torch.sqrt((d * d).sum(-1) + self.diagonal)
         unit = d / r.unsqueeze(-1)
         z = r * self.inverse_spread - self.scaled_mean
-        t = z * torch.rsqrt(1 + z * z * (1.0 / 9.0))
+        t = z * torch.rsqrt(1 + z * z * (1.0 / 6.0))
         q = torch.clamp(r * (1.0 / self.cutoff), max=1.0)
         q2 = q * q
         # Quintic from 1 to 0 with two vanishing derivatives at both ends.
