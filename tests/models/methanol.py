@@ -35,5 +35,7 @@ def potential(config: PotentialConfig | None = None, total_charge: float = 0.0) 
     topology = Topology.build(NUMBERS, BONDS, config.max_bond_distance)
     x = geometries(50, 2)
     charges = np.random.default_rng(0).normal(scale=0.2, size=(50, 6))
-    statistics = PairStatistics.measure(topology, x, np.linspace(-3e4, -3e4 + 40, 50), charges, total_charge)
+    # As if each atom hung on a spring.
+    forces = -2e5 * (x - POSITIONS)
+    statistics = PairStatistics.measure(topology, x, np.linspace(-3e4, -3e4 + 40, 50), forces, charges, total_charge)
     return KStepPotential(config, topology, statistics)

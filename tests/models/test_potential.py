@@ -125,7 +125,9 @@ def test_energy_is_smooth_to_second_order(place: str) -> None:
     topology = Topology.build([8, 1], [(0, 1)])
     x = np.zeros((20, 2, 3))
     x[:, 1, 0] = np.linspace(0.09, 0.11, 20)
-    statistics = PairStatistics.measure(topology, x, np.linspace(0, 5, 20), np.zeros((20, 2)), 0.0)
+    statistics = PairStatistics.measure(
+        topology, x, np.linspace(0, 5, 20), np.zeros((20, 2, 3)), np.zeros((20, 2)), 0.0
+    )
     torch.manual_seed(0)
     config = PotentialConfig(
         channels=4, cubic_channels=2, message_channels=4, vector_channels=2, hidden=8, readout=4, cutoff=0.15
@@ -170,6 +172,8 @@ def test_impossible_sizes_are_refused(field: str, value: float) -> None:
 def test_statistics_of_another_molecule_are_refused() -> None:
     topology = Topology.build([8, 1, 1], [(0, 1), (0, 2)])
     with pytest.raises(TopologyError, match="3 atoms"):
-        PairStatistics.measure(topology, methanol.geometries(3, 0), np.zeros(3), np.zeros((3, 6)), 0.0)
+        PairStatistics.measure(
+            topology, methanol.geometries(3, 0), np.zeros(3), np.zeros((3, 6, 3)), np.zeros((3, 6)), 0.0
+        )
     with pytest.raises(TopologyError, match="the molecule has 3"):
         KStepPotential(PotentialConfig(), topology, methanol.potential().statistics)

@@ -2,18 +2,19 @@
 
 With x the positions and phi_i the electrostatic potential of the environment at atom i (nm, kJ/mol, e):
 
-    U(x, phi) = E(x) + W(x) + sum_i q_i(x) phi_i - 1/4 sum_ij a_ij (phi_i - phi_j)^2
+    U(x, phi) = P(x) + E(x) + W(x) + sum_i q_i(x) phi_i - 1/4 sum_ij a_ij (phi_i - phi_j)^2
 
-E and q come from one equivariant message-passing network, W is a wall that acts only at distances shorter than any in
+P is a pair potential fitted beforehand (:mod:`kstep_models.potential.pair_series`), E and q come from one equivariant
+message-passing network, W is a wall that acts only at distances shorter than any in
 the training data, and a_ij >= 0 is a constant polarisability that moves charge between atoms along potential
 differences (charge is conserved and the response always lowers the energy, as in quantum mechanics). The charges that
 act on the environment are dU/dphi_i = q_i - sum_j a_ij (phi_i - phi_j).
 
 Network (dense pairs, no neighbour list: a region has tens of atoms):
 
-- A distance enters as t = z / sqrt(1 + z^2 / 6), z = (r - mean) / spread with the statistics of the pair's class, so
+- A distance enters as t = z / sqrt(1 + z^2 / 9), z = (r - mean) / spread with the statistics of the pair's class, so
   that a bond's vibration spans the basis instead of a small part of it. The basis is normalised Hermite polynomials in
-  t times a C2 envelope. As |t| is less than 2.5, none of them exceeds 3.6 on the rare conformer far from the mean.
+  t times a C2 envelope.
 - The products of basis and angular functions Y_m(u_ij) B_k(r_ij) are formed once. All layers are matrix products with
   them: first with weights per pair class, then with what the atoms say (:mod:`kstep_models.potential.layers`).
 - Each class of atoms has its own weights, which makes a small network as accurate as a much larger shared one: the
@@ -110,6 +111,7 @@ class KStepPotential(nn.Module):
     second_moment: Tensor
     nuclear: Tensor
     inverse_wall: Tensor
+    pair_series: Tensor
 
     def __init__(self, config: PotentialConfig, topology: Topology, statistics: PairStatistics) -> None:
         super().__init__()
@@ -136,6 +138,8 @@ class KStepPotential(nn.Module):
         spread = np.where(np.eye(n) > 0, 1.0, statistics.distance_spread)
         self._real("inverse_spread", 1 / spread)
         self._real("scaled_mean", statistics.distance_mean / spread)
+        # Half, because every pair is there twice.
+        self._real("pair_series", 0.5 * statistics.pair_series)
         self._real("diagonal", np.eye(n))
         self._real("off_diagonal", 1 - np.eye(n))
         self._real("hermite", normalised_hermite(config.radial_order))
@@ -168,8 +172,8 @@ class KStepPotential(nn.Module):
             name, torch.as_tensor(np.asarray(value), dtype=torch.float64).to(torch.get_default_dtype())
         )
 
-    def surroundings(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Distances r [B,n,n] (1 on the diagonal) and the products Y_m(u_ij) B_k(r_ij) as [B,n,M,K,n].
+    def surroundings(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Distances r [B,n,n] (1 on the diagonal), z of them, and the products Y_m(u_ij) B_k(r_ij) as [B,n,M,K,n].
 
         The atom j is the fastest index: the longest one, for the vector units.
         """
@@ -178,7 +182,7 @@ class KStepPotential(nn.Module):
         r = torch.sqrt((d * d).sum(-1) + self.diagonal)
         unit = d / r.unsqueeze(-1)
         z = r * self.inverse_spread - self.scaled_mean
-        t = z * torch.rsqrt(1 + z * z * (1.0 / 6.0))
+        t = z * torch.rsqrt(1 + z * z * (1.0 / 9.0))
         q = torch.clamp(r * (1.0 / self.cutoff), max=1.0)
         q2 = q * q
         # Quintic from 1 to 0 with two vanishing derivatives at both ends.
@@ -190,12 +194,12 @@ class KStepPotential(nn.Module):
         products = (unit.unsqueeze(-1) * unit.unsqueeze(-2)).view(batch, n, n, 9)
         angular = torch.cat([torch.ones_like(r).unsqueeze(-1), unit, torch.matmul(products, self.second_moment)], -1)
         # Contiguous, so that the products below are views of it.
-        return r, angular.transpose(2, 3).contiguous().unsqueeze(3) * radial.unsqueeze(2)
+        return r, z, angular.transpose(2, 3).contiguous().unsqueeze(3) * radial.unsqueeze(2)
 
     def energy_and_charges(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Energy without its mean [B] in kJ/mol and charges in vacuum [B,n] in e, for positions [B,n,3] in nm."""
         batch, n = positions.size(0), self.atoms
-        r, full = self.surroundings(positions)
+        r, z, full = self.surroundings(positions)
         reduced = full[:, :, :, : self.message_order].reshape(batch, n, 9, self.message_order * n)
         invariants, vectors = self.moments(full.reshape(batch, n, 9, self.radial_order * n))
         features = torch.nn.functional.silu(self.update(invariants))
@@ -208,6 +212,8 @@ class KStepPotential(nn.Module):
         answer = self.answer(last)
         # 0.2 and 0.1: initial weights predict about nothing.
         energy = 0.2 * answer[..., 0].sum(1) * self.energy_scale
+        c = self.pair_series
+        energy = energy + (z * (c[0] + z * (c[1] + z * (c[2] + z * c[3])))).sum([1, 2])
         inside = torch.clamp(1 - r * self.inverse_wall, min=0.0)
         energy = energy + (self.nuclear * inside * inside * inside / r).sum([1, 2])
         charge = self.charge_mean + 0.1 * answer[..., 1]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kstep_models.potential.pair_series import fit_pair_series, pair_series_energy
 from kstep_models.potential.topology import Topology, TopologyError
 
 FloatArray = NDArray[np.float64]
@@ -23,7 +24,9 @@ class PairStatistics:
         distance_mean: mean distance of each pair class [n,n], nm.
         distance_spread: its standard deviation [n,n], nm.
         distance_min: shortest distance seen in each pair class [n,n], nm.
-        energy_mean: kJ/mol, added back in double precision.
+        pair_series: coefficients of the fitted pair potential [4,n,n], kJ/mol
+            (:mod:`kstep_models.potential.pair_series`).
+        energy_mean: of what the pair potential leaves, kJ/mol; added back in double precision.
         energy_scale: kJ/mol per unit of network output.
         charge_mean: mean charge of each atom class, per atom [n], e.
         total_charge: e.
@@ -32,6 +35,7 @@ class PairStatistics:
     distance_mean: FloatArray
     distance_spread: FloatArray
     distance_min: FloatArray
+    pair_series: FloatArray
     energy_mean: float
     energy_scale: float
     charge_mean: FloatArray
@@ -43,8 +47,10 @@ class PairStatistics:
         topology: Topology,
         positions: FloatArray,
         energies: FloatArray,
+        forces: FloatArray,
         charges: FloatArray,
         total_charge: float,
+        geometries: FloatArray | None = None,
     ) -> PairStatistics:
         """Scales of a set of frames.
 
@@ -52,20 +58,25 @@ class PairStatistics:
             topology: the molecule, n atoms.
             positions: [T,n,3] nm.
             energies: [T] kJ/mol.
+            forces: [T,n,3] kJ/mol/nm.
             charges: [T,n] e.
             total_charge: e.
+            geometries: [G,n,3] nm, on which to measure distances instead of on ``positions``: all that there are, where
+                only some have energies and forces in vacuum.
 
         Raises:
             TopologyError: frames of another number of atoms, or none.
         """
         n = len(topology.numbers)
-        if positions.ndim != 3 or positions.shape[1:] != (n, 3) or len(positions) == 0:
-            raise TopologyError(f"expected frames of {n} atoms as [T,{n},3], got shape {list(positions.shape)}")
+        seen = positions if geometries is None else geometries
+        for x in (positions, seen):
+            if x.ndim != 3 or x.shape[1:] != (n, 3) or len(x) == 0:
+                raise TopologyError(f"expected frames of {n} atoms as [T,{n},3], got shape {list(x.shape)}")
         classes = topology.undirected_pair_class()
         total, squares, least = np.zeros((n, n)), np.zeros((n, n)), np.full((n, n), np.inf)
         # In blocks: all pair distances of a large data set at once would not fit in memory.
-        for start in range(0, len(positions), 1000):
-            x = positions[start : start + 1000]
+        for start in range(0, len(seen), 1000):
+            x = seen[start : start + 1000]
             r = np.linalg.norm(x[:, :, None] - x[:, None], axis=-1)
             total += r.sum(0)
             squares += (r**2).sum(0)
@@ -73,11 +84,13 @@ class PairStatistics:
         mean, spread, shortest = np.zeros((n, n)), np.ones((n, n)), np.zeros((n, n))
         for k in range(int(classes.max()) + 1):
             members = classes == k
-            count = members.sum() * len(positions)
+            count = members.sum() * len(seen)
             mean[members] = total[members].sum() / count
             variance = squares[members].sum() / count - mean[members] ** 2
             spread[members] = np.sqrt(np.maximum(variance, _SMALLEST_SPREAD**2))
             shortest[members] = least[members].min()
+        series = fit_pair_series(topology, mean, spread, positions, forces)
+        left = energies - pair_series_energy(series, mean, spread, positions)
         charge = np.zeros(n)
         for k in range(topology.atom_classes):
             atoms = topology.atom_class == k
@@ -86,8 +99,9 @@ class PairStatistics:
             distance_mean=mean,
             distance_spread=spread,
             distance_min=shortest,
-            energy_mean=float(np.mean(energies)),
-            energy_scale=max(float(np.std(energies)), 1.0),
+            pair_series=series,
+            energy_mean=float(np.mean(left)),
+            energy_scale=max(float(np.std(left)), 1.0),
             charge_mean=charge,
             total_charge=float(total_charge),
         )

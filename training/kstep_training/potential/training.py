@@ -150,11 +150,17 @@ def build_model(
     """A network with initial weights, scaled to the training frames."""
     region = frames.region
     topology = Topology.build(region.numbers.tolist(), region.bonds.tolist(), config.model.max_bond_distance)
-    # Energies in water contain the coupling, which the network does not have to represent.
+    # Energies and forces in water contain the coupling, which the network does not have to represent.
     gas = training[~frames.embedded[training]]
     reference = gas if len(gas) else training
     statistics = PairStatistics.measure(
-        topology, frames.positions[training], frames.energy[reference], frames.charges[reference], region.charge
+        topology,
+        frames.positions[reference],
+        frames.energy[reference],
+        frames.forces[reference],
+        frames.charges[reference],
+        region.charge,
+        geometries=frames.positions[training],
     )
     return KStepPotential(config.model.to_model(), topology, statistics)
 
