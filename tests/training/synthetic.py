@@ -37,8 +37,12 @@ _ANGLES = [(0, 5)] + [(1, k) for k in (2, 3, 4)] + [(2, 3), (2, 4), (3, 4)]
 
 
 def vacuum(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Energy (anharmonic bonds, springs across angles) and charges that flow along the O-H bond."""
+    """Energy (anharmonic bonds, springs across angles, coupled bonds) and charges that flow along the O-H bond."""
     energy = torch.zeros((), dtype=torch.float64)
+    stretches = {(i, j): (x[i] - x[j]).norm() - (POSITIONS[i] - POSITIONS[j]).norm() for i, j in BONDS}
+    # No sum over pairs of atoms can represent these.
+    for one, other in (((0, 1), (1, 5)), ((0, 1), (0, 2)), ((0, 1), (0, 3)), ((0, 1), (0, 4))):
+        energy = energy + 8e4 * stretches[one] * stretches[other]
     for pairs, strength in ((BONDS, 2e5), (_ANGLES, 2e4)):
         for i, j in pairs:
             stretch = (x[i] - x[j]).norm() - (POSITIONS[i] - POSITIONS[j]).norm()
