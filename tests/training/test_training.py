@@ -43,6 +43,7 @@ def test_learning_makes_a_usable_model(gas: Path, embedded: Path, configuration:
         errors = result.evaluation.kinds[kind]
         assert errors.frames == 80
         assert errors.force_rmse < 0.1 * errors.force_rms
+        assert errors.force_rmse_by_temperature == pytest.approx({"300": errors.force_rmse})
     environment = result.evaluation.kinds["embedded"]
     assert environment.environment_force_rmse is not None
     assert environment.environment_force_rms is not None

@@ -50,9 +50,9 @@ def _markdown(name: str, trained: Checkpoint, contract: Contract, evaluation: Ev
         "",
         "## Errors on trajectories held out from training",
         "",
-        "| data | frames | force RMSE, meV/A | force MAE, meV/A | RMS force, meV/A | energy MAE, kJ/mol "
-        f"| charge RMSE, e | force RMSE on MM charges within {NEARBY} nm, meV/A |",
-        "|---|---|---|---|---|---|---|---|",
+        "| data | frames | force RMSE, meV/A | by temperature | force MAE, meV/A | RMS force, meV/A "
+        f"| energy MAE, kJ/mol | charge RMSE, e | force RMSE on MM charges within {NEARBY} nm, meV/A |",
+        "|---|---|---|---|---|---|---|---|---|",
         *(_row(kind, errors) for kind, errors in evaluation.kinds.items()),
         "",
         "## Made from",
@@ -89,8 +89,10 @@ def _markdown(name: str, trained: Checkpoint, contract: Contract, evaluation: Ev
 
 def _row(kind: str, e: KindErrors) -> str:
     environment = "" if e.environment_force_rmse is None else f"{e.environment_force_rmse:.1f}"
+    temperatures = ", ".join(f"{rmse:.1f} at {t} K" for t, rmse in e.force_rmse_by_temperature.items())
     return (
-        f"| {_TITLES[kind]} | {e.frames} ({e.trajectories} trajectories) | {e.force_rmse:.1f} | {e.force_mae:.1f} "
+        f"| {_TITLES[kind]} | {e.frames} ({e.trajectories} trajectories) | {e.force_rmse:.1f} | {temperatures} "
+        f"| {e.force_mae:.1f} "
         f"| {e.force_rms:.0f} | {e.energy_mae:.2f} | {e.charge_rmse:.4f} | {environment} |"
     )
 

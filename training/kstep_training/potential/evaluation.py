@@ -35,6 +35,7 @@ class KindErrors:
         frames, trajectories: how many.
         force_rmse, force_mae: over all components on region atoms, at fixed environment charges.
         force_rmse_by_element: per element symbol's atomic number.
+        force_rmse_by_temperature: per temperature of the trajectories' thermostat, K.
         force_rms: RMS of the forces themselves, for comparison.
         energy_mae, energy_rmse: of total energies.
         energy_spread_error: standard deviation of the energy error, i.e. without a constant offset.
@@ -48,6 +49,7 @@ class KindErrors:
     force_rmse: float
     force_mae: float
     force_rmse_by_element: dict[str, float]
+    force_rmse_by_temperature: dict[str, float]
     force_rms: float
     energy_mae: float
     energy_rmse: float
@@ -80,6 +82,7 @@ class _Collected:
     charge_error: list[FloatArray]
     environment_error: list[FloatArray]
     environment_force: list[FloatArray]
+    temperature: list[float]
     trajectories: set[tuple[str, int]]
 
 
@@ -104,7 +107,7 @@ def evaluate(
             if file.region.numbers.tolist() != numbers:
                 raise FrameFileError(f"{path} has frames of another molecule than {model} was trained for")
             kind = EMBEDDED if file.has_environment else GAS
-            into = collected.setdefault(kind, _Collected([], [], [], [], [], [], set()))
+            into = collected.setdefault(kind, _Collected([], [], [], [], [], [], [], set()))
             trajectory = file.frames("trajectory")
             index = np.arange(len(file))
             division = held.get(file.digest())
@@ -148,6 +151,7 @@ def _open(path: Path) -> tuple[Model, list[int], dict[str, dict[str, list[int]]]
 def _collect(function: Model, file: FrameFile, index: NDArray[np.int64], into: _Collected) -> None:
     positions, forces = file.frames("positions"), file.frames("forces")
     energies, charges = file.frames("energy"), file.frames("charges")
+    temperatures = file.frames("temperature")
     embedded = file.has_environment
     potentials = file.sites("potential") if embedded else None
     gradients = file.sites("potential_gradient") if embedded else None
@@ -166,6 +170,7 @@ def _collect(function: Model, file: FrameFile, index: NDArray[np.int64], into: _
         into.force_error.append(predicted - forces[k])
         into.energy_error.append(float(energy) - float(energies[k]))
         into.charge_error.append(q - charges[k])
+        into.temperature.append(float(temperatures[k]))
 
 
 def _environment_forces(
@@ -187,6 +192,7 @@ def _errors(data: _Collected, numbers: NDArray[np.int64]) -> KindErrors:
     error, force = np.array(data.force_error), np.array(data.force)
     energy = np.array(data.energy_error)
     charge = np.array(data.charge_error)
+    temperature = np.array(data.temperature)
     environment = np.concatenate(data.environment_error) if data.environment_error else np.empty((0, 3))
     labels = np.concatenate(data.environment_force) if data.environment_force else np.empty((0, 3))
     return KindErrors(
@@ -196,6 +202,9 @@ def _errors(data: _Collected, numbers: NDArray[np.int64]) -> KindErrors:
         force_mae=float(np.abs(error).mean()) * MEV_PER_ANGSTROM,
         force_rmse_by_element={
             str(z): _rms(error[:, numbers == z]) * MEV_PER_ANGSTROM for z in sorted(set(numbers.tolist()))
+        },
+        force_rmse_by_temperature={
+            f"{t:g}": _rms(error[temperature == t]) * MEV_PER_ANGSTROM for t in sorted(set(data.temperature))
         },
         force_rms=_rms(force) * MEV_PER_ANGSTROM,
         energy_mae=float(np.abs(energy).mean()),
