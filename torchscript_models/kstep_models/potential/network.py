@@ -5,10 +5,10 @@ With x the positions and phi_i the electrostatic potential of the environment at
     U(x, phi) = P(x) + E(x) + W(x) + sum_i q_i(x) phi_i - 1/4 sum_ij a_ij (phi_i - phi_j)^2
 
 P is a pair potential fitted beforehand (:mod:`kstep_models.potential.pair_series`), E and q come from one equivariant
-message-passing network, W is a wall that acts only at distances shorter than any in
-the training data, and a_ij >= 0 is a constant polarisability that moves charge between atoms along potential
-differences (charge is conserved and the response always lowers the energy, as in quantum mechanics). The charges that
-act on the environment are dU/dphi_i = q_i - sum_j a_ij (phi_i - phi_j).
+message-passing network, W is a wall that acts only at distances shorter than any in the training data, and a_ij >= 0 is
+a constant polarisability that moves charge between atoms along potential differences (charge is conserved and the
+response always lowers the energy, as in quantum mechanics). The charges that act on the environment are
+dU/dphi_i = q_i - sum_j a_ij (phi_i - phi_j).
 
 Network (dense pairs, no neighbour list: a region has tens of atoms):
 

@@ -4,7 +4,8 @@
 
 with n up to 4 for bonded atoms, 3 for atoms two bonds apart and 2 for three bonds. It is linear in its coefficients, so
 that fitting it is one least-squares problem of seconds. What is left for the network is the fifth part of the forces
-(alanine dipeptide: 170 of 900 meV/A), and without the stiff part, which a network learns last and least accurately.
+(alanine dipeptide: 170 of 900 meV/A), and without the stiff part, which a network learns last and least accurately. Far
+outside the data it is as wrong as any polynomial; the integrator's guard is there for that.
 """
 
 from __future__ import annotations
