@@ -6,8 +6,8 @@
 
 Pairs are atoms two or three bonds apart (Urey-Bradley terms and the like): they couple bonds with angles and dihedrals,
 which on alanine dipeptide takes the force error from 190 to 105 meV/A. The potential is linear in its coefficients, so
-that fitting it to forces is one least-squares problem, and it runs as four of OpenMM's own forces in some 30
-microseconds for 20 atoms.
+that fitting it to forces is one least-squares problem, and it runs as four of OpenMM's own forces in 0.1 to 0.3
+milliseconds for 20 atoms.
 """
 
 from __future__ import annotations
