@@ -127,7 +127,8 @@ def test_starting_from_another_run(gas: Path, configuration: Configuration) -> N
     before, after = (load_checkpoint(r.checkpoint).model.state_dict() for r in (first, second))
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
     with pytest.raises(CheckpointError, match="another size"):
-        kstep_training.train(configuration(output="third", start_from="first/last.ckpt", model={"channels": 5, "cubic_channels": 2}))
+        other = {"channels": 5, "cubic_channels": 2}
+        kstep_training.train(configuration(output="third", start_from="first/last.ckpt", model=other))
 
 
 def test_runs_are_not_overwritten_nor_mixed(gas: Path, configuration: Configuration) -> None:
