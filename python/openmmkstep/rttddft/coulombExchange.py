@@ -1,0 +1,247 @@
+"""Coulomb and exchange matrices of a complex density.
+
+With a Hermitian density D (AO basis) and real integrals, the Coulomb matrix
+
+    J_pq = sum_rs (pq|rs) D_rs
+
+sees only the real, symmetric part of D, because the integrals are symmetric in r and s. The exchange matrix
+
+    K_pq = sum_rs (pr|qs) D_rs
+
+maps the symmetric real part to a symmetric matrix and the antisymmetric imaginary part to an antisymmetric one, and
+does not mix them. Both halves can therefore be kept as real matrices over pairs of functions, half the size of a dense
+one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+RealArray = NDArray[np.float64]
+Array = NDArray[Any]
+
+# Dense integrals above this many bytes are computed anew for every density instead (by PySCF).
+DENSE_LIMIT = 4 * 10**9
+
+
+@dataclass(frozen=True)
+class ExchangeMix:
+    """Exact exchange of a functional: a sum of terms (factor, omega).
+
+    Each is ``factor`` times K with the operator 1/r for omega = 0, erf(omega r)/r for omega > 0 (long range), and
+    erfc(-omega r)/r for omega < 0 (short range), as PySCF counts.
+    """
+
+    terms: tuple[tuple[float, float], ...]
+
+    @property
+    def isAny(self) -> bool:
+        """Whether there is exact exchange at all."""
+        return bool(self.terms)
+
+
+class CoulombExchange(ABC):
+    """Builds the two-electron part of the Fock matrix without the functional."""
+
+    @abstractmethod
+    def potential(self, densities: Array) -> Array:
+        """J minus exchange.
+
+        Args:
+            densities: [1,n,n] total density of a closed shell, or [2,n,n] of both spins; Hermitian, AO basis.
+
+        Returns:
+            For a closed shell ``J[D] - K[D]/2`` [1,n,n], otherwise ``J[D_a + D_b] - K[D_s]`` for each spin s [2,n,n],
+            K being the mix of the functional. Real where there is no exact exchange, complex otherwise.
+        """
+
+
+class DenseCoulombExchange(CoulombExchange):
+    """All integrals in memory, as matrices over pairs of functions: exact, for up to about 150 functions."""
+
+    def __init__(self, mol: Any, mix: ExchangeMix, closedShell: bool) -> None:
+        size = mol.nao
+        self._rows, self._columns = np.tril_indices(size)
+        self._strict = np.tril_indices(size, -1)
+        self._closedShell = closedShell
+        weights = np.where(self._rows == self._columns, 1.0, 2.0)
+        integrals = mol.intor("int2e", aosym="s4")
+        self._coulomb: RealArray = integrals * weights
+        self._symmetric: RealArray | None = None
+        self._antisymmetric: RealArray | None = None
+        if mix.isAny:
+            exchange = np.zeros_like(integrals)
+            for factor, omega in mix.terms:
+                with mol.with_range_coulomb(omega):
+                    exchange += factor * mol.intor("int2e", aosym="s4")
+            self._symmetric, self._antisymmetric = _exchangePairs(exchange, size)
+            if closedShell:
+                # One product instead of two: both halves act on the same vector.
+                self._coulomb -= 0.5 * self._symmetric
+                self._symmetric = None
+                self._antisymmetric *= 0.5
+
+    @staticmethod
+    def bytesNeeded(size: int) -> int:
+        """Memory while the integrals are prepared, for a number of functions."""
+        return 4 * 8 * (size * (size + 1) // 2) ** 2
+
+    def potential(self, densities: Array) -> Array:
+        """See the base class."""
+        real = densities.real[:, self._rows, self._columns]
+        packed = np.tile(self._coulomb @ real.sum(axis=0), (len(densities), 1))
+        if self._symmetric is not None:
+            packed -= real @ self._symmetric.T
+        if self._antisymmetric is None:
+            return _unpacked(packed, self._rows, self._columns, densities.shape, 1.0)
+        rows, columns = self._strict
+        imaginary = -(densities.imag[:, rows, columns] @ self._antisymmetric.T)
+        result = np.empty(densities.shape, dtype=np.complex128)
+        result.real = _unpacked(packed, self._rows, self._columns, densities.shape, 1.0)
+        result.imag = _unpacked(imaginary, rows, columns, densities.shape, -1.0)
+        return result
+
+
+class FittedCoulombExchange(CoulombExchange):
+    """Density fitting: (pq|rs) = sum_Q B_Qpq B_Qrs, with the same B as PySCF's SCF (Coulomb metric)."""
+
+    def __init__(self, fitting: Any, mix: ExchangeMix) -> None:
+        size = fitting.mol.nao
+        self._rows, self._columns = np.tril_indices(size)
+        self._weights = np.where(self._rows == self._columns, 1.0, 2.0)
+        packed = np.vstack(list(fitting.loop()))
+        self._coulomb: RealArray = packed
+        self._exchange: list[tuple[float, RealArray]] = []
+        for factor, omega in mix.terms:
+            if omega:
+                with fitting.range_coulomb(omega) as partial:
+                    self._exchange.append((factor, self._square(np.vstack(list(partial.loop())))))
+            else:
+                self._exchange.append((factor, self._square(packed)))
+
+    def _square(self, packed: RealArray) -> RealArray:
+        size = int(self._rows[-1]) + 1
+        return _unpacked(packed, self._rows, self._columns, (len(packed), size, size), 1.0)
+
+    def potential(self, densities: Array) -> Array:
+        """See the base class."""
+        total = densities.real.sum(axis=0)[self._rows, self._columns] * self._weights
+        coulomb = (self._coulomb @ total) @ self._coulomb
+        result = _unpacked(coulomb[None], self._rows, self._columns, (1, *densities.shape[1:]), 1.0)
+        result = np.repeat(result, len(densities), axis=0)
+        if not self._exchange:
+            return result
+        scale = 0.5 if len(densities) == 1 else 1.0
+        return result - scale * np.stack([self._exchangeMatrix(density) for density in densities])
+
+    def _exchangeMatrix(self, density: Array) -> Array:
+        # A density has as many non-zero eigenvalues as occupied orbitals; summing over those is far cheaper than over
+        # all pairs of functions. Signs are kept, so that differences of densities work too.
+        values, vectors = np.linalg.eigh(density)
+        kept = np.abs(values) > 1e-14 * max(1.0, float(np.abs(values).max(initial=0.0)))
+        values, vectors = values[kept], vectors[:, kept]
+        size, count = vectors.shape
+        halves = np.concatenate([vectors.real, vectors.imag], axis=1)
+        result = np.zeros((size, size), dtype=np.complex128)
+        for factor, fit in self._exchange:
+            # half[p, Q, i] = sum_r B_Qpr V_ri, real and imaginary parts side by side.
+            half = (fit.reshape(-1, size) @ halves).reshape(-1, size, 2, count).transpose(1, 0, 2, 3)
+            real = np.ascontiguousarray(half[:, :, 0]).reshape(size, -1)
+            imaginary = np.ascontiguousarray(half[:, :, 1]).reshape(size, -1)
+            signed = np.tile(values, len(fit))
+            mixed = (imaginary * signed) @ real.T
+            result.real += factor * ((real * signed) @ real.T + (imaginary * signed) @ imaginary.T)
+            result.imag += factor * (mixed - mixed.T)
+        return result
+
+
+class DirectCoulombExchange(CoulombExchange):
+    """Integrals computed by PySCF for every density: slow, but needs no memory for them."""
+
+    def __init__(self, meanField: Any, mix: ExchangeMix) -> None:
+        self._meanField = meanField
+        self._mix = mix
+
+    def potential(self, densities: Array) -> Array:
+        """See the base class."""
+        real = np.ascontiguousarray(densities.real)
+        coulomb = self._meanField.get_j(dm=real.sum(axis=0), hermi=1)
+        result = np.repeat(coulomb[None], len(densities), axis=0)
+        if not self._mix.isAny:
+            return result
+        scale = 0.5 if len(densities) == 1 else 1.0
+        imaginary = np.ascontiguousarray(densities.imag)
+        exchange = self._exchange(real, 1) + 1j * self._exchange(imaginary, 2)
+        return result - scale * exchange
+
+    def _exchange(self, densities: RealArray, symmetry: int) -> RealArray:
+        result = np.zeros_like(densities)
+        for factor, omega in self._mix.terms:
+            parts = [self._meanField.get_k(dm=density, hermi=symmetry, omega=omega or None) for density in densities]
+            result += factor * np.stack(parts)
+        return result
+
+
+def createCoulombExchange(meanField: Any, closedShell: bool, denseLimit: int = DENSE_LIMIT) -> CoulombExchange:
+    """The builder that suits an SCF object of PySCF.
+
+    Args:
+        meanField: RHF, UHF, RKS or UKS object, with density fitting or without.
+        closedShell: whether densities will be total ones.
+        denseLimit: bytes above which exact integrals are not kept in memory.
+    """
+    mix = exchangeMix(meanField)
+    if getattr(meanField, "with_df", None) is not None:
+        return FittedCoulombExchange(meanField.with_df, mix)
+    if DenseCoulombExchange.bytesNeeded(meanField.mol.nao) <= denseLimit:
+        return DenseCoulombExchange(meanField.mol, mix, closedShell)
+    return DirectCoulombExchange(meanField, mix)
+
+
+def exchangeMix(meanField: Any) -> ExchangeMix:
+    """How much exact exchange the method has."""
+    functional = getattr(meanField, "xc", None)
+    if functional is None:
+        return ExchangeMix(((1.0, 0.0),))
+    # alpha is the share of exact exchange at long range, hybrid at short range.
+    omega, alpha, hybrid = meanField._numint.rsh_and_hybrid_coeff(functional, spin=meanField.mol.spin)
+    terms: tuple[tuple[float, float], ...]
+    if omega == 0:
+        terms = ((hybrid, 0.0),)
+    elif alpha == 0:
+        # Not full minus long range: fitted integrals of the three operators do not add up exactly.
+        terms = ((hybrid, -omega),)
+    else:
+        terms = ((hybrid, 0.0), (alpha - hybrid, omega))
+    return ExchangeMix(tuple((float(factor), float(place)) for factor, place in terms if factor))
+
+
+def _exchangePairs(integrals: RealArray, size: int) -> tuple[RealArray, RealArray]:
+    """Exchange as matrices over pairs: symmetric part over p >= q, antisymmetric part over p > q."""
+    rows, columns = np.tril_indices(size)
+    strictRows, strictColumns = np.tril_indices(size, -1)
+    pair = np.empty((size, size), dtype=np.intp)
+    pair[rows, columns] = pair[columns, rows] = np.arange(len(rows))
+    symmetric = np.empty((len(rows), len(rows)))
+    antisymmetric = np.empty((len(strictRows), len(strictRows)))
+    halves = np.where(rows == columns, 0.5, 1.0)
+    for p in range(size):
+        # block[q, r, s] = (pr|qs) for q <= p
+        block = integrals[pair[p]][:, pair[: p + 1]].transpose(1, 0, 2)
+        start = p * (p + 1) // 2
+        symmetric[start : start + p + 1] = (block[:, rows, columns] + block[:, columns, rows]) * halves
+        start = p * (p - 1) // 2
+        antisymmetric[start : start + p] = block[:p, strictRows, strictColumns] - block[:p, strictColumns, strictRows]
+    return symmetric, antisymmetric
+
+
+def _unpacked(packed: Array, rows: Array, columns: Array, shape: tuple[int, ...], sign: float) -> Array:
+    result = np.zeros(shape)
+    result[:, rows, columns] = packed
+    result[:, columns, rows] = sign * packed
+    return result

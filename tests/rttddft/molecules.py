@@ -1,0 +1,72 @@
+"""Molecules for the tests, and ground states of them that are made once."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from openmmkstep.rttddft.groundState import GroundState, solveGroundState
+from openmmkstep.rttddft.hamiltonian import Hamiltonian
+from openmmkstep.rttddft.levelOfTheory import LevelOfTheory
+from openmmkstep.rttddft.meanField import createMeanField
+from openmmkstep.rttddft.molecule import Molecule
+
+# Positions in nm. H2O, NH3 and C2H4 have their symmetry axes along x, y and z.
+WATER = Molecule.create("OHH", [[0, 0, 0.01173], [0, 0.07572, -0.04692], [0, -0.07572, -0.04692]])
+AMMONIA = Molecule.create(
+    "NHHH",
+    [
+        [0, 0, 0.01162],
+        [0, 0.09397, -0.02711],
+        [0.08138, -0.04699, -0.02711],
+        [-0.08138, -0.04699, -0.02711],
+    ],
+)
+ETHENE = Molecule.create(
+    "CCHHHH",
+    [
+        [0, 0, 0.06695],
+        [0, 0, -0.06695],
+        [0, 0.09289, 0.12321],
+        [0, -0.09289, 0.12321],
+        [0, 0.09289, -0.12321],
+        [0, -0.09289, -0.12321],
+    ],
+)
+HYDROGEN = Molecule.create("HH", [[0, 0, -0.037], [0, 0, 0.037]])
+HYDROGEN_CATION = Molecule.create("HH", [[0, 0, -0.053], [0, 0, 0.053]], charge=1, multiplicity=2)
+HYDROXYL = Molecule.create("OH", [[0, 0, 0], [0, 0, 0.097]], multiplicity=2)
+# Without any symmetry.
+SKEWED_WATER = Molecule.create("OHH", [[0.003, -0.002, 0.011], [0.01, 0.07, -0.05], [0.02, -0.08, -0.04]])
+
+
+class Prepared(NamedTuple):
+    """A molecule that is ready to be propagated, with PySCF's object of it."""
+
+    meanField: object
+    hamiltonian: Hamiltonian
+    ground: GroundState
+
+
+def prepare(molecule: Molecule, level: LevelOfTheory) -> Prepared:
+    meanField = createMeanField(molecule, level)
+    hamiltonian = Hamiltonian(meanField)
+    return Prepared(meanField, hamiltonian, solveGroundState(meanField, hamiltonian))
+
+
+@lru_cache(maxsize=32)
+def prepared(name: str, method: str, basis: str, functional: str = "", gridLevel: int = 1) -> Prepared:
+    """As :func:`prepare`, for a molecule of this file, kept for all tests of a run."""
+    return prepare(globals()[name], LevelOfTheory(method, basis, functional, gridLevel=gridLevel))
+
+
+def randomDensities(hamiltonian: Hamiltonian, seed: int) -> np.ndarray:
+    """Hermitian densities of random orbitals with the right number of electrons, AO basis."""
+    random = np.random.default_rng(seed)
+    orbitals = []
+    for count in hamiltonian.occupied:
+        shape = (hamiltonian.size, count)
+        columns, _ = np.linalg.qr(random.normal(size=shape) + 1j * random.normal(size=shape))
+        orbitals.append(columns)
+    return hamiltonian.density(tuple(orbitals))
