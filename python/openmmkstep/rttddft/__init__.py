@@ -3,5 +3,51 @@
 Everything here is in atomic units: hartree, bohr, hbar/hartree for times, hartree/(e bohr) for fields; electrons have
 charge -1. `units` has the factors to others; `Molecule.create` takes OpenMM's quantities.
 
-Needs PySCF: ``pip install 'openmm-kstep[pyscf]'``. Reading trajectories does not.
+    water = Molecule.create("OHH", positions)
+    level = LevelOfTheory("rks", "6-31g", "pbe0")
+    run = ElectronDynamics(water, level, CFM4(timeStep=0.4), kick=DeltaKick(1e-3, (0, 0, 1)))
+    run.run(steps=2000, path="water.h5")
+
+Running needs PySCF: ``pip install 'openmm-kstep[pyscf]'``. Reading trajectories and computing spectra do not.
 """
+
+from .errors import ConvergenceError, ElectronDynamicsError, MissingDependencyError, TrajectoryError
+from .fields import (
+    DeltaKick,
+    ElectricField,
+    GaussianEnvelope,
+    NoField,
+    Pulse,
+    SinSquaredEnvelope,
+    UserField,
+)
+from .levelOfTheory import LevelOfTheory
+from .molecule import Molecule
+from .propagators import CFM4, Magnus2
+from .simulation import ElectronDynamics, Observables
+from .spectrum import dipoleStrength, peaks, polarizability
+from .trajectory import TrajectoryFile
+
+__all__ = [
+    "CFM4",
+    "ConvergenceError",
+    "DeltaKick",
+    "ElectricField",
+    "ElectronDynamics",
+    "ElectronDynamicsError",
+    "GaussianEnvelope",
+    "LevelOfTheory",
+    "Magnus2",
+    "MissingDependencyError",
+    "Molecule",
+    "NoField",
+    "Observables",
+    "Pulse",
+    "SinSquaredEnvelope",
+    "TrajectoryError",
+    "TrajectoryFile",
+    "UserField",
+    "dipoleStrength",
+    "peaks",
+    "polarizability",
+]

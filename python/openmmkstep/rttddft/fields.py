@@ -58,7 +58,7 @@ class DeltaKick:
 
     def describe(self) -> dict[str, Any]:
         """All settings, as JSON values."""
-        return {"kind": "delta", "strength": self.strength, "direction": list(np.asarray(self.direction))}
+        return {"kind": "delta", "strength": self.strength, "direction": np.asarray(self.direction).tolist()}
 
 
 class ElectricField(ABC):
@@ -200,7 +200,7 @@ class Pulse(ElectricField):
             "kind": "pulse",
             "amplitude": self.amplitude,
             "envelope": self.envelope.describe(),
-            "direction": list(np.asarray(self.direction)),
+            "direction": np.asarray(self.direction).tolist(),
             "frequency": self.frequency,
             "phase": self.phase,
         }

@@ -42,7 +42,7 @@ _ROOT3 = float(np.sqrt(3.0))
 # Gauss points of the unit interval, and the weights of the two exponentials of CFM4.
 _NODES = (0.5 - _ROOT3 / 6.0, 0.5 + _ROOT3 / 6.0)
 # Three points, a parabola: more of them amplify the core excitations that a time step does not resolve.
-_GUESS_POINTS = 3
+GUESS_POINTS = 3
 _SMALL_WEIGHT, _LARGE_WEIGHT = (3.0 - 2.0 * _ROOT3) / 12.0, (3.0 + 2.0 * _ROOT3) / 12.0
 
 
@@ -120,7 +120,7 @@ class Propagator(ABC):
         self, state: State, orbitals: Orbitals, evaluation: Evaluation, history: tuple[Array, ...], fockBuilds: int
     ) -> State:
         step = state.step + 1
-        kept = (*state.history, *history)[-_GUESS_POINTS:]
+        kept = (*state.history, *history)[-GUESS_POINTS:]
         return State(step, step * self.timeStep, orbitals, kept, evaluation.energy, fockBuilds)
 
     def _failure(self, state: State) -> ConvergenceError:

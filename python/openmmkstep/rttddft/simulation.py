@@ -1,0 +1,311 @@
+"""Runs: from a molecule to a trajectory in memory or in a file that can be continued."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .basisFunctions import BasisFunctions
+from .checks import integerFrom
+from .errors import ElectronDynamicsError, TrajectoryError
+from .fields import DeltaKick, ElectricField, NoField
+from .groundState import GroundState, solveGroundState
+from .hamiltonian import Hamiltonian
+from .levelOfTheory import LevelOfTheory
+from .meanField import createMeanField
+from .molecule import Molecule
+from .propagators import Propagator, State
+from .pyscfLoading import loadPySCF
+from .trajectory.reader import TrajectoryFile
+from .trajectory.schema import Frame, TrajectoryHeader
+from .trajectory.writer import TrajectoryWriter, readState, refuseExisting
+
+RealArray = NDArray[np.float64]
+
+# A file belongs to a run when the integrals agree this well; other versions of libraries differ by round-off.
+_SAME_INTEGRALS = 1e-9
+
+
+@dataclass(frozen=True)
+class Observables:
+    """Series of a trajectory, of T frames, the first right after the kick; atomic units.
+
+    Attributes:
+        time: [T].
+        field: external field [T,3].
+        energy: without the field [T].
+        dipole: of nuclei and electrons [T,3].
+    """
+
+    time: RealArray
+    field: RealArray
+    energy: RealArray
+    dipole: RealArray
+
+
+class ElectronDynamics:
+    """The electrons of a molecule, after a kick or in a field, from the ground state on.
+
+    Nothing is computed before :meth:`run`, but all input is checked here.
+
+    Args:
+        molecule: nuclei, which stand still, and electrons.
+        level: level of theory.
+        propagator: scheme and time step.
+        kick: at t = 0, or None.
+        field: from t = 0 on.
+        threads: of PySCF; more than one pays for large molecules on an idle machine only.
+
+    Raises:
+        ElectronDynamicsError: molecule, level of theory and the rest do not go together.
+        MissingDependencyError: PySCF is not installed.
+    """
+
+    def __init__(
+        self,
+        molecule: Molecule,
+        level: LevelOfTheory,
+        propagator: Propagator,
+        kick: DeltaKick | None = None,
+        field: ElectricField | None = None,
+        threads: int = 1,
+    ) -> None:
+        for name, value, kind in (
+            ("molecule", molecule, Molecule),
+            ("level", level, LevelOfTheory),
+            ("propagator", propagator, Propagator),
+            ("kick", kick, (DeltaKick, type(None))),
+            ("field", field, (ElectricField, type(None))),
+        ):
+            if not isinstance(value, kind):
+                raise ElectronDynamicsError(f"{name} cannot be {value!r}: see the documentation of this class")
+        self.molecule = molecule
+        self.level = level
+        self.propagator = propagator
+        self.kick = kick
+        self.field = field if field is not None else NoField()
+        self.threads = integerFrom("threads", threads, 1)
+        level.check(molecule)
+        self.field.at(0.0)
+        self._meanField: Any = None
+        self._hamiltonian: Hamiltonian | None = None
+        self._ground: GroundState | None = None
+
+    @property
+    def hamiltonian(self) -> Hamiltonian:
+        """Integrals and Fock builder; computed on first use.
+
+        Raises:
+            ElectronDynamicsError: the basis set is linearly dependent.
+        """
+        if self._hamiltonian is None:
+            self._meanField = createMeanField(self.molecule, self.level)
+            self._hamiltonian = Hamiltonian(self._meanField)
+        return self._hamiltonian
+
+    @property
+    def groundState(self) -> GroundState:
+        """The state before the kick; computed on first use.
+
+        Raises:
+            ConvergenceError: the SCF did not converge.
+        """
+        if self._ground is None:
+            hamiltonian = self.hamiltonian
+            self._ground = solveGroundState(self._meanField, hamiltonian)
+        return self._ground
+
+    def run(
+        self,
+        steps: int,
+        path: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        densityInterval: int = 1,
+        flushInterval: int = 100,
+        progress: Callable[[State], None] | None = None,
+    ) -> Observables:
+        """Propagate from t = 0, or continue.
+
+        Args:
+            steps: from t = 0 on, those in a continued file included.
+            path: HDF5 file to write (see `openmmkstep.rttddft.trajectory`); None keeps the series in memory only.
+            resume: continue the file from its last complete frame, as if it had never stopped. A file that does not
+                exist yet is started.
+            densityInterval: steps between stored densities; 0 stores none. Of a continued file it must be the same.
+            flushInterval: steps between writes to the file; a killed run loses at most these.
+            progress: called with each new state.
+
+        Returns:
+            The series of all frames, from the beginning of the file.
+
+        Raises:
+            ElectronDynamicsError: impossible numbers.
+            TrajectoryError: the file exists, is damaged, or belongs to another run; no frame is lost.
+            ConvergenceError: SCF or a step; the frames before it are in the file.
+        """
+        steps = integerFrom("steps", steps, 0)
+        densityInterval = integerFrom("densityInterval", densityInterval, 0)
+        flushInterval = integerFrom("flushInterval", flushInterval, 1)
+        pyscf = loadPySCF()
+        with pyscf.lib.with_omp_threads(self.threads):
+            if path is None:
+                return self._runInMemory(steps, progress)
+            target = Path(path)
+            if resume and target.exists():
+                state, writer, ground = self._continued(target, steps, densityInterval)
+            else:
+                refuseExisting(target)
+                state, writer, ground = self._started(target, steps, densityInterval)
+            self._runToFile(steps, state, writer, ground, densityInterval, flushInterval, progress)
+        with TrajectoryFile(target) as file:
+            return Observables(file.time, file.field, file.energy, file.dipole)
+
+    def _first(self) -> State:
+        orbitals = self.groundState.orbitals
+        if self.kick is not None:
+            orbitals = self.kick.apply(self.hamiltonian, orbitals)
+        return self.propagator.start(self.hamiltonian, orbitals)
+
+    def _states(self, state: State, steps: int) -> Iterator[State]:
+        while state.step < steps:
+            state = self.propagator.advance(self.hamiltonian, self.field, state)
+            yield state
+
+    def _frame(self, state: State, ground: RealArray, densityInterval: int) -> Frame:
+        deviation = None
+        if densityInterval and state.step % densityInterval == 0:
+            deviation = self.hamiltonian.density(state.orbitals) - ground
+        field, dipole = self.field.at(state.time), self.hamiltonian.dipole(state.orbitals)
+        return Frame(state.time, field, state.energy, dipole, state.fockBuilds, deviation)
+
+    def _runInMemory(self, steps: int, progress: Callable[[State], None] | None) -> Observables:
+        first = self._first()
+        frames = [self._frame(first, self.groundState.density, 0)]
+        for state in self._states(first, steps):
+            frames.append(self._frame(state, self.groundState.density, 0))
+            if progress is not None:
+                progress(state)
+        return Observables(
+            np.array([frame.time for frame in frames]),
+            np.array([frame.field for frame in frames]),
+            np.array([frame.energy for frame in frames]),
+            np.array([frame.dipole for frame in frames]),
+        )
+
+    def _runToFile(
+        self,
+        steps: int,
+        state: State,
+        writer: TrajectoryWriter,
+        ground: RealArray,
+        densityInterval: int,
+        flushInterval: int,
+        progress: Callable[[State], None] | None,
+    ) -> None:
+        last = state
+        try:
+            for following in self._states(state, steps):
+                writer.append(self._frame(following, ground, densityInterval))
+                last = following
+                if writer.pending >= flushInterval:
+                    writer.flush(last)
+                if progress is not None:
+                    progress(last)
+        finally:
+            # Also after an error or an interruption: the frames so far are complete.
+            writer.close(last)
+
+    def _started(self, path: Path, steps: int, densityInterval: int) -> tuple[State, TrajectoryWriter, RealArray]:
+        first, ground = self._first(), self.groundState.density
+        frame = self._frame(first, ground, densityInterval)
+        return first, TrajectoryWriter.create(path, self._header(steps, densityInterval), first, frame), ground
+
+    def _header(self, steps: int, densityInterval: int) -> TrajectoryHeader:
+        hamiltonian, ground = self.hamiltonian, self.groundState
+        return TrajectoryHeader(
+            molecule=self.molecule,
+            level=self.level.describe(),
+            propagator=self.propagator.describe(),
+            field=self.field.describe(),
+            kick=None if self.kick is None else self.kick.describe(),
+            steps=steps,
+            timeStep=self.propagator.timeStep,
+            densityInterval=densityInterval,
+            basis=BasisFunctions.of(self._meanField.mol),
+            overlap=hamiltonian.overlap,
+            core=hamiltonian.core,
+            position=hamiltonian.position,
+            groundDensity=ground.density,
+            groundEnergy=ground.energy,
+            software=_softwareVersions(),
+        )
+
+    def _continued(self, path: Path, steps: int, densityInterval: int) -> tuple[State, TrajectoryWriter, RealArray]:
+        with TrajectoryFile(path) as file:
+            self._refuseOtherSettings(file, densityInterval)
+            frames, planned = len(file), int(file.attributes["n_steps"])
+            ground = file.groundDensity.reshape(file.spins, *file.overlap.shape)
+            times, fields = file.time, file.field
+            for time, stored in zip(times, fields, strict=True):
+                if not np.allclose(self.field.at(float(time)), stored, rtol=1e-12, atol=1e-15):
+                    raise TrajectoryError(
+                        f"{path} was made in another field at t = {time}: use the same field function"
+                    )
+            for name, stored, own in (
+                ("overlap matrix", file.overlap, self.hamiltonian.overlap),
+                ("core Hamiltonian", file.coreHamiltonian, self.hamiltonian.core),
+            ):
+                if stored.shape != own.shape or np.abs(stored - own).max() > _SAME_INTEGRALS:
+                    raise TrajectoryError(
+                        f"{path} cannot be continued: its {name} is not that of this molecule and basis set. "
+                        "Another version of PySCF may define the basis set differently"
+                    )
+        state = readState(path)
+        if steps > planned:
+            TrajectoryWriter.extend(path, steps)
+        return state, TrajectoryWriter(path, frames, densityInterval), ground
+
+    def _refuseOtherSettings(self, file: TrajectoryFile, densityInterval: int) -> None:
+        other, own = file.molecule, self.molecule
+        if (
+            not np.array_equal(other.numbers, own.numbers)
+            or not np.allclose(other.positions, own.positions, rtol=0.0, atol=1e-12)
+            or (other.charge, other.multiplicity) != (own.charge, own.multiplicity)
+        ):
+            raise TrajectoryError(
+                f"{file.path} belongs to another molecule, geometry, charge or multiplicity ({other.name} with charge "
+                f"{other.charge} and multiplicity {other.multiplicity}): write to another file"
+            )
+        mine: dict[str, Any] = {
+            "level_of_theory": self.level.describe(),
+            "propagator": self.propagator.describe(),
+            "kick": None if self.kick is None else self.kick.describe(),
+            "field": self.field.describe(),
+            "density_interval": densityInterval,
+        }
+        for name, value in mine.items():
+            stored = file.attributes[name]
+            # Through JSON, as the stored one went.
+            if stored != json.loads(json.dumps(value)):
+                raise TrajectoryError(
+                    f"{file.path} cannot be continued with another {name}: it has {stored}, this run {value}. "
+                    "Use the same, or write to another file"
+                )
+
+
+def _softwareVersions() -> dict[str, str]:
+    versions = {}
+    for name in ("openmm-kstep", "pyscf", "numpy", "h5py"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:  # run from a source tree that was not installed
+            continue
+    return versions

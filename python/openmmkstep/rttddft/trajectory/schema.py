@@ -1,0 +1,123 @@
+"""What a trajectory file holds, and the objects that carry it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..basisFunctions import BasisFunctions
+from ..molecule import Molecule
+
+RealArray = NDArray[np.float64]
+
+SCHEMA = "kstep-electron-dynamics"
+VERSION = 1
+UNITS: Mapping[str, str] = {
+    "system": "atomic units",
+    "length": "bohr",
+    "time": "hbar/hartree",
+    "energy": "hartree",
+    "field": "hartree/(e bohr)",
+    "dipole": "e bohr",
+    "kick": "hbar/(e bohr)",
+}
+CONVENTIONS: Mapping[str, str] = {
+    "ao_order": "PySCF, real spherical: shells as in the basis group; m from -l to l, but p as x, y, z",
+    "density_convention": "deviation from the ground state; P_pq = sum of n_i C_pi conj(C_qi), AO basis; Tr(P S) = N",
+    "field_convention": "length gauge, electron charge -1: the field E adds +E.r to the Fock matrix",
+    "kick_convention": "orbitals times exp(-i strength direction.r) at t = 0; frame 0 is right after it",
+    "dipole_convention": "nuclei minus electrons, sum of Z R - Tr(P r), about the origin of the coordinates",
+    "energy_convention": "electrons and nuclei without the external field; add -dipole.field for the field's share",
+}
+SPIN_CONVENTIONS: Mapping[int, str] = {
+    1: "closed shell: densities are totals of both spins, without a spin dimension",
+    2: "densities of spin up and spin down, in this order, in a dimension before the matrices",
+}
+# name -> shape of one frame
+SERIES: Mapping[str, tuple[int, ...]] = {"time": (), "field": (3,), "energy": (), "dipole": (3,), "fock_builds": ()}
+BASIS_FIELDS: Mapping[str, str] = {
+    "atom_index": "atomIndex",
+    "angular_momentum": "angularMomentum",
+    "magnetic_quantum": "magneticQuantum",
+    "shell_index": "shellIndex",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrajectoryHeader:
+    """What all frames of one file have in common.
+
+    Attributes:
+        molecule: nuclei and electrons.
+        level, propagator, field: as their ``describe()`` gives them.
+        kick: the same, None without one.
+        steps: planned.
+        timeStep: atomic units.
+        densityInterval: steps between stored densities; 0 stores none.
+        basis: the functions of the basis set.
+        overlap, core, position: integrals [n,n], [n,n], [3,n,n].
+        groundDensity: [1,n,n] total or [2,n,n] of both spins, real.
+        groundEnergy: hartree.
+        software: name -> version.
+    """
+
+    molecule: Molecule
+    level: Mapping[str, Any]
+    propagator: Mapping[str, Any]
+    field: Mapping[str, Any]
+    kick: Mapping[str, Any] | None
+    steps: int
+    timeStep: float
+    densityInterval: int
+    basis: BasisFunctions
+    overlap: RealArray
+    core: RealArray
+    position: RealArray
+    groundDensity: RealArray
+    groundEnergy: float
+    software: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Number of basis functions."""
+        return len(self.overlap)
+
+    @property
+    def spins(self) -> int:
+        """1 for a closed shell, else 2."""
+        return len(self.groundDensity)
+
+    @property
+    def storedDensities(self) -> int:
+        """How many densities a complete trajectory has."""
+        return densitiesUpTo(self.steps + 1, self.densityInterval)
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One moment.
+
+    Attributes:
+        time: atomic units.
+        field: external field [3].
+        energy: hartree.
+        dipole: [3].
+        fockBuilds: that the step to this frame took.
+        deviation: complex density minus that of the ground state [1 or 2,n,n]; None where it is not stored.
+    """
+
+    time: float
+    field: RealArray
+    energy: float
+    dipole: RealArray
+    fockBuilds: int
+    deviation: NDArray[np.complex128] | None = None
+
+
+def densitiesUpTo(frames: int, interval: int) -> int:
+    """How many densities a number of frames has, when one is stored every ``interval`` steps from the first."""
+    return 0 if interval == 0 or frames == 0 else (frames - 1) // interval + 1
