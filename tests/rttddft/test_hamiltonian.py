@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from molecules import HYDROXYL, SKEWED_WATER, WATER, prepare, prepared, randomDensities
+from electronSystems import HYDROXYL, SKEWED_WATER, WATER, prepare, prepared, randomDensities
 from openmmkstep.rttddft.coulombExchange import DirectCoulombExchange, createCoulombExchange, exchangeMix
 from openmmkstep.rttddft.errors import ConvergenceError, ElectronDynamicsError
 from openmmkstep.rttddft.exchangeCorrelation import createExchangeCorrelation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from molecules import AMMONIA, ETHENE, WATER
+from electronSystems import AMMONIA, ETHENE, WATER
 from openmmkstep.rttddft import (
     CFM4,
     DeltaKick,
@@ -95,7 +95,6 @@ def comparePeaks(molecule: Molecule, duration: float, timeStep: float, highest: 
             if strength < 0.01 or energy > highest or blended:
                 continue
             distance = np.abs(places - energy).min() * EV_PER_HARTREE
-            print(molecule.name, axis, energy * EV_PER_HARTREE, strength, distance)
             largest, compared = max(largest, distance), compared + 1
     assert compared >= 3
     return largest
@@ -108,4 +107,4 @@ def test_bright_peaks_of_water_are_those_of_linear_response() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("molecule", [WATER, AMMONIA, ETHENE], ids=["H2O", "NH3", "C2H4"])
 def test_bright_peaks_are_those_of_linear_response(molecule: Molecule) -> None:
-    assert comparePeaks(molecule, 1000.0, 0.4, 0.8, 1) < 0.01
+    assert comparePeaks(molecule, 400.0, 0.4, 0.8, 1) < 0.01

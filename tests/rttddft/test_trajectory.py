@@ -15,8 +15,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from electronSystems import HYDROXYL, WATER
 from kstep_models.frames.opening import opened
-from molecules import HYDROXYL, WATER
 from openmmkstep.rttddft import (
     CFM4,
     ConvergenceError,
@@ -340,6 +340,15 @@ def test_damaged_files_are_refused(short: Path, change: Any, message: str) -> No
         change(file)
     with pytest.raises(TrajectoryError, match=message):
         TrajectoryFile(short)
+
+
+def test_damaged_restart_data_are_named(short: Path) -> None:
+    with h5py.File(short, "r+") as file:
+        del file["restart/orbitals"]
+    with TrajectoryFile(short) as trajectory:
+        assert len(trajectory) == 4
+    with pytest.raises(TrajectoryError, match="restart data are damaged"):
+        dynamics().run(6, short, resume=True)
 
 
 def test_truncated_files_are_refused(short: Path, tmp_path: Path) -> None:

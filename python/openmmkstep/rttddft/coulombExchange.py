@@ -114,13 +114,13 @@ class FittedCoulombExchange(CoulombExchange):
         size = fitting.mol.nao
         self._rows, self._columns = np.tril_indices(size)
         self._weights = np.where(self._rows == self._columns, 1.0, 2.0)
-        packed = np.vstack(list(fitting.loop()))
+        packed = _fitted(fitting)
         self._coulomb: RealArray = packed
         self._exchange: list[tuple[float, RealArray]] = []
         for factor, omega in mix.terms:
             if omega:
                 with fitting.range_coulomb(omega) as partial:
-                    self._exchange.append((factor, self._square(np.vstack(list(partial.loop())))))
+                    self._exchange.append((factor, self._square(_fitted(partial))))
             else:
                 self._exchange.append((factor, self._square(packed)))
 
@@ -219,6 +219,11 @@ def exchangeMix(meanField: Any) -> ExchangeMix:
     else:
         terms = ((hybrid, 0.0), (alpha - hybrid, omega))
     return ExchangeMix(tuple((float(factor), float(place)) for factor, place in terms if factor))
+
+
+def _fitted(fitting: Any) -> RealArray:
+    """All fitted integrals [auxiliary functions, pairs]; copied, because PySCF may reuse its buffers."""
+    return np.vstack([np.array(block) for block in fitting.loop()])
 
 
 def _exchangePairs(integrals: RealArray, size: int) -> tuple[RealArray, RealArray]:

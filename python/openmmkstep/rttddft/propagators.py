@@ -17,8 +17,8 @@ Two schemes, both symmetric in time, so that a trajectory can be retraced and it
 - ``CFM4``: commutator-free Magnus, fourth order. The Fock matrix in between is the parabola through t, t + dt/2 and
   t + dt, and each half step takes the two exponentials of S. Blanes, P. C. Moan, Appl. Numer. Math. 56, 1519 (2006), in
   TDDFT: A. Gomez Pueyo, M. A. L. Marques, A. Rubio, A. Castro, J. Chem. Theory Comput. 14, 3040 (2018). Two Fock builds
-  per iteration. Interpolating the Fock matrices of earlier steps instead costs no less for the same error, is not
-  symmetric, and damps what the step does not resolve (core excitations after a kick).
+  per iteration. Interpolating the Fock matrices of earlier steps instead needs somewhat fewer builds, but is not
+  symmetric, and damps what the step does not resolve: core excitations after a kick, and with them the energy.
 """
 
 from __future__ import annotations

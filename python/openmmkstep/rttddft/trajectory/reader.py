@@ -106,7 +106,7 @@ class TrajectoryFile:
         return self._series("dipole")
 
     @property
-    def fockBuilds(self) -> RealArray:
+    def fockBuilds(self) -> NDArray[np.int64]:
         """Fock builds that each step took [T]."""
         return self._series("fock_builds")
 
@@ -168,7 +168,7 @@ class TrajectoryFile:
     def _densities(self) -> int:
         return densitiesUpTo(self._frames, int(self.attributes["density_interval"]))
 
-    def _series(self, name: str) -> RealArray:
+    def _series(self, name: str) -> NDArray[Any]:
         return self._file["dynamics"][name][: self._frames]
 
     def _readAttributes(self) -> dict[str, Any]:

@@ -200,13 +200,16 @@ def readState(path: Path) -> State:
     if frames == 0:
         raise TrajectoryError(f"{path} has no frame to continue from: remove it and start anew")
     with opened(path, "r", PATIENCE) as file:
-        slot = int(file["progress"][1])
-        group = file["restart"]
-        orbitals = tuple(
-            part[:, :count] for part, count in zip(group["orbitals"][slot], group["occupied"][:], strict=True)
-        )
-        history = tuple(group["history"][slot, : int(group["history_length"][slot])])
-        step, energy = int(group["step"][slot]), float(group["energy"][slot])
+        try:
+            slot = int(file["progress"][1])
+            group = file["restart"]
+            orbitals = tuple(
+                part[:, :count] for part, count in zip(group["orbitals"][slot], group["occupied"][:], strict=True)
+            )
+            history = tuple(group["history"][slot, : int(group["history_length"][slot])])
+            step, energy = int(group["step"][slot]), float(group["energy"][slot])
+        except (KeyError, ValueError, IndexError) as error:
+            raise TrajectoryError(f"{path} cannot be continued, its restart data are damaged ({error})") from error
     if step != frames - 1:
         raise TrajectoryError(f"{path} is damaged: its restart data belong to step {step}, not {frames - 1}")
     return State(step, step * timeStep, orbitals, history, energy)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from molecules import HYDROXYL, WATER
+from electronSystems import HYDROXYL, WATER
 from openmm import app, unit
 from openmmkstep.rttddft import (
     CFM4,
