@@ -24,6 +24,7 @@ from .fields import (
 from .levelOfTheory import LevelOfTheory
 from .molecule import Molecule
 from .propagators import CFM4, Magnus2
+from .reducedHamiltonian import Reduction
 from .simulation import ElectronDynamics, Observables
 from .spectrum import dipoleStrength, peaks, polarizability
 from .trajectory import TrajectoryFile
@@ -43,6 +44,7 @@ __all__ = [
     "NoField",
     "Observables",
     "Pulse",
+    "Reduction",
     "SinSquaredEnvelope",
     "TrajectoryError",
     "TrajectoryFile",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from .meanField import createMeanField
 from .molecule import Molecule
 from .propagators import Propagator, State
 from .pyscfLoading import loadPySCF
+from .reducedHamiltonian import ReducedHamiltonian, Reduction
 from .trajectory.reader import TrajectoryFile
 from .trajectory.schema import Frame, TrajectoryHeader
 from .trajectory.writer import TrajectoryWriter, readState, refuseExisting
@@ -43,12 +44,14 @@ class Observables:
         field: external field [T,3].
         energy: without the field [T].
         dipole: of nuclei and electrons [T,3].
+        fockBuilds: that the step to each frame took [T]; with a reduction, evaluations of the functional.
     """
 
     time: RealArray
     field: RealArray
     energy: RealArray
     dipole: RealArray
+    fockBuilds: NDArray[np.int64]
 
 
 class ElectronDynamics:
@@ -62,6 +65,9 @@ class ElectronDynamics:
         propagator: scheme and time step.
         kick: at t = 0, or None.
         field: from t = 0 on.
+        reduction: evaluate the functional only where the trajectory is new (:mod:`.reducedHamiltonian`); None for all
+            Fock matrices in full. A continued file learns anew, and agrees with an uninterrupted run to the tolerance
+            of the reduction rather than to round-off.
         threads: of PySCF; more than one pays for large molecules on an idle machine only.
 
     Raises:
@@ -76,6 +82,7 @@ class ElectronDynamics:
         propagator: Propagator,
         kick: DeltaKick | None = None,
         field: ElectricField | None = None,
+        reduction: Reduction | None = None,
         threads: int = 1,
     ) -> None:
         for name, value, kind in (
@@ -84,6 +91,7 @@ class ElectronDynamics:
             ("propagator", propagator, Propagator),
             ("kick", kick, (DeltaKick, type(None))),
             ("field", field, (ElectricField, type(None))),
+            ("reduction", reduction, (Reduction, type(None))),
         ):
             if not isinstance(value, kind):
                 raise ElectronDynamicsError(f"{name} cannot be {value!r}: see the documentation of this class")
@@ -92,12 +100,18 @@ class ElectronDynamics:
         self.propagator = propagator
         self.kick = kick
         self.field = field if field is not None else NoField()
+        self.reduction = reduction
+        if reduction is not None and not level.isKohnSham:
+            raise ElectronDynamicsError(
+                "Hartree-Fock has no functional, whose evaluations could be saved: leave the reduction out"
+            )
         self.threads = integerFrom("threads", threads, 1)
         level.check(molecule)
         self.field.at(0.0)
         self._meanField: Any = None
         self._hamiltonian: Hamiltonian | None = None
         self._ground: GroundState | None = None
+        self._reduced: ReducedHamiltonian | None = None
 
     @property
     def hamiltonian(self) -> Hamiltonian:
@@ -122,6 +136,16 @@ class ElectronDynamics:
             hamiltonian = self.hamiltonian
             self._ground = solveGroundState(self._meanField, hamiltonian)
         return self._ground
+
+    @property
+    def movingHamiltonian(self) -> Hamiltonian:
+        """What the electrons move in: the full Hamiltonian, or the reduced one."""
+        if self.reduction is None:
+            return self.hamiltonian
+        if self._reduced is None:
+            ground = self.groundState.density
+            self._reduced = ReducedHamiltonian(self._meanField, ground, self.reduction)
+        return self._reduced
 
     def run(
         self,
@@ -166,18 +190,25 @@ class ElectronDynamics:
                 state, writer, ground = self._started(target, steps, densityInterval)
             self._runToFile(steps, state, writer, ground, densityInterval, flushInterval, progress)
         with TrajectoryFile(target) as file:
-            return Observables(file.time, file.field, file.energy, file.dipole)
+            return Observables(file.time, file.field, file.energy, file.dipole, file.fockBuilds)
 
     def _first(self) -> State:
+        # Each run begins knowing nothing, so that it does not depend on those before.
+        self._reduced = None
         orbitals = self.groundState.orbitals
         if self.kick is not None:
             orbitals = self.kick.apply(self.hamiltonian, orbitals)
-        return self.propagator.start(self.hamiltonian, orbitals)
+        hamiltonian = self.movingHamiltonian
+        before = 0 if self.reduction is not None else hamiltonian.fockBuilds
+        state = self.propagator.start(hamiltonian, orbitals)
+        return replace(state, fockBuilds=hamiltonian.fockBuilds - before)
 
     def _states(self, state: State, steps: int) -> Iterator[State]:
+        hamiltonian = self.movingHamiltonian
         while state.step < steps:
-            state = self.propagator.advance(self.hamiltonian, self.field, state)
-            yield state
+            before = hamiltonian.fockBuilds
+            state = self.propagator.advance(hamiltonian, self.field, state)
+            yield replace(state, fockBuilds=hamiltonian.fockBuilds - before)
 
     def _frame(self, state: State, ground: RealArray, densityInterval: int) -> Frame:
         deviation = None
@@ -198,6 +229,7 @@ class ElectronDynamics:
             np.array([frame.field for frame in frames]),
             np.array([frame.energy for frame in frames]),
             np.array([frame.dipole for frame in frames]),
+            np.array([frame.fockBuilds for frame in frames]),
         )
 
     def _runToFile(
@@ -228,11 +260,15 @@ class ElectronDynamics:
         frame = self._frame(first, ground, densityInterval)
         return first, TrajectoryWriter.create(path, self._header(steps, densityInterval), first, frame), ground
 
+    def _describedLevel(self) -> dict[str, Any]:
+        approximation = {} if self.reduction is None else {"reduction": self.reduction.describe()}
+        return {**self.level.describe(), **approximation}
+
     def _header(self, steps: int, densityInterval: int) -> TrajectoryHeader:
         hamiltonian, ground = self.hamiltonian, self.groundState
         return TrajectoryHeader(
             molecule=self.molecule,
-            level=self.level.describe(),
+            level=self._describedLevel(),
             propagator=self.propagator.describe(),
             field=self.field.describe(),
             kick=None if self.kick is None else self.kick.describe(),
@@ -285,7 +321,7 @@ class ElectronDynamics:
                 f"{other.charge} and multiplicity {other.multiplicity}): write to another file"
             )
         mine: dict[str, Any] = {
-            "level_of_theory": self.level.describe(),
+            "level_of_theory": self._describedLevel(),
             "propagator": self.propagator.describe(),
             "kick": None if self.kick is None else self.kick.describe(),
             "field": self.field.describe(),
