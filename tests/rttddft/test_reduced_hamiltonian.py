@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from molecules import ETHENE, WATER, Prepared, prepare
@@ -49,7 +51,7 @@ def test_regression_reproduces_cubic_functions() -> None:
         regression.add(sample, function(sample))
         assert len(regression) == count + 1
     # The root of a difference: round-off of 1e-13 shows as some 1e-7.
-    assert all(later <= earlier + 1e-5 * deviations[0] for earlier, later in zip(deviations, deviations[1:], strict=False))
+    assert all(later <= earlier + 1e-5 * deviations[0] for earlier, later in pairwise(deviations))
     assert deviations[0] == prediction.size and deviations[-1] < 1e-4 * deviations[0]
     prediction = regression.predict(point)
     np.testing.assert_allclose(prediction.value, function(point), rtol=1e-6)
@@ -168,6 +170,9 @@ def test_savings(molecule, amplitude: float, savings: int) -> None:
     pulse = Pulse(amplitude, GaussianEnvelope(20.0, 6.0), (0, 0, 1), frequency=0.3)
     kick, field = (None, pulse) if amplitude else (DeltaKick(1e-3, (0, 0, 1)), None)
     arguments = (molecule, level, Magnus2(0.2, tolerance=1e-7), kick, field)
-    expected, own = ElectronDynamics(*arguments).run(1000), ElectronDynamics(*arguments, reduction=Reduction()).run(1000)
+    expected, own = (
+        ElectronDynamics(*arguments).run(1000),
+        ElectronDynamics(*arguments, reduction=Reduction()).run(1000),
+    )
     assert dipoleError(own.dipole, expected.dipole) < 0.012
     assert savings * own.fockBuilds.sum() < expected.fockBuilds.sum()

@@ -9,6 +9,7 @@ from .doctor import doctor
 from .fitRung import fitRung
 from .generate import generate
 from .run import run
+from .spectrum import spectrum
 from .training import evaluate, export, train
 from .validate import validate
 
@@ -19,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-for command in (doctor, generate, train, evaluate, export, run, bench):
+for command in (doctor, generate, train, evaluate, export, run, bench, spectrum):
     app.command()(command)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
 
-_TIME = {"fs": 1e-3, "ps": 1.0, "ns": 1e3}
+_TIME = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "as": 1e-6}
 _LENGTH = {"nm": 1.0, "angstrom": 0.1, "A": 0.1}
 _TEMPERATURE = {"K": 1.0}
 _RATE = {"1/ps": 1.0, "/ps": 1.0, "1/fs": 1e3}

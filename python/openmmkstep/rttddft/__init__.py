@@ -26,7 +26,7 @@ from .molecule import Molecule
 from .propagators import CFM4, Magnus2
 from .reducedHamiltonian import Reduction
 from .simulation import ElectronDynamics, Observables
-from .spectrum import dipoleStrength, peaks, polarizability
+from .spectrum import dipoleStrength, padePolarizability, peaks, polarizability
 from .trajectory import TrajectoryFile
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "TrajectoryFile",
     "UserField",
     "dipoleStrength",
+    "padePolarizability",
     "peaks",
     "polarizability",
 ]

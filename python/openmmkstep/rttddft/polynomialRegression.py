@@ -5,9 +5,9 @@ For a function y(x) with y(0) = 0 that is nearly linear, a Gaussian process with
     k(x, x') = u + u^2/L^2 + u^3/L^4,    u = x.x'
 
 contains the linear, quadratic and cubic forms of x, in proportions that make them equal at |x| = L. The mean of the
-process interpolates the samples. Its variance says how much of x lies outside of what the samples span; for small x it is
-the residual of the projection of x onto them, as in a reduced-basis method. See C. E. Rasmussen, C. K. I. Williams,
-Gaussian Processes for Machine Learning (2006), chapter 2.
+process interpolates the samples. Its standard deviation says how much of x lies outside of what the samples span; for
+small x it is the residual of the projection of x onto them, as in a reduced-basis method. See C. E. Rasmussen,
+C. K. I. Williams, Gaussian Processes for Machine Learning (2006), chapter 2.
 """
 
 from __future__ import annotations

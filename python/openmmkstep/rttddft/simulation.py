@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -147,6 +148,14 @@ class ElectronDynamics:
             self._reduced = ReducedHamiltonian(self._meanField, ground, self.reduction)
         return self._reduced
 
+    def kicked(self, kick: DeltaKick | None) -> ElectronDynamics:
+        """The same with another kick, or none, sharing integrals and ground state, which are computed now."""
+        self.groundState  # noqa: B018
+        other = copy.copy(self)
+        other.kick = kick
+        other._reduced = None
+        return other
+
     def run(
         self,
         steps: int,
@@ -190,7 +199,7 @@ class ElectronDynamics:
                 state, writer, ground = self._started(target, steps, densityInterval)
             self._runToFile(steps, state, writer, ground, densityInterval, flushInterval, progress)
         with TrajectoryFile(target) as file:
-            return Observables(file.time, file.field, file.energy, file.dipole, file.fockBuilds)
+            return Observables(file.time, file.field, file.energy, file.dipole, file.fockBuilds.astype(np.int64))
 
     def _first(self) -> State:
         # Each run begins knowing nothing, so that it does not depend on those before.

@@ -23,6 +23,8 @@ ComplexArray = NDArray[np.complex128]
 
 # Frequencies times times per piece of the Fourier sum, to bound memory.
 _PIECE = 4 * 10**6
+# Relative; smaller singular values of the Pade equations are noise of the propagation.
+_PADE_CONDITION = 1e-9
 
 
 def polarizability(
@@ -44,6 +46,55 @@ def polarizability(
     Raises:
         ElectronDynamicsError: shapes that do not fit, times that are not equally spaced, a kick of zero.
     """
+    times, signal = _dampedResponse(time, dipole, kickStrength, lineWidth)
+    wanted = np.atleast_1d(np.asarray(frequencies, dtype=np.float64))
+    rows = max(1, _PIECE // len(times))
+    pieces = [
+        np.exp(1j * np.outer(wanted[start : start + rows], times)) @ signal for start in range(0, len(wanted), rows)
+    ]
+    return np.concatenate(pieces)
+
+
+def padePolarizability(
+    time: ArrayLike, dipole: ArrayLike, kickStrength: float, frequencies: ArrayLike, lineWidth: float = 0.0
+) -> ComplexArray:
+    """As :func:`polarizability`, continued beyond the end of the trace by a Pade approximant.
+
+    The Fourier sum is a power series in exp(i w dt), cut off where the trace ends. The quotient of polynomials with the
+    same first terms has poles at the excitations and resolves lines that the sum does not. The damping of
+    ``lineWidth`` is exponential here (half width at half maximum), because a Gaussian one has no poles.
+
+    Source: A. Bruner, D. LaMaster, K. Lopata, J. Chem. Theory Comput. 12, 3741 (2016).
+
+    Args:
+        time, dipole, kickStrength, frequencies: see there; the dipole is [T].
+        lineWidth: half width of the Lorentzian that each line becomes; zero for ``2 / time[-1]``.
+
+    Returns:
+        [W].
+
+    Raises:
+        ElectronDynamicsError: see :func:`polarizability`.
+    """
+    times, signal = _dampedResponse(time, dipole, kickStrength, lineWidth, exponential=True)
+    if signal.ndim != 1:
+        raise ElectronDynamicsError(f"the Pade approximant is of one component of the dipole, got {signal.ndim - 1}")
+    order = (len(signal) - 1) // 2
+    rows, columns = np.arange(1, order + 1)[:, None], np.arange(1, order + 1)
+    denominator = np.ones(order + 1)
+    # Least squares: with fewer excitations than the order, the equations depend on each other.
+    denominator[1:] = np.linalg.lstsq(
+        signal[order + rows - columns], -signal[order + 1 : 2 * order + 1], rcond=_PADE_CONDITION
+    )[0]
+    numerator = np.convolve(signal[: order + 1], denominator)[: order + 1]
+    z = np.exp(1j * np.atleast_1d(np.asarray(frequencies, dtype=np.float64)) * (times[1] - times[0]))
+    return np.polynomial.polynomial.polyval(z, numerator) / np.polynomial.polynomial.polyval(z, denominator)
+
+
+def _dampedResponse(
+    time: ArrayLike, dipole: ArrayLike, kickStrength: float, lineWidth: float, exponential: bool = False
+) -> tuple[RealArray, RealArray]:
+    """Times, and the terms of the Fourier sum without their phases."""
     times, dipoles = np.asarray(time, dtype=np.float64), np.asarray(dipole, dtype=np.float64)
     if times.ndim != 1 or len(times) < 3 or len(dipoles) != len(times):
         raise ElectronDynamicsError(
@@ -55,20 +106,17 @@ def polarizability(
     strength = finiteNumber("kick strength", kickStrength)
     if strength == 0.0:
         raise ElectronDynamicsError("kick strength is zero: there is no response to divide by it")
-    width = finiteNumber("line width", lineWidth) or 4.0 / float(times[-1])
+    width = finiteNumber("line width", lineWidth) or (2.0 if exponential else 4.0) / float(times[-1])
     if width < 0.0:
         raise ElectronDynamicsError(f"line width must not be negative, got {lineWidth}")
     # Trapezoid rule; the first value of the induced dipole is zero.
     weights = np.full(len(times), step)
-    weights[-1] *= 0.5
-    weights *= np.exp(-0.5 * (width * times) ** 2)
-    signal = (dipoles - dipoles[0]) * weights.reshape(-1, *[1] * (dipoles.ndim - 1)) / strength
-    wanted = np.atleast_1d(np.asarray(frequencies, dtype=np.float64))
-    rows = max(1, _PIECE // len(times))
-    pieces = [
-        np.exp(1j * np.outer(wanted[start : start + rows], times)) @ signal for start in range(0, len(wanted), rows)
-    ]
-    return np.concatenate(pieces)
+    if exponential:
+        weights *= np.exp(-width * times)
+    else:
+        weights[-1] *= 0.5
+        weights *= np.exp(-0.5 * (width * times) ** 2)
+    return times, (dipoles - dipoles[0]) * weights.reshape(-1, *[1] * (dipoles.ndim - 1)) / strength
 
 
 def dipoleStrength(frequencies: ArrayLike, trace: ArrayLike) -> RealArray:

@@ -1,0 +1,114 @@
+"""Absorption of randomly oriented molecules: three kicks each, one spectrum for every geometry."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .fields import DeltaKick
+from .levelOfTheory import LevelOfTheory
+from .molecule import Molecule
+from .propagators import Propagator
+from .reducedHamiltonian import Reduction
+from .simulation import ElectronDynamics
+from .spectrum import dipoleStrength, padePolarizability, peaks, polarizability
+
+RealArray = NDArray[np.float64]
+
+AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+# Maxima below this fraction of the highest are ripples or lines that nobody would name.
+_PEAK_THRESHOLD = 0.02
+
+
+@dataclass(frozen=True)
+class Absorption:
+    """Absorption of one geometry; atomic units.
+
+    Attributes:
+        strength: dipole strength function [W]; the integral over all frequencies is the number of electrons.
+        lines: places of the maxima of Im Tr alpha.
+        groundEnergy: hartree.
+        fockBuilds: of all kicks; with a reduction, evaluations of the functional.
+        seconds: wall time, integrals and ground state included.
+    """
+
+    strength: RealArray
+    lines: RealArray
+    groundEnergy: float
+    fockBuilds: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class AbsorptionSettings:
+    """What is common to all geometries; atomic units.
+
+    Attributes:
+        level: level of theory.
+        propagator: scheme and time step.
+        steps: of every trace.
+        kick: strength.
+        directions: of the kicks, names in AXES. The polarisabilities of those left out are taken to be their average.
+        frequencies: of the spectrum [W], equally spaced.
+        reduction: None for every Fock matrix in full.
+        pade: Pade approximants instead of the Fourier sum.
+    """
+
+    level: LevelOfTheory
+    propagator: Propagator
+    steps: int
+    kick: float
+    directions: tuple[str, ...]
+    frequencies: RealArray
+    reduction: Reduction | None = None
+    pade: bool = False
+
+
+def absorption(molecule: Molecule, settings: AbsorptionSettings) -> Absorption:
+    """The absorption of a molecule.
+
+    Raises:
+        ElectronDynamicsError: level of theory and molecule do not go together.
+        ConvergenceError: ground state or propagation.
+        MissingDependencyError: PySCF is not installed.
+    """
+    begin = time.perf_counter()
+    transform = padePolarizability if settings.pade else polarizability
+    quiet = ElectronDynamics(molecule, settings.level, settings.propagator, reduction=settings.reduction)
+    trace = np.zeros(len(settings.frequencies), dtype=np.complex128)
+    builds = 0
+    for name in settings.directions:
+        axis = AXES[name]
+        series = quiet.kicked(DeltaKick(settings.kick, axis)).run(settings.steps)
+        builds += int(series.fockBuilds.sum())
+        induced = series.dipole @ np.array(axis)
+        trace += transform(series.time, induced, settings.kick, settings.frequencies)
+    trace *= 3.0 / len(settings.directions)
+    return Absorption(
+        dipoleStrength(settings.frequencies, trace),
+        peaks(settings.frequencies, trace.imag, _PEAK_THRESHOLD),
+        quiet.groundState.energy,
+        builds,
+        time.perf_counter() - begin,
+    )
+
+
+def absorptions(
+    molecules: Sequence[Molecule], settings: AbsorptionSettings, tell: Callable[[int, Absorption], None]
+) -> list[Absorption]:
+    """The absorption of many geometries; ``tell`` is called with the index and the result of each as it is done.
+
+    Raises:
+        See :func:`absorption`. All molecules are checked before the first is computed.
+    """
+    for molecule in molecules:
+        settings.level.check(molecule)
+    results = []
+    for index, molecule in enumerate(molecules):
+        results.append(absorption(molecule, settings))
+        tell(index, results[-1])
+    return results

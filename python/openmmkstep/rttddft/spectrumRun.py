@@ -1,0 +1,154 @@
+"""From the configuration of ``kstep spectrum`` to its results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config.spectrumConfig import SpectrumConfig
+from ..machineInfo import machineInfo
+from .absorption import Absorption, AbsorptionSettings, absorptions
+from .errors import ElectronDynamicsError, MissingDependencyError
+from .levelOfTheory import LevelOfTheory
+from .molecule import Molecule
+from .propagators import CFM4, Magnus2
+from .reducedHamiltonian import Reduction
+from .spectrum import peaks
+from .units import EV_PER_HARTREE, FS_PER_TIME_UNIT
+
+SCHEMA = "kstep-spectrum"
+VERSION = 1
+_PROPAGATORS = {"magnus2": Magnus2, "cfm4": CFM4}
+# Errors of the functional's regression are far above; iterating the steps beyond it would be waste.
+_STEP_TOLERANCE = 1e-7
+
+
+@dataclass(frozen=True)
+class SpectrumRun:
+    """A checked computation.
+
+    Attributes:
+        config: as read.
+        molecules: one per geometry.
+        settings: common to all.
+    """
+
+    config: SpectrumConfig
+    molecules: list[Molecule]
+    settings: AbsorptionSettings
+
+    def compute(self, done: Callable[[], None]) -> dict[str, Any]:
+        """All spectra; ``done`` is called after each. Returns JSON values, see the keys below."""
+        results = absorptions(self.molecules, self.settings, lambda index, result: done())
+        energy = self.settings.frequencies * EV_PER_HARTREE
+        strengths = np.stack([result.strength for result in results]) / EV_PER_HARTREE
+        mean = strengths.mean(axis=0)
+        error = strengths.std(axis=0, ddof=1) / np.sqrt(len(results)) if len(results) > 1 else np.zeros_like(mean)
+        # The factor of the frequency would move the maxima.
+        lines = peaks(energy, mean / np.maximum(energy, energy[1] - energy[0]), 0.02)
+        return {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "molecule": self.molecules[0].name,
+            "label": _label(self.settings.level),
+            "configuration": self.config.model_dump(mode="json"),
+            "energy_eV": energy.tolist(),
+            "mean_per_eV": mean.tolist(),
+            "standardError_per_eV": error.tolist(),
+            "lines": [
+                {"energy_eV": float(line), "strength_per_eV": float(np.interp(line, energy, mean))} for line in lines
+            ],
+            "geometries": [_described(result) for result in results],
+            "fockBuilds": sum(result.fockBuilds for result in results),
+            "seconds": sum(result.seconds for result in results),
+            "machine": machineInfo(),
+        }
+
+
+def prepareSpectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
+    """Read the geometries and check everything, before any expensive work.
+
+    Args:
+        config: what to compute.
+        folder: relative paths are relative to it.
+
+    Raises:
+        ElectronDynamicsError: no such file, no geometry in it, a molecule that the level of theory does not suit.
+        MissingDependencyError: PySCF or ASE is not installed.
+    """
+    molecules = readGeometries(folder / config.geometries, config.charge, config.multiplicity)
+    section = config.level
+    level = LevelOfTheory(
+        section.method, section.basis, section.functional, section.densityFitting, gridLevel=section.gridLevel
+    )
+    reduction = None
+    if config.reduction is not None:
+        reduction = Reduction(config.reduction.tolerance, config.reduction.nonlinearity)
+    timeUnit = 1e-3 * FS_PER_TIME_UNIT
+    step = config.timeStep / timeUnit
+    energy = np.arange(config.lowest, config.highest + 0.5 * config.spacing, config.spacing)
+    settings = AbsorptionSettings(
+        level=level,
+        propagator=_PROPAGATORS[config.propagator](step, tolerance=_STEP_TOLERANCE),
+        steps=round(config.time / config.timeStep),
+        kick=config.kick,
+        directions=config.directions,
+        frequencies=energy / EV_PER_HARTREE,
+        reduction=reduction,
+        pade=config.transform == "pade",
+    )
+    for molecule in molecules:
+        level.check(molecule)
+    return SpectrumRun(config, molecules, settings)
+
+
+def readGeometries(path: Path, charge: int, multiplicity: int) -> list[Molecule]:
+    """The geometries of a file that ASE reads.
+
+    Raises:
+        ElectronDynamicsError: no such file, no geometry in it, or not all of the same molecule.
+        MissingDependencyError: ASE is not installed.
+    """
+    try:
+        import ase.io
+    except ImportError as error:
+        raise MissingDependencyError(
+            "reading geometries needs ASE, which is not installed: pip install 'openmm-kstep[rttddft]'"
+        ) from error
+    if not path.is_file():
+        raise ElectronDynamicsError(f"the geometries {path} do not exist: check the path")
+    try:
+        images = ase.io.read(path, index=":")
+    except Exception as error:  # of many kinds, by format
+        raise ElectronDynamicsError(f"{path} cannot be read as geometries: {error}") from error
+    if not images:
+        raise ElectronDynamicsError(f"{path} has no geometry in it")
+    molecules = [
+        Molecule.create(image.get_chemical_symbols(), image.positions / 10.0, charge, multiplicity) for image in images
+    ]
+    for index, molecule in enumerate(molecules):
+        if not np.array_equal(molecule.numbers, molecules[0].numbers):
+            raise ElectronDynamicsError(
+                f"geometry {index} of {path} is {molecule.name}, the first is {molecules[0].name}: all must be of the "
+                "same molecule with its atoms in the same order"
+            )
+    return molecules
+
+
+def _label(level: LevelOfTheory) -> str:
+    name = level.functional.upper() if level.isKohnSham else level.method.upper()
+    return f"{name}/{level.basis}"
+
+
+def _described(result: Absorption) -> dict[str, Any]:
+    return {
+        "strength_per_eV": (result.strength / EV_PER_HARTREE).tolist(),
+        "lines_eV": (result.lines * EV_PER_HARTREE).tolist(),
+        "groundEnergy_hartree": result.groundEnergy,
+        "fockBuilds": result.fockBuilds,
+        "seconds": result.seconds,
+    }

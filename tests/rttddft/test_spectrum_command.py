@@ -1,0 +1,102 @@
+"""``kstep spectrum`` on water: against linear response, over geometries, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.io
+import numpy as np
+import pytest
+import yaml
+from molecules import WATER
+from openmmkstep.cli import app
+from openmmkstep.rttddft import LevelOfTheory
+from openmmkstep.rttddft.meanField import createMeanField
+from openmmkstep.rttddft.units import EV_PER_HARTREE, NM_PER_BOHR
+from pyscf import tddft
+from typer.testing import CliRunner
+
+POSITIONS = WATER.positions * NM_PER_BOHR * 10
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    """Three geometries of water."""
+    random = np.random.default_rng(1)
+    images = [ase.Atoms("OHH", POSITIONS + scale * random.normal(size=(3, 3))) for scale in (0.0, 0.03, 0.03)]
+    ase.io.write(tmp_path / "water.xyz", images)
+    return {
+        "geometries": "water.xyz",
+        "level": {"method": "rks", "functional": "pbe0", "basis": "6-31g", "gridLevel": 1},
+        "time": "6 fs",
+        "timeStep": "10 as",
+        "highest": 22,
+    }
+
+
+def invoke(folder: Path, config: dict[str, Any]) -> Any:
+    path = folder / "spectrum.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return CliRunner().invoke(app, ["spectrum", str(path), "--output", str(folder / "result.json")])
+
+
+def test_geometries_with_error_band(tmp_path: Path, config: dict[str, Any]) -> None:
+    result = invoke(tmp_path, config)
+    assert result.exit_code == 0, result.output
+    results = json.loads((tmp_path / "result.json").read_text())
+    assert (results["schema"], results["version"], results["molecule"]) == ("kstep-spectrum", 1, "H2O")
+    assert (tmp_path / "result.png").stat().st_size > 1000
+    spectra = np.array([geometry["strength_per_eV"] for geometry in results["geometries"]])
+    assert spectra.shape == (3, len(results["energy_eV"]))
+    np.testing.assert_allclose(results["mean_per_eV"], spectra.mean(axis=0))
+    np.testing.assert_allclose(results["standardError_per_eV"], spectra.std(axis=0, ddof=1) / np.sqrt(3))
+    assert results["fockBuilds"] < 300
+    # The first geometry is not distorted: bright lines of linear response.
+    response = tddft.TDDFT(createMeanField(WATER, LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=1)).run())
+    response.nstates = 20
+    response.kernel()
+    energies = response.e * EV_PER_HARTREE
+    bright = energies[(response.oscillator_strength() > 0.05) & (energies < 21)]
+    found = np.array(results["geometries"][0]["lines_eV"])
+    assert len(bright) >= 3
+    # Neighbours within a width of a line that short a trace shifts; 0.06 eV is a tenth of it.
+    assert max(np.abs(found - line).min() for line in bright) < 0.06
+
+
+def test_pade_and_full_fock_matrices(tmp_path: Path, config: dict[str, Any]) -> None:
+    ase.io.write(tmp_path / "water.xyz", ase.Atoms("OHH", POSITIONS))
+    config |= {"transform": "pade", "reduction": None, "time": "4 fs", "directions": ["z"]}
+    config["level"]["basis"] = "sto-3g"
+    result = invoke(tmp_path, config)
+    assert result.exit_code == 0, result.output
+    results = json.loads((tmp_path / "result.json").read_text())
+    assert results["fockBuilds"] > 400
+    assert results["standardError_per_eV"] == [0.0] * len(results["energy_eV"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"geometries": "none.xyz"}, "do not exist"),
+        ({"charge": 1}, "multiplicity"),
+        ({"level": {"method": "rks", "functional": "pbe0", "basis": "6-31x"}}, "basis set '6-31x' is not known"),
+        ({"level": {"method": "rks"}}, "needs a functional"),
+        ({"level": {"method": "rhf"}}, "reduction: null"),
+        ({"time": "0.1 fs"}, "less than 20 steps"),
+        ({"timestep": "5 as"}, "did you mean timeStep"),
+    ],
+)
+def test_bad_input(tmp_path: Path, config: dict[str, Any], changes: dict[str, Any], message: str) -> None:
+    result = invoke(tmp_path, config | changes)
+    assert result.exit_code == 1
+    assert message in " ".join(result.output.split())
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_geometries_of_different_molecules(tmp_path: Path, config: dict[str, Any]) -> None:
+    ase.io.write(tmp_path / "water.xyz", [ase.Atoms("OHH", POSITIONS), ase.Atoms("HOH", POSITIONS[[1, 0, 2]])])
+    result = invoke(tmp_path, config)
+    assert result.exit_code == 1 and "same order" in " ".join(result.output.split())
