@@ -11,12 +11,13 @@ import ase.io
 import numpy as np
 import pytest
 import yaml
+from kstep_models.frames import Environment, Frame, FrameWriter, RegionDescription
 from molecules import WATER
 from openmmkstep.cli import app
 from openmmkstep.rttddft import LevelOfTheory
 from openmmkstep.rttddft.meanField import createMeanField
 from openmmkstep.rttddft.units import EV_PER_HARTREE, NM_PER_BOHR
-from pyscf import tddft
+from pyscf import dft, qmmm, tddft
 from typer.testing import CliRunner
 
 POSITIONS = WATER.positions * NM_PER_BOHR * 10
@@ -81,6 +82,8 @@ def test_pade_and_full_fock_matrices(tmp_path: Path, config: dict[str, Any]) -> 
     ("changes", "message"),
     [
         ({"geometries": "none.xyz"}, "do not exist"),
+        ({"frames": "frames.h5"}, "either 'geometries' or 'frames'"),
+        ({"geometries": None, "frames": "frames.h5"}, "frames.h5 does not exist"),
         ({"charge": 1}, "multiplicity"),
         ({"level": {"method": "rks", "functional": "pbe0", "basis": "6-31x"}}, "basis set '6-31x' is not known"),
         ({"level": {"method": "rks"}}, "needs a functional"),
@@ -100,3 +103,45 @@ def test_geometries_of_different_molecules(tmp_path: Path, config: dict[str, Any
     ase.io.write(tmp_path / "water.xyz", [ase.Atoms("OHH", POSITIONS), ase.Atoms("HOH", POSITIONS[[1, 0, 2]])])
     result = invoke(tmp_path, config)
     assert result.exit_code == 1 and "same order" in " ".join(result.output.split())
+
+
+def test_frames_in_their_charges(tmp_path: Path, config: dict[str, Any]) -> None:
+    """A frame of a QM/MM run: its charges shift the lines; without them the spectrum is that of the geometry."""
+    frame = Frame(
+        positions=WATER.positions * NM_PER_BOHR,
+        energy=0.0,
+        forces=np.zeros((3, 3)),
+        charges=np.array([-0.6, 0.3, 0.3]),
+        dipole=np.zeros(3),
+        trajectory=0,
+        time=0.0,
+        temperature=300.0,
+        environment=Environment(
+            potential=np.zeros(3),
+            potential_gradient=np.zeros((3, 3)),
+            positions=np.array([[0.0, 0.0, 0.29], [0.05, 0.0, 0.36]]),
+            charges=np.array([0.8, -0.8]),
+            forces=np.zeros((2, 3)),
+        ),
+    )
+    region = RegionDescription(WATER.numbers, [16.0, 1.0, 1.0], [[0, 1], [0, 2]], 0, 1, {"method": "none"})
+    with FrameWriter(tmp_path / "frames.h5", region, environment=True) as writer:
+        for _ in range(3):
+            writer.append(frame)
+    del config["geometries"]
+    config |= {"frames": "frames.h5", "maxGeometries": 1, "directions": ["z"], "time": "3 fs"}
+    config["level"]["basis"] = "sto-3g"
+    lines, energies = {}, {}
+    for vacuum in (False, True):
+        result = invoke(tmp_path, config | {"inVacuum": vacuum})
+        assert result.exit_code == 0, result.output
+        (geometry,) = json.loads((tmp_path / "result.json").read_text())["geometries"]
+        lines[vacuum], energies[vacuum] = geometry["lines_eV"], geometry["groundEnergy_hartree"]
+    # PySCF itself, with the same charges.
+    meanField = dft.RKS(createMeanField(WATER, LevelOfTheory("rhf", "sto-3g")).mol)
+    meanField.xc, meanField.grids.level = "pbe0", 1
+    assert energies[True] == pytest.approx(meanField.kernel(), abs=1e-6)
+    charges = frame.environment.positions / NM_PER_BOHR, frame.environment.charges
+    embedded = qmmm.mm_charge(meanField, *charges, unit="Bohr")
+    assert energies[False] == pytest.approx(embedded.kernel(), abs=1e-6)
+    assert abs(lines[False][0] - lines[True][0]) > 0.05

@@ -38,7 +38,7 @@ def spectrum(
         console = wideConsole()
         columns = (TextColumn("geometries"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
-            task = progress.add_task("", total=len(run.molecules))
+            task = progress.add_task("", total=len(run.geometries))
             try:
                 results = run.compute(lambda: progress.advance(task))
             except ConvergenceError as error:

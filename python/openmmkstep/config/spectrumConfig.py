@@ -46,8 +46,11 @@ class SpectrumConfig(Section):
 
     Attributes:
         geometries: file of one or more geometries, of any format that ASE reads (xyz, pdb, ...).
-        charge: of the molecule, e.
-        multiplicity: of the molecule.
+        charge: of the molecule in ``geometries``, e.
+        multiplicity: of the molecule in ``geometries``.
+        frames: instead, HDF5 file of frames from ``kstep generate`` or ``kstep run``; each in its own MM charges.
+        inVacuum: leave the MM charges of the frames out.
+        maxGeometries: at most so many, evenly spread over the file.
         level: level of theory.
         kick: strength of the field pulse at t = 0, atomic units.
         directions: of the kicks; all three are needed for randomly oriented molecules.
@@ -60,9 +63,12 @@ class SpectrumConfig(Section):
         spacing: of the spectrum, eV.
     """
 
-    geometries: Path
+    geometries: Path | None = None
     charge: int = 0
     multiplicity: int = Field(default=1, ge=1)
+    frames: Path | None = None
+    inVacuum: bool = False
+    maxGeometries: int | None = Field(default=None, ge=1)
     level: LevelSection = LevelSection(functional="pbe0")
     kick: float = Field(default=1e-3, gt=0.0)
     directions: tuple[Literal["x", "y", "z"], ...] = Field(default=("x", "y", "z"), min_length=1)
@@ -77,6 +83,8 @@ class SpectrumConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> SpectrumConfig:
+        if (self.geometries is None) == (self.frames is None):
+            raise ValueError("give either 'geometries' or 'frames'")
         if self.time < 20 * self.timeStep:
             raise ValueError(f"time {self.time:g} ps is less than 20 steps of {self.timeStep:g} ps: no spectrum in it")
         if self.highest <= self.lowest + 2 * self.spacing:

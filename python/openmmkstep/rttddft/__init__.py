@@ -23,6 +23,7 @@ from .fields import (
 )
 from .levelOfTheory import LevelOfTheory
 from .molecule import Molecule
+from .pointCharges import PointCharges
 from .propagators import CFM4, Magnus2
 from .reducedHamiltonian import Reduction
 from .simulation import ElectronDynamics, Observables
@@ -43,6 +44,7 @@ __all__ = [
     "Molecule",
     "NoField",
     "Observables",
+    "PointCharges",
     "Pulse",
     "Reduction",
     "SinSquaredEnvelope",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .fields import DeltaKick
 from .levelOfTheory import LevelOfTheory
 from .molecule import Molecule
+from .pointCharges import PointCharges
 from .propagators import Propagator
 from .reducedHamiltonian import Reduction
 from .simulation import ElectronDynamics
@@ -68,8 +69,21 @@ class AbsorptionSettings:
     pade: bool = False
 
 
-def absorption(molecule: Molecule, settings: AbsorptionSettings) -> Absorption:
-    """The absorption of a molecule.
+@dataclass(frozen=True)
+class Geometry:
+    """One geometry of a molecule.
+
+    Attributes:
+        molecule: nuclei and electrons.
+        environment: charges around it; None for vacuum.
+    """
+
+    molecule: Molecule
+    environment: PointCharges | None = None
+
+
+def absorption(geometry: Geometry, settings: AbsorptionSettings) -> Absorption:
+    """The absorption of a molecule, in vacuum or in the field of charges.
 
     Raises:
         ElectronDynamicsError: level of theory and molecule do not go together.
@@ -78,7 +92,13 @@ def absorption(molecule: Molecule, settings: AbsorptionSettings) -> Absorption:
     """
     begin = time.perf_counter()
     transform = padePolarizability if settings.pade else polarizability
-    quiet = ElectronDynamics(molecule, settings.level, settings.propagator, reduction=settings.reduction)
+    quiet = ElectronDynamics(
+        geometry.molecule,
+        settings.level,
+        settings.propagator,
+        reduction=settings.reduction,
+        environment=geometry.environment,
+    )
     trace = np.zeros(len(settings.frequencies), dtype=np.complex128)
     builds = 0
     for name in settings.directions:
@@ -98,17 +118,19 @@ def absorption(molecule: Molecule, settings: AbsorptionSettings) -> Absorption:
 
 
 def absorptions(
-    molecules: Sequence[Molecule], settings: AbsorptionSettings, tell: Callable[[int, Absorption], None]
+    geometries: Sequence[Geometry], settings: AbsorptionSettings, tell: Callable[[int, Absorption], None]
 ) -> list[Absorption]:
     """The absorption of many geometries; ``tell`` is called with the index and the result of each as it is done.
 
     Raises:
-        See :func:`absorption`. All molecules are checked before the first is computed.
+        See :func:`absorption`. All are checked before the first is computed.
     """
-    for molecule in molecules:
-        settings.level.check(molecule)
+    for geometry in geometries:
+        settings.level.check(geometry.molecule)
+        if geometry.environment is not None:
+            geometry.environment.check(geometry.molecule)
     results = []
-    for index, molecule in enumerate(molecules):
-        results.append(absorption(molecule, settings))
+    for index, geometry in enumerate(geometries):
+        results.append(absorption(geometry, settings))
         tell(index, results[-1])
     return results

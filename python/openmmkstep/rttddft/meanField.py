@@ -6,17 +6,25 @@ from typing import Any
 
 from .levelOfTheory import LevelOfTheory
 from .molecule import Molecule
+from .pointCharges import PointCharges
 from .pyscfLoading import loadPySCF
 
 
-def createMeanField(molecule: Molecule, level: LevelOfTheory) -> Any:
+def createMeanField(molecule: Molecule, level: LevelOfTheory, environment: PointCharges | None = None) -> Any:
     """An SCF object of PySCF that has not run yet, with its integration grid built.
 
+    Args:
+        molecule: nuclei and electrons.
+        level: level of theory.
+        environment: charges that act on nuclei and electrons.
+
     Raises:
-        ElectronDynamicsError: the level of theory does not suit the molecule.
+        ElectronDynamicsError: the level of theory does not suit the molecule, or a charge lies on a nucleus.
         MissingDependencyError: PySCF is not installed.
     """
     level.check(molecule)
+    if environment is not None:
+        environment.check(molecule)
     pyscf = loadPySCF()
     mol = pyscf.gto.M(
         atom=list(zip(molecule.symbols, molecule.positions.tolist(), strict=True)),
@@ -41,4 +49,7 @@ def createMeanField(molecule: Molecule, level: LevelOfTheory) -> Any:
         meanField.grids.build()
         if meanField.do_nlc():
             meanField.nlcgrids.build()
+    if environment is not None and len(environment):
+        meanField = pyscf.qmmm.mm_charge(meanField, environment.positions, environment.charges, unit="Bohr")
+        meanField.verbose = 0
     return meanField

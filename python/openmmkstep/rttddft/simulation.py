@@ -23,6 +23,7 @@ from .hamiltonian import Hamiltonian
 from .levelOfTheory import LevelOfTheory
 from .meanField import createMeanField
 from .molecule import Molecule
+from .pointCharges import PointCharges
 from .propagators import Propagator, State
 from .pyscfLoading import loadPySCF
 from .reducedHamiltonian import ReducedHamiltonian, Reduction
@@ -69,6 +70,7 @@ class ElectronDynamics:
         reduction: evaluate the functional only where the trajectory is new (:mod:`.reducedHamiltonian`); None for all
             Fock matrices in full. A continued file learns anew, and agrees with an uninterrupted run to the tolerance
             of the reduction rather than to round-off.
+        environment: fixed charges around the molecule, which act on its nuclei and electrons; None for vacuum.
         threads: of PySCF; more than one pays for large molecules on an idle machine only.
 
     Raises:
@@ -84,6 +86,7 @@ class ElectronDynamics:
         kick: DeltaKick | None = None,
         field: ElectricField | None = None,
         reduction: Reduction | None = None,
+        environment: PointCharges | None = None,
         threads: int = 1,
     ) -> None:
         for name, value, kind in (
@@ -93,6 +96,7 @@ class ElectronDynamics:
             ("kick", kick, (DeltaKick, type(None))),
             ("field", field, (ElectricField, type(None))),
             ("reduction", reduction, (Reduction, type(None))),
+            ("environment", environment, (PointCharges, type(None))),
         ):
             if not isinstance(value, kind):
                 raise ElectronDynamicsError(f"{name} cannot be {value!r}: see the documentation of this class")
@@ -102,12 +106,15 @@ class ElectronDynamics:
         self.kick = kick
         self.field = field if field is not None else NoField()
         self.reduction = reduction
+        self.environment = environment
         if reduction is not None and not level.isKohnSham:
             raise ElectronDynamicsError(
                 "Hartree-Fock has no functional, whose evaluations could be saved: leave the reduction out"
             )
         self.threads = integerFrom("threads", threads, 1)
         level.check(molecule)
+        if environment is not None:
+            environment.check(molecule)
         self.field.at(0.0)
         self._meanField: Any = None
         self._hamiltonian: Hamiltonian | None = None
@@ -122,7 +129,7 @@ class ElectronDynamics:
             ElectronDynamicsError: the basis set is linearly dependent.
         """
         if self._hamiltonian is None:
-            self._meanField = createMeanField(self.molecule, self.level)
+            self._meanField = createMeanField(self.molecule, self.level, self.environment)
             self._hamiltonian = Hamiltonian(self._meanField)
         return self._hamiltonian
 
@@ -270,8 +277,13 @@ class ElectronDynamics:
         return first, TrajectoryWriter.create(path, self._header(steps, densityInterval), first, frame), ground
 
     def _describedLevel(self) -> dict[str, Any]:
-        approximation = {} if self.reduction is None else {"reduction": self.reduction.describe()}
-        return {**self.level.describe(), **approximation}
+        described = self.level.describe()
+        if self.reduction is not None:
+            described["reduction"] = self.reduction.describe()
+        if self.environment is not None:
+            # Their field is in the core Hamiltonian of the file.
+            described["point_charges"] = len(self.environment)
+        return described
 
     def _header(self, steps: int, densityInterval: int) -> TrajectoryHeader:
         hamiltonian, ground = self.hamiltonian, self.groundState

@@ -11,10 +11,10 @@ import numpy as np
 
 from ..config.spectrumConfig import SpectrumConfig
 from ..machineInfo import machineInfo
-from .absorption import Absorption, AbsorptionSettings, absorptions
-from .errors import ElectronDynamicsError, MissingDependencyError
+from .absorption import Absorption, AbsorptionSettings, Geometry, absorptions
+from .errors import ElectronDynamicsError
+from .geometries import readFrames, readGeometries, thinned
 from .levelOfTheory import LevelOfTheory
-from .molecule import Molecule
 from .propagators import CFM4, Magnus2
 from .reducedHamiltonian import Reduction
 from .spectrum import peaks
@@ -33,17 +33,17 @@ class SpectrumRun:
 
     Attributes:
         config: as read.
-        molecules: one per geometry.
+        geometries: all of one molecule.
         settings: common to all.
     """
 
     config: SpectrumConfig
-    molecules: list[Molecule]
+    geometries: list[Geometry]
     settings: AbsorptionSettings
 
     def compute(self, done: Callable[[], None]) -> dict[str, Any]:
         """All spectra; ``done`` is called after each. Returns JSON values, see the keys below."""
-        results = absorptions(self.molecules, self.settings, lambda index, result: done())
+        results = absorptions(self.geometries, self.settings, lambda index, result: done())
         energy = self.settings.frequencies * EV_PER_HARTREE
         strengths = np.stack([result.strength for result in results]) / EV_PER_HARTREE
         mean = strengths.mean(axis=0)
@@ -53,7 +53,7 @@ class SpectrumRun:
         return {
             "schema": SCHEMA,
             "version": VERSION,
-            "molecule": self.molecules[0].name,
+            "molecule": self.geometries[0].molecule.name,
             "label": _label(self.settings.level),
             "configuration": self.config.model_dump(mode="json"),
             "energy_eV": energy.tolist(),
@@ -78,9 +78,16 @@ def prepareSpectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
 
     Raises:
         ElectronDynamicsError: no such file, no geometry in it, a molecule that the level of theory does not suit.
+        FrameFileError: not a file of frames.
         MissingDependencyError: PySCF or ASE is not installed.
     """
-    molecules = readGeometries(folder / config.geometries, config.charge, config.multiplicity)
+    if config.frames is not None:
+        geometries = readFrames(folder / config.frames, config.inVacuum)
+    elif config.geometries is not None:
+        geometries = readGeometries(folder / config.geometries, config.charge, config.multiplicity)
+    else:
+        raise ElectronDynamicsError("give either geometries or frames")
+    geometries = thinned(geometries, config.maxGeometries)
     section = config.level
     level = LevelOfTheory(
         section.method, section.basis, section.functional, section.densityFitting, gridLevel=section.gridLevel
@@ -101,42 +108,9 @@ def prepareSpectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
         reduction=reduction,
         pade=config.transform == "pade",
     )
-    for molecule in molecules:
-        level.check(molecule)
-    return SpectrumRun(config, molecules, settings)
-
-
-def readGeometries(path: Path, charge: int, multiplicity: int) -> list[Molecule]:
-    """The geometries of a file that ASE reads.
-
-    Raises:
-        ElectronDynamicsError: no such file, no geometry in it, or not all of the same molecule.
-        MissingDependencyError: ASE is not installed.
-    """
-    try:
-        import ase.io
-    except ImportError as error:
-        raise MissingDependencyError(
-            "reading geometries needs ASE, which is not installed: pip install 'openmm-kstep[rttddft]'"
-        ) from error
-    if not path.is_file():
-        raise ElectronDynamicsError(f"the geometries {path} do not exist: check the path")
-    try:
-        images = ase.io.read(path, index=":")
-    except Exception as error:  # of many kinds, by format
-        raise ElectronDynamicsError(f"{path} cannot be read as geometries: {error}") from error
-    if not images:
-        raise ElectronDynamicsError(f"{path} has no geometry in it")
-    molecules = [
-        Molecule.create(image.get_chemical_symbols(), image.positions / 10.0, charge, multiplicity) for image in images
-    ]
-    for index, molecule in enumerate(molecules):
-        if not np.array_equal(molecule.numbers, molecules[0].numbers):
-            raise ElectronDynamicsError(
-                f"geometry {index} of {path} is {molecule.name}, the first is {molecules[0].name}: all must be of the "
-                "same molecule with its atoms in the same order"
-            )
-    return molecules
+    for geometry in geometries:
+        level.check(geometry.molecule)
+    return SpectrumRun(config, geometries, settings)
 
 
 def _label(level: LevelOfTheory) -> str:
