@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from molecules import ETHENE, WATER, Prepared, prepare
+from electronSystems import ETHENE, WATER, Prepared, prepare
 from numpy.typing import NDArray
 from openmmkstep.rttddft import (
     DeltaKick,

@@ -11,8 +11,8 @@ import ase.io
 import numpy as np
 import pytest
 import yaml
+from electronSystems import WATER
 from kstep_models.frames import Environment, Frame, FrameWriter, RegionDescription
-from molecules import WATER
 from openmmkstep.cli import app
 from openmmkstep.rttddft import LevelOfTheory
 from openmmkstep.rttddft.meanField import createMeanField
