@@ -36,6 +36,10 @@ void bindTorchScriptForce(py::module_ &module) {
     module.def("TorchScriptForce_getNumThreads", [](py::handle object) { return forceOf(object).getNumThreads(); });
     module.def("TorchScriptForce_setNumThreads",
                [](py::handle object, int number) { forceOf(object).setNumThreads(number); });
+    module.def("TorchScriptForce_getCompiledPackage",
+               [](py::handle object) { return forceOf(object).getCompiledPackage(); });
+    module.def("TorchScriptForce_setCompiledPackage",
+               [](py::handle object, const std::string &path) { forceOf(object).setCompiledPackage(path); });
 }
 
 } // namespace KStep::bindings

@@ -14,6 +14,7 @@ from .embeddingCharges import EmbeddingCharges
 from .qmEngines import QMEngine
 from .qmmmForce import QMMMForce
 from .qmRegion import QMRegion
+from .surrogateCompilation import compiledPackage
 from .surrogateContract import SurrogateError, readSurrogateContract
 
 Charges = Sequence[tuple[int, float, int]]
@@ -33,9 +34,14 @@ def createQMForce(engine: QMEngine, region: QMRegion, charges: Charges, settings
 
 
 def createSurrogateForce(
-    archive: str | os.PathLike[str], region: QMRegion, charges: Charges, settings: EmbeddingSettings, threads: int
+    archive: str | os.PathLike[str],
+    region: QMRegion,
+    charges: Charges,
+    settings: EmbeddingSettings,
+    threads: int,
+    compiled: bool,
 ) -> openmm.Force:
-    """The TorchScriptForce of a region, in the same charges as the QM level."""
+    """The TorchScriptForce of a region, in the same charges as the QM level, compiled for this machine or not."""
     from .torchScriptForce import TorchScriptForce
 
     force = TorchScriptForce(archive, list(region.particles), [int(number) for number in region.numbers])
@@ -43,6 +49,9 @@ def createSurrogateForce(
     if charges or (settings.periodic and takesPotential):
         force.setEmbeddingCharges(_embeddingCharges(charges, settings))
     force.setNumThreads(threads)
+    package = compiledPackage(archive, len(region.particles)) if compiled else None
+    if package is not None:
+        force.setCompiledPackage(package)
     return force
 
 

@@ -51,6 +51,7 @@ class QMMMPotential:
         switchDistance: float | unit.Quantity | None = None,
         surrogate: str | os.PathLike[str] | None = None,
         surrogateThreads: int = 1,
+        compileSurrogate: bool = False,
         keepForceFieldRung: bool = False,
         rung: str | os.PathLike[str] | None = None,
         splitNonbonded: bool = False,
@@ -82,6 +83,8 @@ class QMMMPotential:
             switchDistance: where they begin to be switched off, nm; 80 % of the cut-off if None.
             surrogate: archive of a potential trained for this region, for the surrogate group; None for none.
             surrogateThreads: threads for the network.
+            compileSurrogate: compile the archive for this machine on first use (half a minute; kept in the user's
+                cache), which halves the cost of the network. Interpreted, with a warning, where that fails.
             keepForceFieldRung: keep the region's own force-field terms in group 3, as the lowest rung of the ladder.
             rung: file of a rung fitted to QM forces (``kstep fit-rung``) for group 3 instead; it lets the network be
                 called less often than the force-field terms do.
@@ -120,7 +123,7 @@ class QMMMPotential:
             force.setForceGroup(forceGroups.FORCE_FIELD_RUNG)
             mixed.addForce(force)
         if surrogate is not None:
-            force = createSurrogateForce(surrogate, region, charges, settings, surrogateThreads)
+            force = createSurrogateForce(surrogate, region, charges, settings, surrogateThreads, compileSurrogate)
             force.setForceGroup(forceGroups.SURROGATE)
             mixed.addForce(force)
         force = createQMForce(self.engine, region, charges, settings)

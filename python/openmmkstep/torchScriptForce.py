@@ -119,3 +119,17 @@ class TorchScriptForce(openmm.Force):
     def setNumThreads(self, number: int) -> None:
         """Set how many threads torch uses in an evaluation."""
         _openmmkstep.TorchScriptForce_setNumThreads(self, number)
+
+    def getCompiledPackage(self) -> str:
+        """File name of the compiled package that is evaluated; empty if the archive is interpreted."""
+        return _openmmkstep.TorchScriptForce_getCompiledPackage(self)
+
+    def setCompiledPackage(self, path: str | PathLike[str]) -> None:
+        """Evaluate a package that was compiled ahead of time from this archive, instead of interpreting the archive.
+
+        Make it with ``kstep compile`` or `kstep_models.compilation`. A package is native code for one kind of
+        processor, and so no part of the XML form: a copy of the force, or one out of a file, interprets its archive
+        until it is told otherwise. The package is loaded when a Context is created, and refused there (OpenMMException)
+        if it cannot be loaded or does not give the forces of the archive.
+        """
+        _openmmkstep.TorchScriptForce_setCompiledPackage(self, str(path))

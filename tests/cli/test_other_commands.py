@@ -163,14 +163,15 @@ def test_generate_in_water(workFolder: Path, sampling: dict[str, Any]) -> None:
 
 def test_bench_writes_its_schema(workFolder: Path, gasRun: dict[str, Any]) -> None:
     config = {
-        "cases": {"gas": {"system": gasRun["system"], "qm": gasRun["qm"], "equilibration": "0.05 ps"}},
+        "cases": {
+            "gas": {"system": gasRun["system"], "qm": gasRun["qm"], "equilibration": "0.05 ps", "platform": "Reference"}
+        },
         "surrogate": gasRun["surrogate"],
         "k": 2,
         "innerStep": "0.5 fs",
         "plainSteps": ["0.5 fs"],
         "segment": "2 fs",
         "repeats": 2,
-        "platform": "Reference",
     }
     output = workFolder / "bench.json"
     text = invoke("bench", writeYaml(workFolder / "bench.yaml", config), "--output", output)

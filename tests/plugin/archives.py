@@ -22,16 +22,24 @@ class PairEnergy(torch.nn.Module):
 class PairEnergyAndForces(torch.nn.Module):
     """The same, with forces."""
 
+    def __init__(self, stiffness: float = 1000.0) -> None:
+        super().__init__()
+        self.stiffness = stiffness
+
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         d = positions.unsqueeze(0) - positions.unsqueeze(1)
         r2 = (d * d).sum(-1)
-        energy = 1000.0 * ((r2 - 0.02) ** 2).sum()
-        forces = (8 * 1000.0 * (r2 - 0.02).unsqueeze(-1) * d).sum(1)
+        energy = self.stiffness * ((r2 - 0.02) ** 2).sum()
+        forces = (8 * self.stiffness * (r2 - 0.02).unsqueeze(-1) * d).sum(1)
         return energy, forces
 
 
 class Coupled(torch.nn.Module):
     """Springs, and charges that depend on the geometry, coupled to a potential."""
+
+    def __init__(self, stiffness: float = 1000.0) -> None:
+        super().__init__()
+        self.stiffness = stiffness
 
     def forward(self, positions: Tensor, potential: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         x = positions.detach().requires_grad_(True)
@@ -39,7 +47,7 @@ class Coupled(torch.nn.Module):
         r2 = (d * d).sum(-1)
         raw = torch.tanh(20 * r2.sum(1)) * torch.linspace(-1.0, 1.0, x.size(0), dtype=x.dtype)
         charges = raw - raw.mean()
-        energy = 1000.0 * ((r2 - 0.02) ** 2).sum()
+        energy = self.stiffness * ((r2 - 0.02) ** 2).sum()
         if potential is not None:
             energy = energy + (charges * potential).sum()
         gradient = torch.autograd.grad([energy], [x])[0]

@@ -205,3 +205,21 @@ def test_changing_k_on_the_way(reference):
     integrator.step(5)
     np.testing.assert_allclose(final_state(context)[0], respa(middle, STEP, 2, 5, {0: 1}, {1: 1})[0], atol=1e-12)
     assert integrator.getStepSize()._value == pytest.approx(2 * STEP)
+
+
+def test_empty_common_groups_cost_nothing(reference):
+    """A CMMotionRemover, all that the common group of an isolated QM region has, is no force to evaluate."""
+    system = openmm.System()
+    for _ in range(2):
+        system.addParticle(12.0)
+    system.addForce(openmm.CMMotionRemover())
+    spring = openmm.HarmonicBondForce()
+    spring.addBond(0, 1, 0.1, 1000.0)
+    spring.setForceGroup(2)
+    system.addForce(spring)
+    integrator = KStepIntegrator(0.001, 1, commonGroups={0: 1})
+    context = openmm.Context(system, integrator, reference)
+    context.setPositions([[0, 0, 0], [0.11, 0, 0]])
+    integrator.step(3)
+    assert integrator.getStatistics().commonCalls == 0
+    assert integrator.getStatistics().qmCalls == 4

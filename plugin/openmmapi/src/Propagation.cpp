@@ -65,9 +65,11 @@ void KStepIntegrator::Propagation::evaluateInterior(int innerStep) {
 void KStepIntegrator::Propagation::evaluatePlain() {
     const double d = integrator.getInnerStepSize();
     kernel.clearImpulse(interiorBuffer);
-    evaluate(ladder.getCommonGroups(), false, statistics.commonTime);
-    statistics.commonCalls++;
-    kernel.addForces(context, interiorBuffer, d);
+    if (ladder.getCommonGroups() != 0) {
+        evaluate(ladder.getCommonGroups(), false, statistics.commonTime);
+        statistics.commonCalls++;
+        kernel.addForces(context, interiorBuffer, d);
+    }
     evaluate(1 << ladder.getQMGroup(), false, statistics.qmTime);
     statistics.qmCalls++;
     kernel.addForces(context, interiorBuffer, d);

@@ -1,4 +1,6 @@
 #include "TorchScriptForceImpl.h"
+#include "CompiledModel.h"
+#include "TorchScriptModel.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/System.h"
 #include "openmm/internal/ContextImpl.h"
@@ -20,8 +22,13 @@ void TorchScriptForceImpl::initialize(OpenMM::ContextImpl &context) {
     if (owner.getEmbeddingCharges().getNumCharges() > 0)
         field = std::make_unique<EmbeddingField>(owner.getEmbeddingCharges(), owner.getParticles(), system,
                                                  "TorchScriptForce");
-    model = std::make_unique<TorchScriptModel>(owner.getArchive());
-    model->warmUp(owner.getParticles().size(), owner.getNumThreads());
+    auto archive = std::make_unique<TorchScriptModel>(owner.getArchive());
+    const size_t numAtoms = owner.getParticles().size();
+    if (owner.getCompiledPackage().empty()) {
+        archive->warmUp(numAtoms, owner.getNumThreads());
+        model = std::move(archive);
+    } else
+        model = std::make_unique<CompiledModel>(owner.getCompiledPackage(), *archive, numAtoms);
 }
 
 double TorchScriptForceImpl::computeForce(OpenMM::ContextImpl &context, const std::vector<Vec3> &positions,
@@ -47,7 +54,7 @@ double TorchScriptForceImpl::compute(const std::vector<Vec3> &positions, const V
         for (int particle : particles)
             region.push_back(positions[particle]);
         potential.assign(particles.size(), 0.0);
-        const TorchScriptModel::Result result = model->evaluate(region, potential, owner.getNumThreads());
+        const PotentialModel::Result result = model->evaluate(region, potential, owner.getNumThreads());
         for (size_t i = 0; i < particles.size(); i++)
             forces[particles[i]] += result.forces[i];
         return result.energy;
@@ -56,7 +63,7 @@ double TorchScriptForceImpl::compute(const std::vector<Vec3> &positions, const V
     const std::vector<Vec3> &sites = field->getRegionPositions();
     std::vector<Vec3> potentialGradient;
     field->computePotential(sites, potential, potentialGradient);
-    const TorchScriptModel::Result result = model->evaluate(sites, potential, owner.getNumThreads());
+    const PotentialModel::Result result = model->evaluate(sites, potential, owner.getNumThreads());
     for (size_t i = 0; i < particles.size(); i++)
         forces[particles[i]] += result.forces[i] - potentialGradient[i] * result.charges[i];
     std::vector<Vec3> chargeGradients;

@@ -1,7 +1,7 @@
 #ifndef OPENMMKSTEP_TORCHSCRIPTFORCEIMPL_H_
 #define OPENMMKSTEP_TORCHSCRIPTFORCEIMPL_H_
 
-#include "TorchScriptModel.h"
+#include "PotentialModel.h"
 #include "openmm/internal/CustomCPPForceImpl.h"
 #include "openmmkstep/TorchScriptForce.h"
 #include "openmmkstep/internal/EmbeddingField.h"
@@ -22,7 +22,7 @@ private:
     double compute(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 *box,
                    std::vector<OpenMM::Vec3> &forces);
     const TorchScriptForce &owner;
-    std::unique_ptr<TorchScriptModel> model;
+    std::unique_ptr<PotentialModel> model;
     /** Null in vacuum. */
     std::unique_ptr<EmbeddingField> field;
     std::vector<OpenMM::Vec3> region;

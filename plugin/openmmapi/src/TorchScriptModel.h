@@ -2,7 +2,7 @@
 #define OPENMMKSTEP_TORCHSCRIPTMODEL_H_
 
 #include "ModelContract.h"
-#include "openmm/Vec3.h"
+#include "PotentialModel.h"
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,35 +10,21 @@
 namespace KStep {
 
 /** A loaded archive. Types of torch stay behind it: its headers are slow to compile. */
-class TorchScriptModel {
+class TorchScriptModel : public PotentialModel {
 public:
-    struct Result {
-        double energy = 0;
-        std::vector<OpenMM::Vec3> forces;
-        /** dE/dpotential at each atom, or empty */
-        std::vector<double> charges;
-    };
     /** Throws an OpenMMException if the archive cannot be read or its contract is refused. */
     explicit TorchScriptModel(const std::string &archive);
-    ~TorchScriptModel();
+    ~TorchScriptModel() override;
     const ModelContract &getContract() const { return contract; }
     const std::string &getContractText() const { return contractText; }
-    /**
-     * Evaluate the model.
-     *
-     * @param positions   positions of its atoms (nm)
-     * @param potential   electrostatic potential at each (kJ/mol/e); ignored if the model takes none
-     * @param numThreads  threads that torch may use
-     *
-     * Throws an OpenMMException if the module fails, or returns something of another shape or that is not finite.
-     */
-    Result evaluate(const std::vector<OpenMM::Vec3> &positions, const std::vector<double> &potential, int numThreads);
+    Result evaluate(const std::vector<OpenMM::Vec3> &positions, const std::vector<double> &potential,
+                    int numThreads) override;
     /** Evaluate the model a few times, since torch optimises a module during its first calls. */
     void warmUp(size_t numAtoms, int numThreads);
 
 private:
     struct Module;
-    Result call(const std::vector<OpenMM::Vec3> &positions, const std::vector<double> &potential, int numThreads);
+    Result call(const std::vector<OpenMM::Vec3> &positions, const std::vector<double> &potential);
     std::unique_ptr<Module> module;
     std::string contractText;
     ModelContract contract;

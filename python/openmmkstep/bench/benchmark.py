@@ -59,14 +59,14 @@ class _Case:
         self._folder = folder
         self._name = name
         self._tell = tell
-        self._platform, self._properties = findPlatform(config.platform)
+        self._platform, self._properties = findPlatform(case.platform)
 
     def measure(self) -> dict[str, Any]:
         config = self._config
         self._tell(f"{self._name}: preparing")
         molecules = SystemBuilder(self._case.system, self._folder).build()
         methods = self._methods(molecules)
-        start = equilibrate(molecules, config.temperature, self._case.equilibration, config.seed, config.platform)
+        start = equilibrate(molecules, config.temperature, self._case.equilibration, config.seed, self._case.platform)
         warmUp = config.k * config.innerStep
         for method in methods:
             _place(method.context, start)
@@ -91,6 +91,7 @@ class _Case:
             "method": self._case.qm.method,
             "embedding": self._case.qm.embedding,
             "nonbondedPeriod": self._case.nonbondedPeriod,
+            "platform": self._platform.getName(),
             "reference": methods[0].label,
             "methods": results,
             "efficiency": kstep / config.k,

@@ -10,6 +10,7 @@ import openmm
 from openmm import unit
 
 from .. import forceGroups
+from ..systemCopy import copyWithout
 
 _OUTER_GROUP = forceGroups.QM
 
@@ -46,8 +47,8 @@ def stockContext(
         platform: for both Contexts.
         properties: of the platform.
     """
-    outer = _without(mixed, {forceGroups.COMMON})
-    inner = _without(mixed, {forceGroups.QM})
+    outer = copyWithout(mixed, lambda force: force.getForceGroup() == forceGroups.COMMON)
+    inner = copyWithout(mixed, lambda force: force.getForceGroup() == forceGroups.QM)
     reference = openmm.Context(outer, openmm.VerletIntegrator(0.001), platform, properties)
     spent = Spent()
     shape = mixed.getNumParticles()
@@ -75,11 +76,3 @@ def stockContext(
         temperature * unit.kelvin, friction / unit.picosecond, k * innerStep * unit.picosecond, groups
     )
     return openmm.Context(inner, integrator, platform, properties), spent
-
-
-def _without(system: openmm.System, groups: set[int]) -> openmm.System:
-    copy: openmm.System = openmm.XmlSerializer.clone(system)
-    for index in reversed(range(copy.getNumForces())):
-        if copy.getForce(index).getForceGroup() in groups:
-            copy.removeForce(index)
-    return copy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from .bench import bench
+from .compilation import compileArchive
 from .doctor import doctor
 from .fitRung import fitRung
 from .generate import generate
@@ -24,6 +25,7 @@ for command in (doctor, generate, train, evaluate, export, run, bench, spectrum)
     app.command()(command)
 
 
+app.command("compile")(compileArchive)
 app.command("fit-rung")(fitRung)
 app.add_typer(validate, name="validate")
 

@@ -100,6 +100,7 @@ class SurrogateSection(Section):
         rung: fitted rung from ``kstep fit-rung`` to use below the network.
         forceFieldRung: use the region's own force-field terms below the network instead.
         threads: for the network.
+        compiled: compile the network for this machine on first use; interpreted where that fails.
     """
 
     archive: Path
@@ -107,6 +108,7 @@ class SurrogateSection(Section):
     rung: Path | None = None
     forceFieldRung: bool = False
     threads: int = Field(default=1, ge=1)
+    compiled: bool = False
 
     @model_validator(mode="after")
     def _lowestRungEveryStep(self) -> SurrogateSection:

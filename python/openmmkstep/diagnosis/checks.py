@@ -46,6 +46,7 @@ def runChecks() -> Iterator[Check]:
     yield _guarded("QM engines", _engines)
     yield _guarded("libxtb", _xtb)
     yield _guarded("torch", _torch)
+    yield _compiler()
     yield _training()
 
 
@@ -153,6 +154,15 @@ def _torch() -> Check:
 
     cuda = "with CUDA" if torch.cuda.is_available() else "CPU only"
     return Check("torch", "ok", f"{torch.get_num_threads()} threads, {cuda}; surrogates use one thread unless told")
+
+
+def _compiler() -> Check:
+    from kstep_models.compilation import find_compiler
+
+    compiler = find_compiler()
+    if compiler is None:
+        return Check("compiler", "warning", "none: surrogates are interpreted, at twice the cost", "install g++")
+    return Check("compiler", "ok", f"{compiler}, for compiled surrogates")
 
 
 def _training() -> Check:

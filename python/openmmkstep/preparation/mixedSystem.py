@@ -68,6 +68,7 @@ def createMixedSystem(
         switchDistance=None if isolated else qm.switchDistance,
         surrogate=None if surrogate is None else (folder or Path()) / surrogate.archive,
         surrogateThreads=1 if surrogate is None else surrogate.threads,
+        compileSurrogate=surrogate is not None and surrogate.compiled,
         keepForceFieldRung=surrogate is not None and surrogate.forceFieldRung,
         rung=None if surrogate is None or surrogate.rung is None else (folder or Path()) / surrogate.rung,
         splitNonbonded=splitNonbonded,

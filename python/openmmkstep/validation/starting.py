@@ -16,6 +16,7 @@ from ..preparation.mixedSystem import MixedSystem, createMixedSystem
 from ..preparation.molecularSystem import MolecularSystem, SystemBuilder
 from ..preparation.platforms import findPlatform
 from ..running.phaseSpace import PhaseSpacePoint
+from ..systemCopy import copyWithout
 
 _STRONG_FRICTION = 5.0  # 1/ps, for equilibration
 
@@ -49,10 +50,7 @@ class Laboratory:
 
     def surrogateAlone(self) -> openmm.System:
         """The system with the surrogate in place of the QM level."""
-        system: openmm.System = openmm.XmlSerializer.clone(self.mixed(rung=False).system)
-        for index in reversed(range(system.getNumForces())):
-            if system.getForce(index).getForceGroup() == forceGroups.QM:
-                system.removeForce(index)
+        system = copyWithout(self.mixed(rung=False).system, lambda force: force.getForceGroup() == forceGroups.QM)
         for force in system.getForces():
             if force.getForceGroup() == forceGroups.SURROGATE:
                 force.setForceGroup(forceGroups.QM)

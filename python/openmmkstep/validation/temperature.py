@@ -15,6 +15,7 @@ from ..config.validateConfig import ValidateConfig
 from ..degreesOfFreedom import BOLTZMANN
 from ..ladderIntegrator import createLadderIntegrator
 from ..machineInfo import machineInfo
+from ..systemCopy import copyWithout
 from .starting import Laboratory
 
 
@@ -39,7 +40,7 @@ def validateTemperature(config: ValidateConfig, folder: Path, tell: Callable[[st
     start = laboratory.start()
     mixed = laboratory.mixed(config.surrogate.hasRung, splitNonbonded=section.nonbondedPeriod > 1)
     # It would take degrees of freedom from the atoms in proportion to their mass.
-    system = _withoutMotionRemover(mixed.system)
+    system = copyWithout(mixed.system, lambda force: isinstance(force, openmm.CMMotionRemover))
     integrator = createLadderIntegrator(
         system,
         config.innerStep,
@@ -88,11 +89,3 @@ def _temperature(doubledKinetic: Any, target: float) -> dict[str, Any]:
         "deviation_percent": 100 * (average.mean - target) / target,
         "passes": bool(off <= 0.01 * target or off <= 2 * average.error),
     }
-
-
-def _withoutMotionRemover(system: openmm.System) -> openmm.System:
-    copy: openmm.System = openmm.XmlSerializer.clone(system)
-    for index in reversed(range(copy.getNumForces())):
-        if isinstance(copy.getForce(index), openmm.CMMotionRemover):
-            copy.removeForce(index)
-    return copy

@@ -51,13 +51,25 @@ public:
     int getNumThreads() const { return numThreads; }
     /** Set how many threads torch uses in an evaluation (default 1). */
     void setNumThreads(int number);
+    const std::string &getCompiledPackage() const { return compiledPackage; }
+    /**
+     * Evaluate a package that `kstep compile` made from this very archive ahead of time, instead of interpreting the
+     * archive.
+     *
+     * The package is native code for one kind of processor. It is therefore not part of the XML form, which would run
+     * whatever code it names: a force that comes out of XML interprets its archive until it is told otherwise. It is
+     * loaded when a Context is created, and refused there if it does not give the forces of the archive.
+     *
+     * @param path  file name of the package; empty for none
+     */
+    void setCompiledPackage(const std::string &path) { compiledPackage = path; }
     bool usesPeriodicBoundaryConditions() const override { return embeddingCharges.usesPeriodicBoundaryConditions(); }
 
 protected:
     OpenMM::ForceImpl *createImpl() const override;
 
 private:
-    std::string archive, contract;
+    std::string archive, contract, compiledPackage;
     std::vector<int> particles, atomicNumbers;
     EmbeddingCharges embeddingCharges;
     bool takesPotential;

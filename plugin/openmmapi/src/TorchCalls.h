@@ -1,0 +1,37 @@
+#ifndef OPENMMKSTEP_TORCHCALLS_H_
+#define OPENMMKSTEP_TORCHCALLS_H_
+
+#include "PotentialModel.h"
+#include <ATen/ATen.h>
+#include <functional>
+#include <vector>
+
+namespace KStep {
+
+/** The atoms' positions as [N, 3] in double precision. */
+at::Tensor asTensor(const std::vector<OpenMM::Vec3> &positions);
+/** A number per atom as [N] in double precision. */
+at::Tensor asTensor(const std::vector<double> &values);
+
+/**
+ * The result in the terms of OpenMM.
+ *
+ * @param outputs   energy, forces [N, 3] and, if the model returns them, charges [N]
+ * @param numAtoms  N
+ *
+ * Throws an OpenMMException if a shape is wrong or a value is not finite.
+ */
+PotentialModel::Result asResult(const std::vector<at::Tensor> &outputs, size_t numAtoms);
+
+/**
+ * Call torch with a number of threads (which is put back afterwards) and without Python's lock, which OpenMM's
+ * Context.getState() holds and under which torch refuses to differentiate. Errors of torch become OpenMMExceptions.
+ */
+PotentialModel::Result callTorch(int numThreads, const std::function<PotentialModel::Result()> &evaluate);
+
+/** What an exception says, without the stack of torch's calls. */
+std::string plainMessage(const std::exception &error);
+
+} // namespace KStep
+
+#endif
