@@ -12,7 +12,7 @@ system = forceField.createSystem(modeller.topology, nonbondedMethod=app.PME, non
 
 mixed = QMMMPotential("gfn2-xtb").createMixedSystem(
     modeller.topology, system, qmAtoms=range(22), cutoff=0.85, switchDistance=0.70,
-    surrogate="ala2-gfn2.pt", rung="ala2-rung.json", splitNonbonded=True,
+    surrogate="ala2-gfn2.pt", compileSurrogate=True, rung="ala2-rung.json", splitNonbonded=True,
 )  # fmt: skip
 integrator = KStepIntegrator(
     300 * unit.kelvin, 1 / unit.picosecond, 0.5 * unit.femtosecond, 8,
