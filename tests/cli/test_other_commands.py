@@ -35,7 +35,18 @@ def test_doctor_finds_everything() -> None:
 
 def test_help_names_all_commands() -> None:
     output = invoke("--help")
-    for command in ("doctor", "generate", "train", "evaluate", "export", "run", "bench", "validate", "fit-rung"):
+    for command in (
+        "doctor",
+        "generate",
+        "train",
+        "evaluate",
+        "export",
+        "run",
+        "bench",
+        "validate",
+        "fit-rung",
+        "compile",
+    ):
         assert command in output
 
 
@@ -161,12 +172,13 @@ def test_generate_in_water(workFolder: Path, sampling: dict[str, Any]) -> None:
         assert np.abs(total).max() < 0.01
 
 
-def test_bench_writes_its_schema(workFolder: Path, gasRun: dict[str, Any]) -> None:
+def test_bench_writes_its_schema(workFolder: Path, gasRun: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KSTEP_CACHE", str(workFolder / "cache"))
     config = {
         "cases": {
             "gas": {"system": gasRun["system"], "qm": gasRun["qm"], "equilibration": "0.05 ps", "platform": "Reference"}
         },
-        "surrogate": gasRun["surrogate"],
+        "surrogate": {**gasRun["surrogate"], "compiled": True},
         "k": 2,
         "innerStep": "0.5 fs",
         "plainSteps": ["0.5 fs"],
@@ -180,6 +192,9 @@ def test_bench_writes_its_schema(workFolder: Path, gasRun: dict[str, Any]) -> No
     assert (results["schema"], results["version"], results["k"]) == ("kstep-bench", 1, 2)
     assert results["machine"]["cores"] and results["machine"]["versions"]["openmm"]
     case = results["cases"]["gas"]
+    assert case["platform"] == "Reference"
+    assert case["compiledSurrogate"]
+    assert len(list((workFolder / "cache").glob("springs-*.pt2"))) == 1
     assert list(case["methods"]) == ["plain 0.5 fs", "kstep", "stock MTS"]
     for method in case["methods"].values():
         assert len(method["secondsPerPs"]["all"]) == 2
@@ -189,6 +204,14 @@ def test_bench_writes_its_schema(workFolder: Path, gasRun: dict[str, Any]) -> No
     assert case["methods"]["kstep"]["qmCallsPerPs"] == pytest.approx(1000)
     assert case["methods"]["kstep"]["surrogateCallsPerPs"] == pytest.approx([2000, 1000])
     assert case["methods"]["stock MTS"]["qmCallsPerPs"] == pytest.approx(1000, rel=0.51)
+
+
+def test_compile(workFolder: Path) -> None:
+    package = workFolder / "springs.pt2"
+    text = invoke("compile", workFolder / "springs.pt", "--output", package)
+    assert "agree with the archive's" in text and package.is_file()
+    result = CliRunner().invoke(app, ["compile", str(workFolder / "springs.pt"), "--atoms", "5"])
+    assert result.exit_code == 1 and "molecule of 22 atoms, not 5" in result.output
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def writeSprings(path: Path, topology: app.Topology, positions: Any, **changes: 
         "charge": 0,
         "multiplicity": 1,
         "level_of_theory": {"method": "gfn2-xtb"},
-        "training_data": {},
+        "training_data": {"digest": "none"},
         "validation": {},
         "versions": {},
         **changes,

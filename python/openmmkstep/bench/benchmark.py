@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import openmm
 
+from .. import forceGroups
 from ..config.benchConfig import BenchCase, BenchConfig
 from ..integrator import KStepIntegrator
 from ..ladderIntegrator import createLadderIntegrator
@@ -18,6 +19,7 @@ from ..preparation.equilibration import Equilibrated, equilibrate
 from ..preparation.mixedSystem import createMixedSystem
 from ..preparation.molecularSystem import MolecularSystem, SystemBuilder
 from ..preparation.platforms import findPlatform
+from ..torchScriptForce import TorchScriptForce
 from .methods import Cost, Method, PluginMethod, StockMethod
 from .stockIntegrator import stockContext
 
@@ -92,6 +94,7 @@ class _Case:
             "embedding": self._case.qm.embedding,
             "nonbondedPeriod": self._case.nonbondedPeriod,
             "platform": self._platform.getName(),
+            "compiledSurrogate": _isCompiled(methods),
             "reference": methods[0].label,
             "methods": results,
             "efficiency": kstep / config.k,
@@ -129,6 +132,13 @@ class _Case:
     def _context(self, system: openmm.System, integrator: KStepIntegrator) -> openmm.Context:
         integrator.setRandomNumberSeed(self._config.seed)
         return openmm.Context(system, integrator, self._platform, self._properties)
+
+
+def _isCompiled(methods: list[Method]) -> bool:
+    """Whether any method evaluates a compiled surrogate; the archive is interpreted where compiling failed."""
+    forces = [force for method in methods for force in method.context.getSystem().getForces()]
+    surrogates = [force for force in forces if force.getForceGroup() == forceGroups.SURROGATE]
+    return any(TorchScriptForce.cast(force).getCompiledPackage() for force in surrogates)
 
 
 def _place(context: openmm.Context, start: Equilibrated) -> None:
