@@ -1,0 +1,45 @@
+"""NWChem's real-time TDDFT, to check the reference propagator against another program.
+
+``NWChemInput`` describes a calculation, ``runNWChem`` runs it, ``readOutput`` and ``readRestart`` read what it left.
+``basisOrder`` connects its matrices to PySCF's, ``fieldOf`` and ``deltaForImpulse`` its fields to those of this
+package.
+"""
+
+from __future__ import annotations
+
+from .basisOrder import BasisOrder, NWChemShell, basisOrder, parseShells
+from .errors import NWChemBasisError, NWChemInputError, NWChemMissingError, NWChemOutputError, NWChemRunError
+from .fields import NWChemDelta, NWChemField, NWChemGaussian, deltaForImpulse, fieldOf, impulseOf
+from .inputFile import NWChemInput
+from .outputFile import NWChemOutput, parseOutput, readOutput
+from .restartFile import DensityMatrices, parseRestart, readRestart, readSnapshot
+from .runner import NWChemRun, findNWChem, runNWChem
+
+__all__ = [
+    "BasisOrder",
+    "DensityMatrices",
+    "NWChemBasisError",
+    "NWChemDelta",
+    "NWChemField",
+    "NWChemGaussian",
+    "NWChemInput",
+    "NWChemInputError",
+    "NWChemMissingError",
+    "NWChemOutput",
+    "NWChemOutputError",
+    "NWChemRun",
+    "NWChemRunError",
+    "NWChemShell",
+    "basisOrder",
+    "deltaForImpulse",
+    "fieldOf",
+    "findNWChem",
+    "impulseOf",
+    "parseOutput",
+    "parseRestart",
+    "parseShells",
+    "readOutput",
+    "readRestart",
+    "readSnapshot",
+    "runNWChem",
+]
