@@ -79,6 +79,15 @@ def test_passing_failure_is_tried_again(tmp_path: Path) -> None:
     assert len(run.densities) == 1
 
 
+def test_folder_without_named_pipes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.mkfifo", refuse)
+    with pytest.raises(NWChemRunError, match="local disk"):
+        runNWChem(JOBS["water_hf"], tmp_path, program=_program(tmp_path / "nwchem", "exit 0\n"))
+
+
 def test_missing_densities_are_noticed(tmp_path: Path) -> None:
     script = f"cat '{DATA / 'water_hf.out'}'\ncat '{DATA / 'water_hf.rt_restart'}' > permanent/water_hf.rt_restart\n"
     with pytest.raises(NWChemRunError, match="1 density matrices came, expected 21"):
@@ -163,6 +172,35 @@ def test_strong_fields_agree_with_pyscf_at_every_step(fields: tuple[NWChemDelta,
     assert max(np.abs(one - expected[0]).max() for one in expected) > 0.01
     for density, reference in zip(run.densities, expected, strict=True):
         assert np.abs(order.density(density.spins) - reference).max() < 5e-9
+
+
+@pytest.mark.slow
+@needsNWChem
+@pytest.mark.parametrize(("grid", "gridLevel", "tolerance"), [("fine", 4, 1e-7), ("xfine", 7, 1e-8)])
+def test_hybrid_functional_agrees_with_pyscf(grid: str, gridLevel: int, tolerance: float, tmp_path: Path) -> None:
+    pytest.importorskip("pyscf", reason="PySCF is not installed")
+    from magnusReference import MagnusReference
+
+    job = dataclasses.replace(JOBS["water_pbe0"], grid=grid, steps=40)
+    run = runNWChem(job, tmp_path, timeout=550)
+    meanField = convergedMeanField(job, gridLevel)
+    order = basisOrder(meanField.mol, run.output.shells)
+    expected = MagnusReference(meanField).propagate(fieldOf(job.fields, job.timeStep), job.timeStep, job.steps)
+    for density, reference in zip(run.densities, expected, strict=True):
+        found = order.density(density.spins)
+        assert np.abs(found - reference).max() < tolerance
+        # Of the response the grid is no part.
+        change = order.density(density.spins - run.densities[0].spins)
+        assert np.abs(change - (reference - expected[0])).max() < 2e-9
+
+
+@needsNWChem
+def test_spins_apart_give_the_closed_shell(tmp_path: Path) -> None:
+    job = dataclasses.replace(JOBS["water_hf"], openShell=True, steps=3, snapshots=False)
+    run = runNWChem(job, tmp_path, timeout=300)
+    assert run.output.isOpenShell
+    np.testing.assert_allclose(run.densities[-1].matrices[0], run.densities[-1].matrices[1], atol=1e-9)
+    np.testing.assert_allclose(run.output.dipole(), readOutput(DATA / "water_hf.out").dipole()[:4], atol=1e-7)
 
 
 @needsNWChem

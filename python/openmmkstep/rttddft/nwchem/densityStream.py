@@ -14,7 +14,7 @@ import select
 import threading
 from pathlib import Path
 
-from .errors import NWChemOutputError
+from .errors import NWChemRunError
 from .restartFile import TITLE, DensityMatrices, parseRestart
 
 _CHUNK = 1 << 16
@@ -36,15 +36,22 @@ class DensityStream:
         self._path = Path(path)
         self._buffer = bytearray()
         self._densities: list[DensityMatrices] = []
-        self._error: NWChemOutputError | None = None
+        self._error: Exception | None = None
+        self._searched = 0
         self._stop = threading.Event()
         self._descriptor = -1
         self._thread = threading.Thread(target=self._read, name="nwchem-densities", daemon=True)
 
     def __enter__(self) -> DensityStream:
-        """Make the pipe and begin to read."""
+        """Make the pipe and begin to read; NWChemRunError where there can be none."""
         self._path.unlink(missing_ok=True)
-        os.mkfifo(self._path, 0o600)
+        try:
+            os.mkfifo(self._path, 0o600)
+        except OSError as error:
+            raise NWChemRunError(
+                f"{self._path}: no named pipe can be made there ({error.strerror}), which all densities need: use a "
+                "folder on a local disk"
+            ) from error
         # Open for reading and writing: the pipe never ends, however often NWChem closes it.
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_NONBLOCK)
         self._thread.start()
@@ -86,12 +93,14 @@ class DensityStream:
     def _split(self, keepLast: bool) -> None:
         """Take complete files from the beginning of the buffer."""
         while self._buffer:
-            # Only the part that is new can contain the next title, but it is short work to look again.
-            end = self._buffer.find(TITLE, len(TITLE))
+            end = self._buffer.find(TITLE, max(self._searched, len(TITLE)))
             if end < 0:
                 if keepLast:
+                    # A title may have come in part.
+                    self._searched = len(self._buffer) - len(TITLE)
                     return
                 end = len(self._buffer)
+            self._searched = 0
             content = bytes(self._buffer[:end])
             del self._buffer[:end]
             if self._error is None:
@@ -99,6 +108,6 @@ class DensityStream:
                     self._densities.append(
                         parseRestart(content, f"{self._path.name}, matrix {len(self._densities) + 1}")
                     )
-                except NWChemOutputError as error:
-                    # NWChem is still given a reader, or it would wait for ever.
+                except Exception as error:
+                    # Raised later: without a reader NWChem would wait for ever.
                     self._error = error

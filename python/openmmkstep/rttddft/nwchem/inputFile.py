@@ -23,6 +23,7 @@ PERMANENT = "permanent"
 
 _LONGEST_TAG = 24
 _TIGHTEST_ENERGY = 1e-11
+_HEAVIEST = 36
 _GRIDS = ("xcoarse", "coarse", "medium", "fine", "xfine", "huge")
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
 
@@ -115,6 +116,11 @@ class NWChemInput:
             raise NWChemInputError(
                 f"positions must be finite numbers [{len(numbers)}, 3] for {len(numbers)} atoms, "
                 f"got shape {list(positions.shape)}"
+            )
+        heavy = sorted({int(z) for z in numbers if z > _HEAVIEST})
+        if heavy:
+            raise NWChemInputError(
+                f"elements up to Z = {_HEAVIEST} are covered, got {heavy}: effective core potentials are not written"
             )
         store(self, "numbers", numbers)
         store(self, "positions", positions)

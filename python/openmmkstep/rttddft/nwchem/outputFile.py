@@ -211,9 +211,8 @@ class _Results:
 
     def arrays(self) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
         """Times, and values by label, of the steps for which all of them are there."""
-        # What NWChem prints within a step (convergence) belongs to the step from a time, and is there once less often
-        # or several times.
-        steps = {label: rows for label, rows in self._series.items() if not label.startswith("Magnus")}
+        # How the iterations of a step converged is printed any number of times.
+        steps = {label: rows for label, rows in self._series.items() if not label.startswith("Magnus interpol")}
         if not steps:
             raise NWChemOutputError(f"{self.source}: the propagation printed no results: ask for some in the input")
         lengths = {label: len(rows) for label, rows in steps.items()}
