@@ -206,7 +206,7 @@ def test_output_without_propagation() -> None:
 
 
 def test_failure_is_told_in_the_words_of_nwchem() -> None:
-    with pytest.raises(NWChemOutputError, match=f"failed opening basis file.*task dft energy.*{'basis set'}") as caught:
+    with pytest.raises(NWChemOutputError, match=r"failed opening basis file.*task dft energy.*basis set") as caught:
         readOutput(DATA / "failure.out")
     assert FAILING_JOB.basis in str(caught.value)
 

@@ -14,6 +14,7 @@ from nwchemJobs import DATA, FAILING_JOB, JOBS, convergedMeanField
 from openmmkstep.rttddft.nwchem import (
     NWChemDelta,
     NWChemGaussian,
+    NWChemInput,
     NWChemMissingError,
     NWChemRunError,
     basisOrder,
@@ -201,6 +202,66 @@ def test_spins_apart_give_the_closed_shell(tmp_path: Path) -> None:
     assert run.output.isOpenShell
     np.testing.assert_allclose(run.densities[-1].matrices[0], run.densities[-1].matrices[1], atol=1e-9)
     np.testing.assert_allclose(run.output.dipole(), readOutput(DATA / "water_hf.out").dipole()[:4], atol=1e-7)
+
+
+MOLECULES = {
+    "H2+": ([1, 1], [[0.0, 0.0, 0.0], [0.0, 0.0, 2.0]], "6-31G", 1, 2),
+    "LiH": ([3, 1], [[0.0, 0.0, 0.0], [0.1, 0.3, 3.0]], "6-31G*", 0, 1),
+    "O2": ([8, 8], [[0.0, 0.0, 0.0], [0.5, 0.3, 2.2]], "6-31G", 0, 3),
+    "C2H4": (
+        [6, 6, 1, 1, 1, 1],
+        [[0, 0, 1.26], [0, 0, -1.26], [0, 1.74, 2.33], [0, -1.74, 2.33], [0, 1.74, -2.33], [0, -1.74, -2.33]],
+        "6-31G*",
+        0,
+        1,
+    ),
+}
+
+
+@needsNWChem
+@pytest.mark.parametrize("name", MOLECULES)
+def test_molecules_agree_with_pyscf_at_every_step(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyscf", reason="PySCF is not installed")
+    from magnusReference import MagnusReference
+
+    numbers, positions, basis, charge, multiplicity = MOLECULES[name]
+    job = NWChemInput(
+        numbers=np.array(numbers),
+        positions=np.array(positions),
+        basis=basis,
+        functional="hf",
+        charge=charge,
+        multiplicity=multiplicity,
+        steps=5,
+        timeStep=0.2,
+        fields=deltaForImpulse([0.0, 1e-4, 2e-4], 0.2),
+        densityConvergence=1e-10,
+        allDensities=True,
+    )
+    run = runNWChem(job, tmp_path, timeout=300)
+    meanField = convergedMeanField(job)
+    order = basisOrder(meanField.mol, run.output.shells)
+    expected = MagnusReference(meanField).propagate(fieldOf(job.fields, job.timeStep), job.timeStep, job.steps)
+    for density, reference in zip(run.densities, expected, strict=True):
+        assert np.abs(order.density(density.spins) - reference).max() < 1e-8
+
+
+@pytest.mark.slow
+@needsNWChem
+def test_order_of_g_functions(tmp_path: Path) -> None:
+    pytest.importorskip("pyscf", reason="PySCF is not installed")
+    job = NWChemInput(
+        numbers=np.array([9, 1]),
+        positions=np.array([[0.1, 0.2, -0.1], [0.5, 1.0, 1.4]]),
+        basis="cc-pvqz",
+        functional="hf",
+        steps=1,
+        timeStep=0.2,
+    )
+    run = runNWChem(job, tmp_path, timeout=300)
+    meanField = convergedMeanField(job)
+    density = basisOrder(meanField.mol, run.output.shells).density(run.densities[0].total)
+    np.testing.assert_allclose(density, meanField.make_rdm1(), atol=1e-6)
 
 
 @needsNWChem

@@ -69,9 +69,9 @@ class NWChemInput:
         grid: for the functional: xcoarse, coarse, medium, fine, xfine or huge.
         energyConvergence: of the ground state, hartree.
         densityConvergence: of the ground state.
-        stepTolerance: of the iterations within a step, on the norm of the density matrix. NWChem's own 1e-7 leaves
-            errors of 5e-7 in the density after weak kicks, of 3e-6 after strong ones; 1e-11 leaves less than is
-            printed.
+        stepTolerance: of the iterations within a step. It bounds the change of the norm of the density matrix, which
+            hardly changes, so that errors of the density are far larger: 5e-7 after a weak and 3e-6 after a strong kick
+            with NWChem's own 1e-7, up to 8e-8 with 1e-11, up to 3e-9 with 1e-13. Loosen it if a step does not converge.
         seriesTolerance: of the power series for the exponential.
         allDensities: write the complex density matrix after every step, to the same file each time (see
             ``runNWChem``); otherwise only that of t = 0.
@@ -97,7 +97,7 @@ class NWChemInput:
     grid: str = "xfine"
     energyConvergence: float = 1e-10
     densityConvergence: float = 1e-9
-    stepTolerance: float = 1e-11
+    stepTolerance: float = 1e-13
     seriesTolerance: float = 1e-13
     allDensities: bool = False
     snapshots: bool = False
