@@ -64,8 +64,9 @@ def assert_trace_and_idempotency(system: Prepared, state: State) -> None:
     overlap = system.hamiltonian.overlap
     for matrix, count in zip(density(system.hamiltonian, state), system.hamiltonian.occupied, strict=True):
         perSpin = matrix / system.hamiltonian.occupation
-        assert abs(np.trace(perSpin @ overlap) - count) < 1e-10
-        assert np.abs(perSpin @ overlap @ perSpin - perSpin).max() < 1e-10
+        # The requirement is 1e-10; what is seen is round-off that does not grow with the number of steps.
+        assert abs(np.trace(perSpin @ overlap) - count) < 1e-12
+        assert np.abs(perSpin @ overlap @ perSpin - perSpin).max() < 1e-12
         assert np.abs(matrix - matrix.conj().T).max() < 1e-14
 
 
@@ -74,7 +75,7 @@ def assert_trace_and_idempotency(system: Prepared, state: State) -> None:
     "arguments",
     [
         ("WATER", "rhf", "6-31g"),
-        ("HYDROXYL", "uhf", "6-31g"),
+        ("HYDROXYL", "uhf", "sto-3g"),
         ("WATER", "rks", "sto-3g", "pbe0", 0),
         pytest.param(("WATER", "rks", "6-31g", "pbe0", 1), marks=pytest.mark.slow),
         pytest.param(("HYDROXYL", "uks", "6-31g", "pbe", 1), marks=pytest.mark.slow),

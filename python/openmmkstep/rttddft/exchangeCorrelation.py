@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 RealArray = NDArray[np.float64]
 
 # Points per block: a block of basis function values should stay in the processor's cache.
-_BLOCK = 2048
+_BLOCK = 4096
 # Basis function values above this many bytes are computed anew for every density instead (by PySCF).
 CACHE_LIMIT = 4 * 10**9
 _COMPONENTS = {"LDA": 1, "GGA": 4}

@@ -1,9 +1,9 @@
 """Steps in time: from the occupied orbitals at t to those at t + dt.
 
 The equation of motion in the Loewdin basis is ``i dC/dt = F(t) C`` for every spin. Occupied orbitals are propagated
-rather than the density: a product of unitary matrices keeps them orthonormal, so that trace and idempotency of the
-density hold to round-off after any number of steps without projection, and applying the exponential to a few columns is
-cheaper than transforming a square matrix from both sides.
+rather than the density: unitary matrices keep them orthonormal, so that trace and idempotency of the density hold to
+round-off, and applying an exponential to a few columns is cheaper than transforming a square matrix from both sides.
+What round-off takes from orthonormality in each step, 1e-15, is put back, so that it does not add up over many thousands.
 
 The Fock matrix depends on the unknown orbitals, so each step is solved self-consistently: guesses of the field-free
 Fock matrices ahead, by extrapolation of the last ones, give orbitals, whose Fock matrices are the next guesses, until
@@ -121,7 +121,7 @@ class Propagator(ABC):
     ) -> State:
         step = state.step + 1
         kept = (*state.history, *history)[-GUESS_POINTS:]
-        return State(step, step * self.timeStep, orbitals, kept, evaluation.energy, fockBuilds)
+        return State(step, step * self.timeStep, _orthonormalised(orbitals), kept, evaluation.energy, fockBuilds)
 
     def _failure(self, state: State) -> ConvergenceError:
         return ConvergenceError(
@@ -210,6 +210,11 @@ def _exponential(matrices: Array, step: float, orbitals: Orbitals) -> Orbitals:
         phases = np.exp(-1j * step * values)[:, None]
         result.append(vectors @ (phases * (vectors.conj().T @ part)))
     return tuple(result)
+
+
+def _orthonormalised(orbitals: Orbitals) -> Orbitals:
+    """Orbitals with the error of their orthonormality squared; to first order the symmetric orthogonalisation."""
+    return tuple(1.5 * part - 0.5 * (part @ (part.conj().T @ part)) for part in orbitals)
 
 
 def _extrapolated(history: tuple[Array, ...], count: int) -> list[Array]:
