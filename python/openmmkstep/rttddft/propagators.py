@@ -3,7 +3,7 @@
 The equation of motion in the Loewdin basis is ``i dC/dt = F(t) C`` for every spin. Occupied orbitals are propagated
 rather than the density: unitary matrices keep them orthonormal, so that trace and idempotency of the density hold to
 round-off, and applying an exponential to a few columns is cheaper than transforming a square matrix from both sides.
-What round-off takes from orthonormality in each step, 1e-15, is put back, so that it does not add up over many thousands.
+What round-off takes from orthonormality in each step, 1e-15, is put back, so that it does not add up.
 
 The Fock matrix depends on the unknown orbitals, so each step is solved self-consistently: guesses of the field-free
 Fock matrices ahead, by extrapolation of the last ones, give orbitals, whose Fock matrices are the next guesses, until
