@@ -36,6 +36,7 @@ ETHENE = Molecule.create(
 )
 HYDROGEN = Molecule.create("HH", [[0, 0, -0.037], [0, 0, 0.037]])
 HYDROGEN_CATION = Molecule.create("HH", [[0, 0, -0.053], [0, 0, 0.053]], charge=1, multiplicity=2)
+WATER_CATION = Molecule(WATER.numbers, WATER.positions, charge=1, multiplicity=2)
 HYDROXYL = Molecule.create("OH", [[0, 0, 0], [0, 0, 0.097]], multiplicity=2)
 # Without any symmetry.
 SKEWED_WATER = Molecule.create("OHH", [[0.003, -0.002, 0.011], [0.01, 0.07, -0.05], [0.02, -0.08, -0.04]])

@@ -78,7 +78,7 @@ def assert_trace_and_idempotency(system: Prepared, state: State) -> None:
         ("HYDROXYL", "uhf", "sto-3g"),
         ("WATER", "rks", "sto-3g", "pbe0", 0),
         pytest.param(("WATER", "rks", "6-31g", "pbe0", 1), marks=pytest.mark.slow),
-        pytest.param(("HYDROXYL", "uks", "6-31g", "pbe", 1), marks=pytest.mark.slow),
+        pytest.param(("WATER_CATION", "uks", "6-31g", "pbe", 1), marks=pytest.mark.slow),
     ],
 )
 def test_conservation_over_a_thousand_steps(arguments: tuple[str, ...], scheme: Scheme) -> None:
