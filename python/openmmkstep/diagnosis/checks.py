@@ -14,7 +14,11 @@ Status = Literal["ok", "warning", "failed"]
 
 _RUNTIME_PACKAGES = ("openmm-kstep", "openmm", "torch", "numpy", "h5py", "matplotlib")
 _TESTED = {"openmm": "8.6.1", "torch": "2.13.0"}
-_TRAINING_MODULES = ("lightning",)
+# extra -> its modules, and the commands that need them
+_EXTRAS = {
+    "training": (("lightning",), "kstep train and kstep export"),
+    "rttddft": (("pyscf", "ase"), "kstep spectrum"),
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ def runChecks() -> Iterator[Check]:
     yield _guarded("libxtb", _xtb)
     yield _guarded("torch", _torch)
     yield _compiler()
-    yield _training()
+    for extra, (modules, commands) in _EXTRAS.items():
+        yield _extra(extra, modules, commands)
 
 
 def _packages() -> Iterator[Check]:
@@ -165,12 +170,12 @@ def _compiler() -> Check:
     return Check("compiler", "ok", f"{compiler}, for compiled surrogates")
 
 
-def _training() -> Check:
-    missing = [name for name in _TRAINING_MODULES if importlib.util.find_spec(name) is None]
+def _extra(extra: str, modules: tuple[str, ...], commands: str) -> Check:
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
-        remedy = "pip install '.[training]' for kstep train and kstep export"
-        return Check("training extra", "warning", f"{', '.join(missing)} not installed", remedy)
-    return Check("training extra", "ok", "kstep train and kstep export are available")
+        remedy = f"pip install '.[{extra}]' for {commands}"
+        return Check(f"{extra} extra", "warning", f"{', '.join(missing)} not installed", remedy)
+    return Check(f"{extra} extra", "ok", f"{commands} available")
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
