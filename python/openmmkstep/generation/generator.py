@@ -104,7 +104,8 @@ class Generator:
                 except openmm.OpenMMException as error:
                     # One bad trajectory must not cost the others; its frames so far are good.
                     failures[index] = str(error)
-            flushPatiently(writer)
+                # Frames far apart in time would otherwise wait in memory for long.
+                flushPatiently(writer)
             frames = len(writer)
         return GenerationResult(config.output, frames, failures)
 
