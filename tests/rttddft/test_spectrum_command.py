@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +147,18 @@ def test_frames_in_their_charges(tmp_path: Path, config: dict[str, Any]) -> None
     embedded = qmmm.mm_charge(meanField, *charges, unit="Bohr")
     assert energies[False] == pytest.approx(embedded.kernel(), abs=1e-6)
     assert abs(lines[False][0] - lines[True][0]) > 0.05
+
+
+def test_charges_in_a_fresh_process() -> None:
+    """PySCF's parts are not loaded by ``import pyscf``; tests that import them would hide that one is missing."""
+    code = """
+import numpy as np
+from openmmkstep.rttddft import LevelOfTheory, Molecule, PointCharges
+from openmmkstep.rttddft.meanField import createMeanField
+
+charges = PointCharges(np.array([[0.0, 0.0, 8.0]]), np.array([0.5]))
+hydrogen = Molecule.create("HH", [[0, 0, 0], [0, 0, 0.074]])
+createMeanField(hydrogen, LevelOfTheory("rks", "sto-3g", "pbe"), charges)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ def loadPySCF() -> ModuleType:
         import pyscf
         import pyscf.dft
         import pyscf.gto
+        import pyscf.qmmm
         import pyscf.scf
     except ImportError as error:
         raise MissingDependencyError(
