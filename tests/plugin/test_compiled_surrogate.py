@@ -15,7 +15,7 @@ from openmmkstep.surrogateCompilation import compiledPackage
 from openmmkstep.systemCopy import copyWithout
 
 from .archives import COUPLED, Coupled, PairEnergyAndForces, Raises, archive, contract
-from .test_torchscript_force import NUMBERS, PARTICLES, context_of, energy_of, environment
+from .test_torchscript_force import NUMBERS, PARTICLES, context_of, environment, numerical_forces
 
 COMPLETE = {"level_of_theory": {"method": "springs"}, "training_data": {"digest": "none"}}
 MODULES = {"uncoupled": (PairEnergyAndForces(), {}), "coupled": (Coupled(), COUPLED)}
@@ -68,13 +68,7 @@ def test_forces_are_derivatives(compiled, reference):
         force.setEmbeddingCharges(cut)
     context = context_of(system, force, reference, positions)
     forces = context.getState(forces=True).getForces(asNumpy=True)._value
-    h = 1e-4
-    numerical = np.zeros_like(forces)
-    for i, j in np.ndindex(10, 3):
-        e = np.zeros_like(positions)
-        e[i, j] = h
-        f = [energy_of(context, positions + m * e) for m in (-2, -1, 1, 2)]
-        numerical[i, j] = -(f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h)
+    numerical = numerical_forces(context, positions)
     assert abs(forces - numerical).max() < 1e-7 * abs(forces).max()
 
 
