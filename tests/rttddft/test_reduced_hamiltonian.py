@@ -15,6 +15,7 @@ from openmmkstep.rttddft import (
     GaussianEnvelope,
     LevelOfTheory,
     Magnus2,
+    Molecule,
     Pulse,
     Reduction,
 )
@@ -161,18 +162,23 @@ def test_long_rollouts_stay_physical() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("molecule", "amplitude", "savings"),
-    [(WATER, 0.0, 40), (WATER, 0.01, 40), (WATER, 0.03, 40), (ETHENE, 0.0, 30), (ETHENE, 0.01, 30), (ETHENE, 0.03, 20)],
+    ("molecule", "amplitude", "tolerance", "savings"),
+    [
+        (WATER, 0.0, 0.05, 100),
+        (WATER, 0.01, 0.05, 100),
+        (WATER, 0.03, 0.03, 60),
+        (ETHENE, 0.0, 0.05, 50),
+        (ETHENE, 0.01, 0.05, 45),
+        (ETHENE, 0.03, 0.05, 25),
+    ],
 )
-def test_savings(molecule, amplitude: float, savings: int) -> None:
-    """200 atomic units after a kick and in resonant pulses: dipole within 1.2 %, so many times fewer Fock builds."""
+def test_savings(molecule: Molecule, amplitude: float, tolerance: float, savings: int) -> None:
+    """200 atomic units after a kick and in resonant pulses: dipole within 1 %, so many times fewer Fock builds."""
     level = LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=2)
     pulse = Pulse(amplitude, GaussianEnvelope(20.0, 6.0), (0, 0, 1), frequency=0.3)
     kick, field = (None, pulse) if amplitude else (DeltaKick(1e-3, (0, 0, 1)), None)
     arguments = (molecule, level, Magnus2(0.2, tolerance=1e-7), kick, field)
-    expected, own = (
-        ElectronDynamics(*arguments).run(1000),
-        ElectronDynamics(*arguments, reduction=Reduction()).run(1000),
-    )
-    assert dipoleError(own.dipole, expected.dipole) < 0.012
+    expected = ElectronDynamics(*arguments).run(1000)
+    own = ElectronDynamics(*arguments, reduction=Reduction(tolerance)).run(1000)
+    assert dipoleError(own.dipole, expected.dipole) < 0.01
     assert savings * own.fockBuilds.sum() < expected.fockBuilds.sum()
