@@ -89,7 +89,7 @@ def moved(prepared: Prepared, strength: float) -> NDArray[np.complex128]:
 
 @pytest.mark.parametrize("strength", [1e-3, 0.05])
 def test_equals_the_full_hamiltonian_at_samples(water: Prepared, strength: float) -> None:
-    reduced = ReducedHamiltonian(water.meanField, water.ground.density)
+    reduced = ReducedHamiltonian(water.hamiltonian, water.ground.density)
     density = moved(water, strength)
     full, own = water.hamiltonian.evaluateDensity(density), reduced.evaluateDensity(density)
     np.testing.assert_allclose(own.fock, full.fock, atol=1e-10)
@@ -102,7 +102,7 @@ def test_equals_the_full_hamiltonian_at_samples(water: Prepared, strength: float
 
 
 def test_ground_state(water: Prepared) -> None:
-    reduced = ReducedHamiltonian(water.meanField, water.ground.density)
+    reduced = ReducedHamiltonian(water.hamiltonian, water.ground.density)
     own = reduced.evaluateDensity(water.ground.density.astype(complex))
     full = water.hamiltonian.evaluateDensity(water.ground.density)
     np.testing.assert_allclose(own.fock, full.fock, atol=1e-12)

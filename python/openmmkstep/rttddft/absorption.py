@@ -123,12 +123,8 @@ def absorptions(
     """The absorption of many geometries; ``tell`` is called with the index and the result of each as it is done.
 
     Raises:
-        See :func:`absorption`. All are checked before the first is computed.
+        See :func:`absorption`.
     """
-    for geometry in geometries:
-        settings.level.check(geometry.molecule)
-        if geometry.environment is not None:
-            geometry.environment.check(geometry.molecule)
     results = []
     for index, geometry in enumerate(geometries):
         results.append(absorption(geometry, settings))

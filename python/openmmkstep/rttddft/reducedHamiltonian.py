@@ -30,7 +30,7 @@ Array = NDArray[Any]
 RealArray = NDArray[np.float64]
 
 
-_NO_FUNCTIONAL = "Hartree-Fock has no functional, whose evaluations could be saved: leave the reduction out"
+NO_FUNCTIONAL = "Hartree-Fock has no functional, whose evaluations could be saved: leave the reduction out"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ReducedHamiltonian(Hamiltonian):
         evaluations: Fock matrices given so far.
 
     Args:
-        meanField: RKS or UKS object of PySCF with its grids built.
+        full: of RKS or UKS; its integrals and its grid are shared.
         groundDensity: [1,n,n] total of a closed shell or [2,n,n] of both spins; real, AO basis.
         reduction: tolerances.
 
@@ -76,10 +76,13 @@ class ReducedHamiltonian(Hamiltonian):
         ElectronDynamicsError: the method has no functional.
     """
 
-    def __init__(self, meanField: Any, groundDensity: RealArray, reduction: Reduction | None = None) -> None:
-        super().__init__(meanField)
-        if self._exchangeCorrelation is None:
-            raise ElectronDynamicsError(_NO_FUNCTIONAL)
+    def __init__(self, full: Hamiltonian, groundDensity: RealArray, reduction: Reduction | None = None) -> None:
+        # Not by the base class's constructor, which would compute all integrals again.
+        vars(self).update(vars(full))
+        self.fockBuilds = 0
+        if full._exchangeCorrelation is None:
+            raise ElectronDynamicsError(NO_FUNCTIONAL)
+        self._functional = full._exchangeCorrelation
         settings = Reduction() if reduction is None else reduction
         self._tolerance = settings.tolerance
         self._regression = PolynomialRegression(settings.nonlinearity)
@@ -92,7 +95,7 @@ class ReducedHamiltonian(Hamiltonian):
         ground = super().evaluateDensity(self._groundDensity)
         self._groundFock, self._groundEnergy = ground.fock, ground.energy
         self._groundAtomicFock = np.stack([self._fromLoewdin(matrix) for matrix in ground.fock.real])
-        self._groundPotential = self._packedOperator(self._exchangeCorrelation.evaluate(self._groundDensity)[1])
+        self._groundPotential = self._packedOperator(self._functional.evaluate(self._groundDensity)[1])
 
     def evaluateDensity(self, density: Array) -> Evaluation:
         """Field-free Fock matrices and energy of a density; see the base class."""
@@ -116,10 +119,8 @@ class ReducedHamiltonian(Hamiltonian):
         return Evaluation(fock, energy)
 
     def _trueChange(self, density: RealArray) -> RealArray:
-        if self._exchangeCorrelation is None:
-            raise ElectronDynamicsError(_NO_FUNCTIONAL)
         self.fockBuilds += 1
-        _, potential = self._exchangeCorrelation.evaluate(np.ascontiguousarray(density))
+        _, potential = self._functional.evaluate(np.ascontiguousarray(density))
         return self._packedOperator(potential) - self._groundPotential
 
     def _packedOperator(self, matrices: RealArray) -> RealArray:

@@ -26,7 +26,7 @@ from .molecule import Molecule
 from .pointCharges import PointCharges
 from .propagators import Propagator, State
 from .pyscfLoading import loadPySCF
-from .reducedHamiltonian import ReducedHamiltonian, Reduction
+from .reducedHamiltonian import NO_FUNCTIONAL, ReducedHamiltonian, Reduction
 from .trajectory.reader import TrajectoryFile
 from .trajectory.schema import Frame, TrajectoryHeader
 from .trajectory.writer import TrajectoryWriter, readState, refuseExisting
@@ -108,9 +108,7 @@ class ElectronDynamics:
         self.reduction = reduction
         self.environment = environment
         if reduction is not None and not level.isKohnSham:
-            raise ElectronDynamicsError(
-                "Hartree-Fock has no functional, whose evaluations could be saved: leave the reduction out"
-            )
+            raise ElectronDynamicsError(NO_FUNCTIONAL)
         self.threads = integerFrom("threads", threads, 1)
         level.check(molecule)
         if environment is not None:
@@ -152,7 +150,7 @@ class ElectronDynamics:
             return self.hamiltonian
         if self._reduced is None:
             ground = self.groundState.density
-            self._reduced = ReducedHamiltonian(self._meanField, ground, self.reduction)
+            self._reduced = ReducedHamiltonian(self.hamiltonian, ground, self.reduction)
         return self._reduced
 
     def kicked(self, kick: DeltaKick | None) -> ElectronDynamics:

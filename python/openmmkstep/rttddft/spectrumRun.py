@@ -108,8 +108,11 @@ def prepareSpectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
         reduction=reduction,
         pade=config.transform == "pade",
     )
+    # A geometry that the level of theory does not suit should not cost what was computed before it.
     for geometry in geometries:
         level.check(geometry.molecule)
+        if geometry.environment is not None:
+            geometry.environment.check(geometry.molecule)
     return SpectrumRun(config, geometries, settings)
 
 
