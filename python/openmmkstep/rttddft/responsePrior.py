@@ -1,0 +1,158 @@
+"""What is known of the response of the exchange-correlation potential before a trajectory begins.
+
+Two sources: computed by quadrature from the ground state (no training; exact to first order), or predicted by a trained
+network from the geometry alone. Both give the response between density changes, of which only those between occupied
+and virtual orbitals matter to first order in a field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from kstep_models.contract import Contract, ContractError, read_contract
+from kstep_models.rttddft.export import load_response
+from numpy.typing import NDArray
+
+from .auxiliaryFit import AuxiliaryFit
+from .errors import ElectronDynamicsError
+from .groundState import GroundState
+from .hamiltonian import Hamiltonian
+from .levelOfTheory import LevelOfTheory
+from .linearPrior import LinearPrior
+from .molecule import Molecule
+from .packedMatrices import Packing
+from .responseKernel import ResponseKernel
+
+RealArray = NDArray[np.float64]
+
+COMPUTED = "computed"
+# Quadrature is exact to first order; what the linear response leaves is left to the regression's higher orders.
+_COMPUTED_UNCERTAINTY = 0.001
+# Members of an ensemble share their training data, and err together: on molecules held out, the error of the mean was
+# up to twice their spread.
+_SPREAD_FACTOR = 2.0
+
+
+def checkResponse(source: str, molecule: Molecule, level: LevelOfTheory) -> None:
+    """Refuse a source that cannot serve a molecule; cheap.
+
+    Args:
+        source: ``computed``, or the path of an archive of kind "fxc".
+        molecule: nuclei and electrons.
+        level: level of theory.
+
+    Raises:
+        ElectronDynamicsError: an open shell, another functional than the archive's, or an archive that cannot be used.
+    """
+    if not level.isKohnSham or not level.isRestricted:
+        raise ElectronDynamicsError("a response needs a closed shell and a functional (rks): leave it out")
+    if source == COMPUTED:
+        return
+    contract = _contract(source)
+    theirs = str(contract.level_of_theory.get("functional", "")).lower()
+    if theirs != level.functional.lower():
+        raise ElectronDynamicsError(
+            f"{source} was trained for the functional {theirs}, this is {level.functional}: train another, or use "
+            f"response='{COMPUTED}'"
+        )
+    if molecule.charge != contract.charge:
+        raise ElectronDynamicsError(f"{source} is for neutral molecules, {molecule.name} has charge {molecule.charge}")
+    try:
+        contract.check_atoms(molecule.numbers.tolist())
+    except ContractError as error:
+        raise ElectronDynamicsError(f"{source}: {error}") from error
+
+
+def describeResponse(source: str) -> str:
+    """A name that tells one source from another in trajectory files."""
+    if source == COMPUTED:
+        return source
+    return "network " + hashlib.sha256(_contract(source).to_json().encode()).hexdigest()[:16]
+
+
+def responsePrior(
+    source: str, meanField: Any, molecule: Molecule, hamiltonian: Hamiltonian, ground: GroundState
+) -> LinearPrior:
+    """The linear response around a ground state.
+
+    Args:
+        source: ``computed``, or the path of an archive of kind "fxc".
+        meanField: of PySCF; converged.
+        molecule: its nuclei.
+        hamiltonian, ground: of the same.
+
+    Raises:
+        ElectronDynamicsError: see :func:`checkResponse`; or the functional is neither LDA nor GGA nor a hybrid of them.
+    """
+    occupied = ground.orbitals[0].real
+    # The complement of the occupied orbitals: any orthonormal basis of it will do.
+    everything, _ = np.linalg.qr(occupied, mode="complete")
+    virtual = everything[:, occupied.shape[1] :]
+    left, right = (hamiltonian._inverseRoot @ part for part in (occupied, virtual))
+    uncertainty = _COMPUTED_UNCERTAINTY
+    if source == COMPUTED:
+        response = 2.0 * ResponseKernel(meanField, ground.density[0]).amongProducts(left, right)
+    else:
+        response, uncertainty = _predicted(source, meanField, molecule, left, right)
+    packing = Packing(1, hamiltonian.size)
+    pairs = np.einsum("pi,qa->iapq", occupied, virtual).reshape(-1, hamiltonian.size, hamiltonian.size)
+    pairs = (pairs + pairs.transpose(0, 2, 1)) * np.sqrt(0.5)
+    packed = np.stack([packing.real(pair[None]) for pair in pairs])
+    matrix = packed.T @ response @ packed
+    return LinearPrior(0.5 * (matrix + matrix.T), uncertainty)
+
+
+def predictedDensity(source: str, meanField: Any, molecule: Molecule) -> tuple[AuxiliaryFit, RealArray]:
+    """The ground state's density that a network predicts: its auxiliary functions and their coefficients [M].
+
+    Raises:
+        ElectronDynamicsError: the archive cannot be used, or does not cover the molecule.
+    """
+    module, contract = _loaded(source)
+    fit = AuxiliaryFit(meanField.mol, contract.basis())
+    with torch.no_grad():
+        _, density = module(torch.as_tensor(molecule.numbers), torch.as_tensor(molecule.positions))
+    return fit, density.numpy()
+
+
+def _predicted(
+    source: str, meanField: Any, molecule: Molecule, left: RealArray, right: RealArray
+) -> tuple[RealArray, float]:
+    module, contract = _loaded(source)
+    products = np.sqrt(2.0) * AuxiliaryFit(meanField.mol, contract.basis()).products(left, right)
+    numbers, positions = torch.as_tensor(molecule.numbers), torch.as_tensor(molecule.positions)
+    with torch.no_grad():
+        mean, _ = module(numbers, positions)
+        members = module.members(numbers, positions)
+    response = products.T @ mean.numpy() @ products
+    deviations = [products.T @ (member - mean).numpy() @ products for member in members]
+    spread = float(np.sqrt(np.mean(np.square(deviations)) / np.mean(np.square(response))))
+    known = [float(errors["response"]) for errors in contract.validation.get("molecules", {}).values()]
+    smallest = min(known, default=1.0)
+    return response, float(min(1.0, max(_SPREAD_FACTOR * spread, smallest)))
+
+
+def _contract(source: str) -> Contract:
+    if not Path(source).is_file():
+        raise ElectronDynamicsError(
+            f"response {source!r} is neither '{COMPUTED}' nor a file: export a model with `kstep export`"
+        )
+    try:
+        contract = read_contract(source)
+    except (ContractError, json.JSONDecodeError) as error:
+        raise ElectronDynamicsError(str(error)) from error
+    if contract.kind != "fxc":
+        raise ElectronDynamicsError(f"{source} is a model of kind {contract.kind!r}, a response needs kind 'fxc'")
+    return contract
+
+
+def _loaded(source: str) -> tuple[Any, Contract]:
+    try:
+        return load_response(source)
+    except ContractError as error:
+        raise ElectronDynamicsError(str(error)) from error

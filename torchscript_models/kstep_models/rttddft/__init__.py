@@ -1,0 +1,1 @@
+"""Networks and time steps of electron dynamics; importable without PySCF, OpenMM and the training package."""

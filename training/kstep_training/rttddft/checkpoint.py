@@ -1,0 +1,130 @@
+"""Checkpoints of response networks: weights and plain values only, so that loading one runs no code."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
+from kstep_models.rttddft.network import ResponseNetwork, ResponseNetworkConfig
+
+FORMAT = "kstep-training-response"
+VERSION = 1
+NAME = "last.ckpt"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, not ours, or in the way."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ResponseCheckpoint:
+    """Trained networks and where they come from.
+
+    Attributes:
+        members: the ensemble, double precision.
+        configuration: of the run, as in the YAML file.
+        level_of_theory: of the labels.
+        digest: over all training data.
+        geometries: molecule -> number of geometries learned from.
+        evaluation: errors on held-out geometries, JSON values.
+        seconds: of training.
+    """
+
+    members: tuple[ResponseNetwork, ...]
+    configuration: dict[str, Any]
+    level_of_theory: dict[str, Any]
+    digest: str
+    geometries: dict[str, int]
+    evaluation: dict[str, Any]
+    seconds: float
+
+
+def new_network(basis: AuxiliaryBasis, config: ResponseNetworkConfig, seed: int) -> ResponseNetwork:
+    """A network with random weights, in double precision throughout, its constants included."""
+    previous = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return ResponseNetwork(basis, config).eval()
+    finally:
+        torch.set_default_dtype(previous)
+
+
+def save(path: str | os.PathLike[str], checkpoint: ResponseCheckpoint) -> None:
+    """Write a checkpoint, atomically."""
+    target = Path(path)
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "basis": checkpoint.members[0].basis.to_json(),
+        "model": dataclasses.asdict(checkpoint.members[0].config),
+        "members": [_learned(member) for member in checkpoint.members],
+        **{
+            entry.name: getattr(checkpoint, entry.name)
+            for entry in dataclasses.fields(checkpoint)
+            if entry.name != "members"
+        },
+    }
+    partial = target.with_name(f".{target.name}.partial")
+    torch.save(content, partial)
+    partial.replace(target)
+
+
+def load(path: str | os.PathLike[str]) -> ResponseCheckpoint:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: no such file, or not a checkpoint of this method and version.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path} does not exist: give a checkpoint of kstep train, usually {NAME}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint of kstep train ({error})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a checkpoint of a response network")
+    if content["version"] != VERSION:
+        raise CheckpointError(f"{path} has version {content['version']}, this program reads {VERSION}: train again")
+    basis = AuxiliaryBasis.from_json(content["basis"])
+    model = {key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in content["model"].items()}
+    config = ResponseNetworkConfig(**model)
+    members = tuple(_restored(new_network(basis, config, 0), state) for state in content["members"])
+    rest = {entry.name: content[entry.name] for entry in dataclasses.fields(ResponseCheckpoint)}
+    return ResponseCheckpoint(**{**rest, "members": members})
+
+
+def is_response_checkpoint(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a checkpoint of this method."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # whatever it is, it is not ours
+        return False
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
+def _learned(network: ResponseNetwork) -> dict[str, torch.Tensor]:
+    """Weights and statistics; constants are made anew, in full precision."""
+    statistics = {name: value for name, value in network.named_buffers() if name.endswith((".mean", ".scale"))}
+    return {name: value.detach().clone() for name, value in (*network.named_parameters(), *statistics.items())}
+
+
+def _restored(network: ResponseNetwork, state: dict[str, torch.Tensor]) -> ResponseNetwork:
+    own = dict(_tensors(network))
+    if set(state) != set(_learned(network)):
+        raise CheckpointError("the checkpoint's weights are not those of this version's network: train again")
+    with torch.no_grad():
+        for name, value in state.items():
+            own[name].copy_(value)
+    return network.eval()
+
+
+def _tensors(network: ResponseNetwork) -> Sequence[tuple[str, torch.Tensor]]:
+    return [*network.named_parameters(), *network.named_buffers()]

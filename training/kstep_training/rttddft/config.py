@@ -1,0 +1,87 @@
+"""Every option of training a response network, documented field by field.
+
+A minimal file::
+
+    method: response
+    data:
+      files: [responses.h5]
+    output: runs/small_molecules
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from kstep_models.rttddft.network import ResponseNetworkConfig
+from pydantic import Field, field_validator
+
+from kstep_training.configuration import Section
+
+
+class ResponseData(Section):
+    """What is learned from."""
+
+    files: list[str] = Field(min_length=1, description="HDF5 files of responses, relative to the YAML file")
+    leave_out: list[str] = Field(default=[], description="molecules to test on and never to learn from")
+    validation_fraction: float = Field(
+        default=0.2, gt=0, lt=1, description="fraction of each molecule's geometries held out, at least one"
+    )
+    limit: int | None = Field(default=None, ge=2, description="use this many geometries of each molecule at most")
+
+
+class ResponseModelSection(Section):
+    """Size of a network; see kstep_models.rttddft.network.ResponseNetworkConfig."""
+
+    channels: tuple[int, ...] = Field(
+        default=(96, 48, 32, 16, 16), description="features of an atom for l = 0 ... 4, of natural parity"
+    )
+    pseudo_channels: tuple[int, ...] = Field(default=(8, 8, 4), description="of the other parity, for l = 1 ... 3")
+    pair_channels: int = Field(default=32, ge=1, description="features of a pair that come from distance and invariants")
+    product_channels: int = Field(default=16, ge=1, description="features in products of an atom's with themselves")
+    rounds: int = Field(default=2, ge=1, description="of messages between atoms")
+    radial: int = Field(default=12, ge=2, description="number of radial functions")
+    hidden: int = Field(default=64, ge=1, description="width of the layers between invariants and weights")
+    cutoff: float = Field(default=14.0, gt=0, description="bohr; atoms further apart do not feel each other")
+
+    @field_validator("channels", "pseudo_channels")
+    @classmethod
+    def _no_gaps(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not 1 <= len(value) <= 5 or any(number < 1 for number in value):
+            raise ValueError("give between one and five positive numbers")
+        return value
+
+    def network(self) -> ResponseNetworkConfig:
+        """The same for the network."""
+        return ResponseNetworkConfig(**self.model_dump())
+
+
+class RefinementSection(Section):
+    """Gradient descent on the encoder after its last layer was solved; off by default, see the documentation."""
+
+    steps: int = Field(default=0, ge=0, description="of the optimiser; after them the last layer is solved anew")
+    learning_rate: float = Field(default=1e-3, gt=0, description="of Adam")
+    batch_size: int = Field(default=4, ge=1, description="geometries of one molecule per step")
+
+
+class ResponseTraining(Section):
+    """The whole file."""
+
+    method: Literal["response"] = Field(description="what is trained")
+    data: ResponseData
+    model: ResponseModelSection = ResponseModelSection()
+    members: int = Field(default=3, ge=1, description="networks of the ensemble, whose spread is the uncertainty")
+    damping: float = Field(
+        default=0.01, gt=0, description="of labels: fits of density changes smaller than this, relative, do not count"
+    )
+    regularisation: list[float] = Field(
+        default=[1e-10, 1e-8, 1e-6, 1e-4],
+        min_length=1,
+        description="of the last layer, relative; the one with the smallest error on held-out geometries is taken",
+    )
+    refinement: RefinementSection = RefinementSection()
+    seed: int = Field(default=0, description="of the encoders' weights")
+    output: str = Field(description="folder for checkpoint and results, relative to the YAML file")
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values."""
+        return self.model_dump(mode="json")

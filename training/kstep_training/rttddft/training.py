@@ -1,0 +1,119 @@
+"""From a configuration to an ensemble of response networks with measured errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from kstep_models.rttddft.network import ResponseNetwork
+from rich.console import Console
+
+from kstep_training.configuration import load_configuration
+from kstep_training.rttddft.checkpoint import NAME, CheckpointError, ResponseCheckpoint, new_network, save
+from kstep_training.rttddft.closed_form import LastLayer
+from kstep_training.rttddft.config import ResponseTraining
+from kstep_training.rttddft.data import ResponseDataset, load_responses
+from kstep_training.rttddft.evaluation import ResponseEvaluation, molecule_errors, predicted, response_error
+from kstep_training.rttddft.labels import effective_kernels
+from kstep_training.rttddft.refinement import refine
+
+
+@dataclass(frozen=True)
+class ResponseResult:
+    """What a training run wrote.
+
+    Attributes:
+        checkpoint: with all members.
+        evaluation: errors on held-out geometries and on molecules left out.
+        regularisation: that was chosen for each member.
+    """
+
+    checkpoint: Path
+    evaluation: ResponseEvaluation
+    regularisation: tuple[float, ...]
+
+
+def train(
+    config_path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None, resume: bool = False
+) -> ResponseResult:
+    """See :func:`kstep_training.train`; the last layer is solved, so that there is nothing to resume but its absence."""
+    config = load_configuration(config_path, ResponseTraining)
+    parent = Path(config_path).parent
+    folder = Path(output) if output is not None else parent / config.output
+    checkpoint = folder / NAME
+    if checkpoint.exists() and not resume:
+        raise CheckpointError(f"{checkpoint} is in the way: give another output folder, or remove it")
+    dataset = load_responses(config.data, parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    begin = time.monotonic()
+    console.print(
+        "learning from "
+        + ", ".join(f"{len(part)} {part.name}" for part in dataset.training)
+        + (f"; leaving out {', '.join(part.name for part in dataset.left_out)}" if dataset.left_out else "")
+    )
+    members, chosen = [], []
+    for index in range(config.members):
+        member, regularisation, error = _member(config, dataset, config.seed + index, console)
+        members.append(member)
+        chosen.append(regularisation)
+        console.print(
+            f"network {index + 1} of {config.members}: error of the response on held-out geometries "
+            f"{100 * error:.2f} % with regularisation {regularisation:g}, {time.monotonic() - begin:.0f} s"
+        )
+    evaluation = ResponseEvaluation(
+        "validation",
+        {part.name: molecule_errors(members, part) for part in (*dataset.validation, *dataset.left_out)},
+        tuple(part.name for part in dataset.left_out),
+    )
+    save(
+        checkpoint,
+        ResponseCheckpoint(
+            tuple(members),
+            config.plain(),
+            dataset.level_of_theory,
+            dataset.digest,
+            {part.name: len(part) for part in dataset.training},
+            evaluation.to_dict(),
+            time.monotonic() - begin,
+        ),
+    )
+    (folder / "evaluation.json").write_text(json.dumps(evaluation.to_dict(), indent=2) + "\n", encoding="utf-8")
+    return ResponseResult(checkpoint, evaluation, tuple(chosen))
+
+
+def _member(
+    config: ResponseTraining, dataset: ResponseDataset, seed: int, console: Console
+) -> tuple[ResponseNetwork, float, float]:
+    network = new_network(dataset.basis, config.model.network(), seed)
+    labels = [effective_kernels(part.records, config.damping) for part in dataset.training]
+    best, error = _solved(network, dataset, labels, config.regularisation)
+    if config.refinement.steps:
+
+        def tell(step: int, loss: float) -> None:
+            if (step + 1) % 50 == 0:
+                console.print(f"  refinement {step + 1}/{config.refinement.steps}: {100 * loss:.2f} %")
+
+        refine(network, dataset.training, config.refinement, seed, tell)
+        best, error = _solved(network, dataset, labels, config.regularisation)
+    return network, best, error
+
+
+def _solved(
+    network: ResponseNetwork, dataset: ResponseDataset, labels: list[np.ndarray], candidates: list[float]
+) -> tuple[float, float]:
+    """Set the last layer with the best of several regularisations; returns it and its error."""
+    layer = LastLayer(network, dataset.training, labels)
+    errors = {}
+    for candidate in candidates:
+        layer.solve(candidate)
+        errors[candidate] = float(
+            np.mean([response_error(predicted(network, part)[0], part.records) for part in dataset.validation])
+        )
+    best = min(errors, key=lambda candidate: errors[candidate] if np.isfinite(errors[candidate]) else np.inf)
+    layer.solve(best)
+    return best, errors[best]
