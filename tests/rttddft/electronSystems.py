@@ -6,11 +6,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from openmmkstep.rttddft.fields import DeltaKick, ElectricField, NoField
 from openmmkstep.rttddft.groundState import GroundState, solveGroundState
-from openmmkstep.rttddft.hamiltonian import Hamiltonian
+from openmmkstep.rttddft.hamiltonian import Hamiltonian, Orbitals
 from openmmkstep.rttddft.levelOfTheory import LevelOfTheory
 from openmmkstep.rttddft.meanField import createMeanField
 from openmmkstep.rttddft.molecule import Molecule
+from openmmkstep.rttddft.propagators import Propagator, State
 
 # Positions in nm. H2O, NH3 and C2H4 have their symmetry axes along x, y and z.
 WATER = Molecule.create("OHH", [[0, 0, 0.01173], [0, 0.07572, -0.04692], [0, -0.07572, -0.04692]])
@@ -71,3 +73,25 @@ def randomDensities(hamiltonian: Hamiltonian, seed: int) -> np.ndarray:
         columns, _ = np.linalg.qr(random.normal(size=shape) + 1j * random.normal(size=shape))
         orbitals.append(columns)
     return hamiltonian.density(tuple(orbitals))
+
+
+def propagate(
+    system: Prepared,
+    propagator: Propagator,
+    steps: int,
+    kick: DeltaKick | None = None,
+    field: ElectricField | None = None,
+    orbitals: Orbitals | None = None,
+) -> list[State]:
+    """All states of a trajectory, with the first."""
+    start = system.ground.orbitals if orbitals is None else orbitals
+    if kick is not None:
+        start = kick.apply(system.hamiltonian, start)
+    states = [propagator.start(system.hamiltonian, start)]
+    for _ in range(steps):
+        states.append(propagator.advance(system.hamiltonian, field or NoField(), states[-1]))
+    return states
+
+
+def dipoles(system: Prepared, states: list[State]) -> np.ndarray:
+    return np.array([system.hamiltonian.dipole(state.orbitals) for state in states])

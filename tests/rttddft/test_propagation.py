@@ -9,21 +9,22 @@ import pytest
 from electronSystems import (
     SKEWED_WATER,
     Prepared,
+    dipoles,
     prepare,
     prepared,
+    propagate,
 )
 from openmmkstep.rttddft.errors import ConvergenceError
 from openmmkstep.rttddft.fields import (
     DeltaKick,
     ElectricField,
     GaussianEnvelope,
-    NoField,
     Pulse,
     SinSquaredEnvelope,
     UserField,
 )
 from openmmkstep.rttddft.groundState import solveGroundState
-from openmmkstep.rttddft.hamiltonian import Hamiltonian, Orbitals
+from openmmkstep.rttddft.hamiltonian import Hamiltonian
 from openmmkstep.rttddft.levelOfTheory import LevelOfTheory
 from openmmkstep.rttddft.meanField import createMeanField
 from openmmkstep.rttddft.molecule import Molecule
@@ -32,28 +33,6 @@ from pyscf import scf
 
 SCHEMES = [Magnus2, CFM4]
 Scheme = Callable[..., Propagator]
-
-
-def propagate(
-    system: Prepared,
-    propagator: Propagator,
-    steps: int,
-    kick: DeltaKick | None = None,
-    field: ElectricField | None = None,
-    orbitals: Orbitals | None = None,
-) -> list[State]:
-    """All states of a trajectory, with the first."""
-    start = system.ground.orbitals if orbitals is None else orbitals
-    if kick is not None:
-        start = kick.apply(system.hamiltonian, start)
-    states = [propagator.start(system.hamiltonian, start)]
-    for _ in range(steps):
-        states.append(propagator.advance(system.hamiltonian, field or NoField(), states[-1]))
-    return states
-
-
-def dipoles(system: Prepared, states: list[State]) -> np.ndarray:
-    return np.array([system.hamiltonian.dipole(state.orbitals) for state in states])
 
 
 def density(hamiltonian: Hamiltonian, state: State) -> np.ndarray:

@@ -60,31 +60,62 @@ class CoulombExchange(ABC):
             K being the mix of the functional. Real where there is no exact exchange, complex otherwise.
         """
 
+    def dense(self, closedShell: bool, limit: int = DENSE_LIMIT) -> DenseCoulombExchange | None:
+        """The same with all integrals in memory, for very many calls; None where they do not fit.
+
+        Args:
+            closedShell: whether densities will be total ones.
+            limit: bytes.
+        """
+        return None
+
 
 class DenseCoulombExchange(CoulombExchange):
-    """All integrals in memory, as matrices over pairs of functions: exact, for up to about 150 functions."""
+    """All integrals in memory, as matrices over pairs of functions: exact, for up to about 150 functions.
 
-    def __init__(self, mol: Any, mix: ExchangeMix, closedShell: bool) -> None:
-        size = mol.nao
+    Attributes:
+        coulomb: what the real parts of all spins add to the potential of each [pairs,pairs], both over p >= q; of a
+            closed shell with the exchange of the real part taken off.
+        symmetric: exchange of the real part, or None where it is in ``coulomb`` or there is none.
+        antisymmetric: exchange of the imaginary part over p > q, or None.
+
+    Args:
+        integrals: (pq|rs) over pairs p >= q [pairs,pairs].
+        exchange: the same for exchange, with the factors and operators of the functional, or None.
+        closedShell: whether densities will be total ones.
+    """
+
+    def __init__(self, integrals: RealArray, exchange: RealArray | None, closedShell: bool) -> None:
+        size = _functions(len(integrals))
         self._rows, self._columns = np.tril_indices(size)
         self._strict = np.tril_indices(size, -1)
-        self._closedShell = closedShell
-        weights = np.where(self._rows == self._columns, 1.0, 2.0)
+        self._weights = np.where(self._rows == self._columns, 1.0, 2.0)
+        self.coulomb: RealArray = integrals * self._weights
+        self.symmetric: RealArray | None = None
+        self.antisymmetric: RealArray | None = None
+        if exchange is not None:
+            self.symmetric, self.antisymmetric = _exchangePairs(exchange, size)
+            if closedShell:
+                # One product instead of two: both halves act on the same vector.
+                self.coulomb -= 0.5 * self.symmetric
+                self.symmetric = None
+                self.antisymmetric *= 0.5
+
+    @classmethod
+    def exact(cls, mol: Any, mix: ExchangeMix, closedShell: bool) -> DenseCoulombExchange:
+        """With the integrals of a molecule of PySCF."""
         integrals = mol.intor("int2e", aosym="s4")
-        self._coulomb: RealArray = integrals * weights
-        self._symmetric: RealArray | None = None
-        self._antisymmetric: RealArray | None = None
+        exchange = None
         if mix.isAny:
             exchange = np.zeros_like(integrals)
             for factor, omega in mix.terms:
                 with mol.with_range_coulomb(omega):
                     exchange += factor * mol.intor("int2e", aosym="s4")
-            self._symmetric, self._antisymmetric = _exchangePairs(exchange, size)
-            if closedShell:
-                # One product instead of two: both halves act on the same vector.
-                self._coulomb -= 0.5 * self._symmetric
-                self._symmetric = None
-                self._antisymmetric *= 0.5
+        return cls(integrals, exchange, closedShell)
+
+    def dense(self, closedShell: bool, limit: int = DENSE_LIMIT) -> DenseCoulombExchange:
+        """Itself."""
+        return self
 
     @staticmethod
     def bytesNeeded(size: int) -> int:
@@ -94,13 +125,13 @@ class DenseCoulombExchange(CoulombExchange):
     def potential(self, densities: Array) -> Array:
         """See the base class."""
         real = densities.real[:, self._rows, self._columns]
-        packed = np.tile(self._coulomb @ real.sum(axis=0), (len(densities), 1))
-        if self._symmetric is not None:
-            packed -= real @ self._symmetric.T
-        if self._antisymmetric is None:
+        packed = np.tile(self.coulomb @ real.sum(axis=0), (len(densities), 1))
+        if self.symmetric is not None:
+            packed -= real @ self.symmetric.T
+        if self.antisymmetric is None:
             return _unpacked(packed, self._rows, self._columns, densities.shape, 1.0)
         rows, columns = self._strict
-        imaginary = -(densities.imag[:, rows, columns] @ self._antisymmetric.T)
+        imaginary = -(densities.imag[:, rows, columns] @ self.antisymmetric.T)
         result = np.empty(densities.shape, dtype=np.complex128)
         result.real = _unpacked(packed, self._rows, self._columns, densities.shape, 1.0)
         result.imag = _unpacked(imaginary, rows, columns, densities.shape, -1.0)
@@ -127,6 +158,18 @@ class FittedCoulombExchange(CoulombExchange):
     def _square(self, packed: RealArray) -> RealArray:
         size = int(self._rows[-1]) + 1
         return _unpacked(packed, self._rows, self._columns, (len(packed), size, size), 1.0)
+
+    def dense(self, closedShell: bool, limit: int = DENSE_LIMIT) -> DenseCoulombExchange | None:
+        """The fitted integrals themselves: exchange by pairs does not need the occupied orbitals."""
+        if DenseCoulombExchange.bytesNeeded(int(self._rows[-1]) + 1) > limit:
+            return None
+        exchange = None
+        if self._exchange:
+            exchange = np.zeros((len(self._rows), len(self._rows)))
+            for factor, fit in self._exchange:
+                pairs = fit[:, self._rows, self._columns]
+                exchange += factor * (pairs.T @ pairs)
+        return DenseCoulombExchange(self._coulomb.T @ self._coulomb, exchange, closedShell)
 
     def potential(self, densities: Array) -> Array:
         """See the base class."""
@@ -199,7 +242,7 @@ def createCoulombExchange(meanField: Any, closedShell: bool, denseLimit: int = D
     if getattr(meanField, "with_df", None) is not None:
         return FittedCoulombExchange(meanField.with_df, mix)
     if DenseCoulombExchange.bytesNeeded(meanField.mol.nao) <= denseLimit:
-        return DenseCoulombExchange(meanField.mol, mix, closedShell)
+        return DenseCoulombExchange.exact(meanField.mol, mix, closedShell)
     return DirectCoulombExchange(meanField, mix)
 
 
@@ -219,6 +262,11 @@ def exchangeMix(meanField: Any) -> ExchangeMix:
     else:
         terms = ((hybrid, 0.0), (alpha - hybrid, omega))
     return ExchangeMix(tuple((float(factor), float(place)) for factor, place in terms if factor))
+
+
+def _functions(pairs: int) -> int:
+    """How many functions have so many pairs p >= q."""
+    return int((np.sqrt(8 * pairs + 1) - 1) / 2)
 
 
 def _fitted(fitting: Any) -> RealArray:

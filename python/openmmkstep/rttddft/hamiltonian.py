@@ -113,17 +113,21 @@ class Hamiltonian:
             density: [1,n,n] total density of a closed shell, or [2,n,n] of both spins; Hermitian, AO basis.
         """
         self.fockBuilds += 1
+        if self._exchangeCorrelation is None:
+            return self._assembled(density, 0.0, None)
+        return self._assembled(density, *self._exchangeCorrelation.evaluate(np.ascontiguousarray(density.real)))
+
+    def _assembled(self, density: Array, functionalEnergy: float, potential: RealArray | None) -> Evaluation:
+        """Fock matrices and energy of a density for which the functional has been evaluated."""
         twoElectron = self._coulombExchange.potential(density)
-        real = np.ascontiguousarray(density.real)
-        energy = self.nuclearEnergy + float(np.sum(real.sum(axis=0) * self.core))
+        real = density.real
+        energy = functionalEnergy + self.nuclearEnergy + float(np.sum(real.sum(axis=0) * self.core))
         # Tr(A D) of Hermitian matrices is the sum over Re(A) Re(D) + Im(A) Im(D).
         energy += 0.5 * float(np.sum(twoElectron.real * real))
         if np.iscomplexobj(twoElectron):
             energy += 0.5 * float(np.sum(twoElectron.imag * density.imag))
         fock = twoElectron + self.core
-        if self._exchangeCorrelation is not None:
-            functionalEnergy, potential = self._exchangeCorrelation.evaluate(real)
-            energy += functionalEnergy
+        if potential is not None:
             fock = fock + potential
         return Evaluation(np.stack([self.toLoewdin(matrix) for matrix in fock]), energy)
 
@@ -136,12 +140,14 @@ class Hamiltonian:
         """Dipole moment of nuclei and electrons [3], e bohr, about the origin of the coordinates."""
         result = self.nuclearDipole.copy()
         for part in orbitals:
-            result -= self.occupation * np.einsum("pi,xpi->x", part.conj(), self._position @ part).real
+            # The matrices of r are symmetric: the real part of the density is all that they see.
+            density = (part @ part.conj().T).real
+            result -= self.occupation * (self._position.reshape(3, -1) @ density.ravel())
         return result
 
     def coupling(self, field: RealArray) -> RealArray:
         """The matrix that an electric field [3] (atomic units) adds to the Fock matrix, Loewdin basis [n,n]."""
-        return np.einsum("x,xpq->pq", field, self._position)
+        return (field @ self._position.reshape(3, -1)).reshape(self.size, self.size)
 
     def toLoewdin(self, matrix: Array) -> Array:
         """An operator's matrix, from the AO to the Loewdin basis; exactly Hermitian."""

@@ -2,24 +2,27 @@
 
 For a function y(x) with y(0) = 0 that is nearly linear, a Gaussian process with the covariance
 
-    k(x, x') = u + u^2/L^2 + u^3/L^4,    u = x.x'
+    k(x, x') = a u + u^2/L^2 + u^3/L^4,    u = x.x'
 
-contains the linear, quadratic and cubic forms of x, in proportions that make them equal at |x| = L. The mean of the
-process interpolates the samples. Its standard deviation says how much of x lies outside of what the samples span; for
-small x it is the residual of the projection of x onto them, as in a reduced-basis method. See C. E. Rasmussen,
-C. K. I. Williams, Gaussian Processes for Machine Learning (2006), chapter 2.
+contains the linear, quadratic and cubic forms of x. With the weight a = 1, in proportions that make them equal at
+|x| = L; a smaller weight says that most of the linear part was taken off beforehand. The mean of the process
+interpolates the samples. Its standard deviation says how much of x lies outside of what the samples span; for small x
+it is the residual of the projection of x onto them, times the root of a, as in a reduced-basis method. See
+C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine Learning (2006), chapter 2.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 RealArray = NDArray[np.float64]
+Number = TypeVar("Number", float, RealArray)
 
-_ORDERS = (1, 2, 3)
 # Relative; directions of the samples' kernel matrix below it are round-off.
 _SMALLEST = 1e-13
 
@@ -31,8 +34,8 @@ class Prediction:
     Attributes:
         value: y(x), of the shape of a sample.
         work: the integral of y(s x).x over s from 0 to 1; the change of an energy whose gradient is y.
-        deviation: standard deviation, in units of that of a sample of norm one; how new the point is.
-        size: prior standard deviation in the same units; |x| for small x.
+        deviation: standard deviation, in units of that of a sample of norm one for a = 1; how new the point is.
+        size: what the deviation would be with no samples and a = 1; |x| for small x.
     """
 
     value: RealArray
@@ -46,51 +49,56 @@ class PolynomialRegression:
 
     Args:
         length: L above.
+        linearWeight: a above, from 0 to 1.
     """
 
-    def __init__(self, length: float) -> None:
-        self._length = length
-        self._points: RealArray | None = None
-        self._values: RealArray | None = None
+    def __init__(self, length: float, linearWeight: float = 1.0) -> None:
+        # Of the powers 1, 2, 3 of u. A term of order p grows with s^p, its work therefore has the factor 1/(p + 1).
+        self._factors = (linearWeight, length**-2, length**-4)
+        self._workFactors = (linearWeight / 2, length**-2 / 3, length**-4 / 4)
+        self._sizeFactors = (1.0, length**-2, length**-4)
+        self._points: RealArray = np.zeros((0, 0))
+        self._values: RealArray = np.zeros((0, 0))
         self._scale: RealArray = np.zeros(0)
         self._inverse: RealArray = np.zeros((0, 0))
-        self._weights: RealArray = np.zeros((0, 0))
+        # Points, and below them the weights of their covariances in y: both are multiplied with x.
+        self._rows: RealArray = np.zeros((0, 0))
 
     def __len__(self) -> int:
-        return 0 if self._points is None else len(self._points)
+        return len(self._points)
 
     def add(self, point: RealArray, value: RealArray) -> None:
         """Take in a sample; x [m] must not be zero, y [m]."""
-        if self._points is None or self._values is None:
-            self._points, self._values = point[None].copy(), value[None].copy()
-        else:
+        if len(self):
             self._points = np.vstack([self._points, point])
             self._values = np.vstack([self._values, value])
-        kernel = np.sum(self._terms(self._points @ self._points.T), axis=0)
+        else:
+            self._points, self._values = point[None].copy(), value[None].copy()
+        kernel = _polynomial(self._points @ self._points.T, self._factors)
         # Samples may differ in size by orders of magnitude: all are scaled to variance one before the inversion.
         self._scale = 1.0 / np.sqrt(np.diag(kernel))
         values, vectors = np.linalg.eigh(kernel * np.outer(self._scale, self._scale))
         kept = values > _SMALLEST * values[-1]
-        self._inverse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
-        self._weights = self._scale[:, None] * (self._inverse @ (self._scale[:, None] * self._values))
+        scaled = self._scale[:, None] * vectors[:, kept]
+        # Of the covariances as they are, not scaled.
+        self._inverse = (scaled / values[kept]) @ scaled.T
+        self._rows = np.vstack([self._points, self._inverse @ self._values])
 
     def predict(self, point: RealArray) -> Prediction:
         """The mean and the standard deviation at x [m]."""
-        prior = float(np.sum(self._terms(np.asarray(point @ point))))
-        if self._points is None:
-            return Prediction(np.zeros_like(point), 0.0, np.sqrt(prior), np.sqrt(prior))
-        terms = self._terms(self._points @ point)
-        kernel = terms.sum(axis=0)
-        scaled = kernel * self._scale
-        variance = prior - float(scaled @ self._inverse @ scaled)
-        # A term of order p grows with s^p, its work therefore has the factor 1/(p + 1).
-        averaged = np.sum([term / (order + 1) for order, term in zip(_ORDERS, terms, strict=True)], axis=0)
-        return Prediction(
-            kernel @ self._weights,
-            float(averaged @ (self._weights @ point)),
-            float(np.sqrt(max(variance, 0.0))),
-            float(np.sqrt(prior)),
-        )
+        square = float(point @ point)
+        prior, size = _polynomial(square, self._factors), sqrt(_polynomial(square, self._sizeFactors))
+        count = len(self._points)
+        if not count:
+            return Prediction(np.zeros_like(point), 0.0, sqrt(prior), size)
+        products = self._rows @ point
+        shared = products[:count]
+        kernel = _polynomial(shared, self._factors)
+        variance = prior - float(kernel @ self._inverse @ kernel)
+        work = float(_polynomial(shared, self._workFactors) @ products[count:])
+        return Prediction(kernel @ self._rows[count:], work, sqrt(max(variance, 0.0)), size)
 
-    def _terms(self, products: RealArray) -> RealArray:
-        return np.stack([products**order / self._length ** (2 * order - 2) for order in _ORDERS])
+
+def _polynomial(u: Number, factors: tuple[float, float, float]) -> Number:
+    first, second, third = factors
+    return u * (first + u * (second + u * third))

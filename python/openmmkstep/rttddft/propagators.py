@@ -188,9 +188,8 @@ def _twoExponentials(
         step: half a time step.
         orbitals: at the beginning.
     """
-    stacked = np.stack(points)
     early, late = (
-        np.tensordot(_lagrangeWeights((0.0, 1.0, 2.0), offset + node), stacked, axes=1) + coupling
+        _combined(_lagrangeWeights((0.0, 1.0, 2.0), offset + node), points) + coupling
         for node, coupling in zip(_NODES, couplings, strict=True)
     )
     first = _exponential(_LARGE_WEIGHT * early + _SMALL_WEIGHT * late, step, orbitals)
@@ -220,8 +219,15 @@ def _orthonormalised(orbitals: Orbitals) -> Orbitals:
 def _extrapolated(history: tuple[Array, ...], count: int) -> list[Array]:
     """The next matrices of an equally spaced series, by the polynomial through those that are there."""
     places = tuple(float(place) for place in range(1 - len(history), 1))
-    stacked = np.stack(history)
-    return [np.tensordot(_lagrangeWeights(places, float(k)), stacked, axes=1) for k in range(1, count + 1)]
+    return [_combined(_lagrangeWeights(places, float(k)), history) for k in range(1, count + 1)]
+
+
+def _combined(weights: NDArray[np.float64], matrices: tuple[Array, ...]) -> Array:
+    """Sum of matrices with weights."""
+    result = float(weights[0]) * matrices[0]
+    for weight, matrix in zip(weights[1:], matrices[1:], strict=True):
+        result += float(weight) * matrix
+    return result
 
 
 @lru_cache(maxsize=64)

@@ -9,8 +9,11 @@ the deviation. So
 with Coulomb and exact exchange in full at every call (an error of one per cent in them would cost a quarter of the
 dipole), and dV_xc from a regression over those densities of the trajectory for which it was evaluated before
 (:mod:`openmmkstep.rttddft.polynomialRegression`). Where a density is not within the span of those, to a tolerance, the
-functional is evaluated for it, and the regression knows one more sample. Nothing is trained beforehand. The propagation
-stays unitary whatever the error of the potential is.
+functional is evaluated for it, and the regression knows one more sample. Nothing needs to be trained beforehand; where
+a linear response is known (:class:`.LinearPrior`), only what it leaves is learned. The propagation stays unitary
+whatever the error of the potential is.
+
+All of it happens with packed matrices in the Loewdin basis (:class:`.packedMatrices.Packing`).
 """
 
 from __future__ import annotations
@@ -23,12 +26,17 @@ from numpy.typing import NDArray
 
 from .checks import positiveNumber
 from .errors import ElectronDynamicsError
-from .hamiltonian import Evaluation, Hamiltonian
+from .hamiltonian import Evaluation, Hamiltonian, Orbitals
+from .linearPrior import LinearPrior
+from .packedKernel import createKernel
+from .packedMatrices import Packing
 from .polynomialRegression import PolynomialRegression
 
 Array = NDArray[Any]
 RealArray = NDArray[np.float64]
 
+# Norm of a change of the density (of occupation numbers) that is round-off rather than motion.
+_ROUND_OFF = 1e-9
 
 NO_FUNCTIONAL = "Hartree-Fock has no functional, whose evaluations could be saved: leave the reduction out"
 
@@ -71,75 +79,90 @@ class ReducedHamiltonian(Hamiltonian):
         full: of RKS or UKS; its integrals and its grid are shared.
         groundDensity: [1,n,n] total of a closed shell or [2,n,n] of both spins; real, AO basis.
         reduction: tolerances.
+        prior: linear response that is known, with its uncertainty; with one below the tolerance, weak fields need no
+            evaluation at all.
 
     Raises:
-        ElectronDynamicsError: the method has no functional.
+        ElectronDynamicsError: the method has no functional, or the prior is for another number of functions.
     """
 
-    def __init__(self, full: Hamiltonian, groundDensity: RealArray, reduction: Reduction | None = None) -> None:
+    def __init__(
+        self,
+        full: Hamiltonian,
+        groundDensity: RealArray,
+        reduction: Reduction | None = None,
+        prior: LinearPrior | None = None,
+    ) -> None:
         # Not by the base class's constructor, which would compute all integrals again.
         vars(self).update(vars(full))
-        self.fockBuilds = 0
         if full._exchangeCorrelation is None:
             raise ElectronDynamicsError(NO_FUNCTIONAL)
         self._functional = full._exchangeCorrelation
-        settings = Reduction() if reduction is None else reduction
-        self._tolerance = settings.tolerance
-        self._regression = PolynomialRegression(settings.nonlinearity)
-        self._upper = np.triu_indices(self.size)
-        # Off-diagonal elements count twice, so that the product of packed matrices is their trace product.
-        self._multiplicity = np.where(self._upper[0] == self._upper[1], 1.0, np.sqrt(2.0))
-        self._largest = 0.0
+        self._settings = Reduction() if reduction is None else reduction
+        self._packing = Packing(self.spins, self.size)
+        if prior is not None and len(prior.matrix) != self._packing.length:
+            raise ElectronDynamicsError(
+                f"the prior is for packed densities of length {len(prior.matrix)}, this molecule has "
+                f"{self._packing.length}: it belongs to another basis set or number of spins"
+            )
+        self._prior = prior
+        self._linear = None if prior is None else prior.matrix
+        self._kernel = createKernel(self._coulombExchange, self._inverseRoot, self._packing, self._linear)
+        self.fockBuilds = 1
         self.evaluations = 0
-        self._groundDensity: RealArray = np.ascontiguousarray(groundDensity, dtype=np.float64)
-        ground = super().evaluateDensity(self._groundDensity)
-        self._groundFock, self._groundEnergy = ground.fock, ground.energy
-        self._groundAtomicFock = np.stack([self._fromLoewdin(matrix) for matrix in ground.fock.real])
-        self._groundPotential = self._packedOperator(self._functional.evaluate(self._groundDensity)[1])
+        density = np.ascontiguousarray(groundDensity, dtype=np.float64)
+        functionalEnergy, potential = self._functional.evaluate(density)
+        ground = self._assembled(density, functionalEnergy, potential)
+        self._groundDensity = self._packing.real(self._root @ density @ self._root)
+        self._groundFock = self._packing.real(ground.fock.real)
+        self._groundEnergy = ground.energy
+        self._groundPotential = self._packedOperator(potential)
+        self.forget()
+
+    def forget(self) -> None:
+        """Know nothing of the functional but the ground state's potential and the prior, as in the beginning."""
+        weight = 1.0 if self._prior is None else self._prior.uncertainty**2
+        self._regression = PolynomialRegression(self._settings.nonlinearity, weight)
+        self.beginTrajectory()
+
+    def beginTrajectory(self) -> None:
+        """From here on the tolerance refers to the largest deviation of a new trajectory; all samples are kept."""
+        self._largest = _ROUND_OFF
+
+    def evaluate(self, orbitals: Orbitals) -> Evaluation:
+        """Field-free Fock matrices and energy of occupied orbitals."""
+        density = np.empty((self.spins, self.size, self.size), dtype=np.complex128)
+        for matrix, part in zip(density, orbitals, strict=True):
+            np.matmul(part, self.occupation * part.conj().T, out=matrix)
+        return self._evaluated(density)
 
     def evaluateDensity(self, density: Array) -> Evaluation:
         """Field-free Fock matrices and energy of a density; see the base class."""
-        self.evaluations += 1
-        change = density - self._groundDensity
-        point = self._packedDensity(change.real)
-        if not np.any(point):
-            return Evaluation(self._groundFock.copy(), self._groundEnergy)
-        prediction = self._regression.predict(point)
-        self._largest = max(self._largest, prediction.size)
-        if prediction.deviation > self._tolerance * self._largest:
-            self._regression.add(point, self._trueChange(density.real))
-            prediction = self._regression.predict(point)
-        twoElectron = self._coulombExchange.potential(change)
-        fock = self._groundFock + np.stack([self.toLoewdin(matrix) for matrix in twoElectron])
-        fock = fock + self._unpacked(prediction.value)
-        energy = self._groundEnergy + prediction.work
-        energy += float(np.sum(change.real * (self._groundAtomicFock + 0.5 * twoElectron.real)))
-        if np.iscomplexobj(twoElectron):
-            energy += 0.5 * float(np.sum(change.imag * twoElectron.imag))
-        return Evaluation(fock, energy)
+        return self._evaluated(self._root @ density @ self._root)
 
-    def _trueChange(self, density: RealArray) -> RealArray:
+    def _evaluated(self, density: Array) -> Evaluation:
+        """Of a density in the Loewdin basis."""
+        self.evaluations += 1
+        real, imaginary = self._packing.parts(density)
+        change = real - self._groundDensity
+        prediction = self._regression.predict(change)
+        self._largest = max(self._largest, prediction.size)
+        if prediction.deviation > self._settings.tolerance * self._largest:
+            self._learn(density.real, change)
+            prediction = self._regression.predict(change)
+        linear, exchange = self._kernel.apply(change, imaginary)
+        energy = self._groundEnergy + prediction.work + float(change @ (self._groundFock + 0.5 * linear))
+        if exchange is not None:
+            energy += 0.5 * float(imaginary @ exchange)
+        return Evaluation(self._packing.matrices(self._groundFock + linear + prediction.value, exchange), energy)
+
+    def _learn(self, density: RealArray, change: RealArray) -> None:
         self.fockBuilds += 1
-        _, potential = self._functional.evaluate(np.ascontiguousarray(density))
-        return self._packedOperator(potential) - self._groundPotential
+        _, potential = self._functional.evaluate(self._inverseRoot @ density @ self._inverseRoot)
+        residual = self._packedOperator(potential) - self._groundPotential
+        if self._linear is not None:
+            residual -= self._linear @ change
+        self._regression.add(change, residual)
 
     def _packedOperator(self, matrices: RealArray) -> RealArray:
-        return self._packed(np.stack([self.toLoewdin(matrix) for matrix in matrices]))
-
-    def _packedDensity(self, matrices: RealArray) -> RealArray:
-        return self._packed(np.stack([self._root @ matrix @ self._root for matrix in matrices]))
-
-    def _packed(self, matrices: RealArray) -> RealArray:
-        rows, columns = self._upper
-        return (matrices[:, rows, columns] * self._multiplicity).ravel()
-
-    def _unpacked(self, packed: RealArray) -> RealArray:
-        rows, columns = self._upper
-        values = packed.reshape(self.spins, -1) / self._multiplicity
-        result = np.empty((self.spins, self.size, self.size))
-        result[:, rows, columns] = values
-        result[:, columns, rows] = values
-        return result
-
-    def _fromLoewdin(self, matrix: RealArray) -> RealArray:
-        return self._root @ matrix @ self._root
+        return self._packing.real(np.stack([self.toLoewdin(matrix) for matrix in matrices]))

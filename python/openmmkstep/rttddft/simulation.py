@@ -118,6 +118,7 @@ class ElectronDynamics:
         self._hamiltonian: Hamiltonian | None = None
         self._ground: GroundState | None = None
         self._reduced: ReducedHamiltonian | None = None
+        self._sharing = False
 
     @property
     def hamiltonian(self) -> Hamiltonian:
@@ -153,12 +154,19 @@ class ElectronDynamics:
             self._reduced = ReducedHamiltonian(self.hamiltonian, ground, self.reduction)
         return self._reduced
 
-    def kicked(self, kick: DeltaKick | None) -> ElectronDynamics:
-        """The same with another kick, or none, sharing integrals and ground state, which are computed now."""
-        self.groundState  # noqa: B018
+    def kicked(self, kick: DeltaKick | None, sharing: bool = False) -> ElectronDynamics:
+        """The same with another kick, or none, with the same integrals and ground state, which are computed now.
+
+        Args:
+            kick: at t = 0.
+            sharing: with a reduction: a run of the new one begins with what runs before it, of all that come from this
+                one, have learned of the functional, and adds to it. Each still keeps to the tolerance, with fewer
+                evaluations, but depends, within it, on those before.
+        """
+        self.movingHamiltonian  # noqa: B018
         other = copy.copy(self)
         other.kick = kick
-        other._reduced = None
+        other._sharing = sharing
         return other
 
     def run(
@@ -207,15 +215,26 @@ class ElectronDynamics:
             return Observables(file.time, file.field, file.energy, file.dipole, file.fockBuilds.astype(np.int64))
 
     def _first(self) -> State:
-        # Each run begins knowing nothing, so that it does not depend on those before.
-        self._reduced = None
         orbitals = self.groundState.orbitals
         if self.kick is not None:
             orbitals = self.kick.apply(self.hamiltonian, orbitals)
         hamiltonian = self.movingHamiltonian
-        before = 0 if self.reduction is not None else hamiltonian.fockBuilds
+        before = hamiltonian.fockBuilds
+        if isinstance(hamiltonian, ReducedHamiltonian) and not hamiltonian.evaluations:
+            # The evaluation for the ground state belongs to the first run.
+            before -= 1
+        self._forgetRunsBefore()
         state = self.propagator.start(hamiltonian, orbitals)
         return replace(state, fockBuilds=hamiltonian.fockBuilds - before)
+
+    def _forgetRunsBefore(self) -> None:
+        hamiltonian = self.movingHamiltonian
+        if not isinstance(hamiltonian, ReducedHamiltonian):
+            return
+        if self._sharing:
+            hamiltonian.beginTrajectory()
+        else:
+            hamiltonian.forget()
 
     def _states(self, state: State, steps: int) -> Iterator[State]:
         hamiltonian = self.movingHamiltonian
@@ -323,6 +342,7 @@ class ElectronDynamics:
                         f"{path} cannot be continued: its {name} is not that of this molecule and basis set. "
                         "Another version of PySCF may define the basis set differently"
                     )
+        self._forgetRunsBefore()
         state = readState(path)
         if steps > planned:
             TrajectoryWriter.extend(path, steps)
