@@ -2,6 +2,7 @@
 #include "openmm/OpenMMException.h"
 
 namespace KStep::bindings {
+void bindElectronDynamicsModel(pybind11::module_ &module);
 void bindEmbeddingCharges(pybind11::module_ &module);
 void bindKStepIntegrator(pybind11::module_ &module);
 void bindTorchScriptForce(pybind11::module_ &module);
@@ -20,6 +21,7 @@ PYBIND11_MODULE(_openmmkstep, module) {
         }
     });
     KStep::bindings::registerHandover();
+    KStep::bindings::bindElectronDynamicsModel(module);
     KStep::bindings::bindEmbeddingCharges(module);
     KStep::bindings::bindKStepIntegrator(module);
     KStep::bindings::bindTorchScriptForce(module);

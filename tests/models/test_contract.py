@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kstep_models.contract import ENTRY, Contract, ContractError, read_contract
+from kstep_models.contract import ATOMIC_UNITS, ENTRY, Contract, ContractError, read_contract
+from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, Shell
 
 CONTRACT = Contract(
     elements=(1, 8),
@@ -21,13 +22,43 @@ CONTRACT = Contract(
     versions={"torch": "2.13.0"},
 )
 
+BASIS = AuxiliaryBasis(
+    "small",
+    {
+        1: (Shell(0, (1.5, 0.4), (0.6, 0.5)), Shell(1, (0.8,), (1.0,))),
+        8: (Shell(0, (9.0,), (1.0,)), Shell(0, (0.9,), (1.0,)), Shell(2, (1.1,), (1.0,))),
+    },
+)
+RESPONSE = Contract.of_response(
+    BASIS,
+    cutoff=12.0,
+    dtype="float64",
+    level_of_theory={"method": "rks", "functional": "pbe0", "basis": "6-31g"},
+    training_data={"digest": "sha256:1", "geometries": 20},
+    validation={"H2O": {"response_error": 0.01}},
+    versions={"torch": "2.13.0"},
+)
 
-def changed(**changes: Any) -> str:
-    return json.dumps({**json.loads(CONTRACT.to_json()), **changes})
+
+def changed(base: Contract = CONTRACT, **changes: Any) -> str:
+    return json.dumps({**json.loads(base.to_json()), **changes})
 
 
-def test_round_trip() -> None:
-    assert Contract.from_json(CONTRACT.to_json()) == CONTRACT
+@pytest.mark.parametrize("contract", [CONTRACT, RESPONSE])
+def test_round_trip(contract: Contract) -> None:
+    assert Contract.from_json(contract.to_json()) == contract
+
+
+def test_response_model() -> None:
+    contract = Contract.from_json(RESPONSE.to_json())
+    assert contract.kind == "fxc" and contract.atomic_numbers is None
+    assert contract.elements == (1, 8)
+    assert dict(contract.units) == dict(ATOMIC_UNITS)
+    assert contract.basis() == BASIS
+    assert contract.basis().size([8, 1, 1]) == 15
+    contract.check_atoms([1, 8, 8])
+    with pytest.raises(ContractError, match="auxiliary_basis is missing"):
+        CONTRACT.basis()
 
 
 def test_unknown_fields_are_let_pass() -> None:
@@ -61,11 +92,57 @@ def test_any_atoms() -> None:
         ({"multiplicity": 0}, "multiplicity"),
         ({"level_of_theory": {}}, "level_of_theory"),
         ({"training_data": {}}, "training_data"),
+        ({"units": dict(ATOMIC_UNITS)}, "units .* expected .*'nm'"),
+        ({"units": "SI"}, "units are SI"),
+        ({"auxiliary_basis": BASIS.to_json()}, "auxiliary_basis does not belong to a model of kind 'potential'"),
     ],
 )
 def test_refusals_say_what_and_where(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ContractError, match=f"model.pt: .*{reason}"):
         Contract.from_json(changed(**changes), "model.pt")
+
+
+def basis(**elements: Any) -> dict[str, Any]:
+    """The basis with the shells of some elements replaced, named z1, z8; None takes one out."""
+    data = BASIS.to_json()
+    data["elements"].update({name[1:]: shells for name, shells in elements.items()})
+    data["elements"] = {number: shells for number, shells in data["elements"].items() if shells is not None}
+    return data
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"units": json.loads(CONTRACT.to_json())["units"]}, "units .* expected .*'bohr'"),
+        ({"inputs": ["positions"]}, "inputs .* not supported"),
+        ({"outputs": ["response"]}, "outputs .* not supported"),
+        ({"cutoff": -1.0}, "positive length in bohr"),
+        ({"charge": 1}, "charge 1 and multiplicity 1"),
+        ({"multiplicity": 3}, "charge 0 and multiplicity 3"),
+        ({"level_of_theory": {"method": "rks"}}, "must name its functional"),
+        ({"level_of_theory": {"functional": ""}}, "must name its functional"),
+        ({"auxiliary_basis": None}, "auxiliary_basis is missing"),
+        ({"auxiliary_basis": []}, "auxiliary_basis is ill-formed"),
+        ({"auxiliary_basis": {"elements": BASIS.to_json()["elements"]}}, "auxiliary_basis is ill-formed"),
+        ({"auxiliary_basis": basis(z8=None)}, r"for elements \[1\], the model covers \[1, 8\]"),
+        ({"auxiliary_basis": basis(z6=[[0, [1.0], [1.0]]])}, r"for elements \[1, 6, 8\]"),
+        ({"auxiliary_basis": basis(z1=[])}, "ill-formed: element 1 needs shells"),
+        ({"auxiliary_basis": basis(z1=[[0, [1.0]]])}, "auxiliary_basis is ill-formed"),
+        ({"auxiliary_basis": basis(z1=[[0, [-1.0], [1.0]]])}, "ill-formed: exponents must be positive"),
+        ({"auxiliary_basis": basis(z1=[[0, [1.0], [1.0, 2.0]]])}, "ill-formed: .*as many coefficients"),
+        ({"auxiliary_basis": basis(z1=[[9, [1.0], [1.0]]])}, "ill-formed: angular momentum"),
+    ],
+)
+def test_response_models_that_are_refused(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ContractError, match=f"model.pt: .*{reason}"):
+        Contract.from_json(changed(RESPONSE, **changes), "model.pt")
+
+
+def test_response_model_without_its_basis_is_refused() -> None:
+    data = json.loads(RESPONSE.to_json())
+    del data["auxiliary_basis"]
+    with pytest.raises(ContractError, match="auxiliary_basis is missing"):
+        Contract.from_json(json.dumps(data))
 
 
 @pytest.mark.parametrize("text", ["{", "[]", b"\xff"])

@@ -185,6 +185,7 @@ def test_from_file(tmp_path, reference):
         ({"a": 1}, "not that of a kstep model"),
         (contract(version=2), "version 2; this version of the plugin understands version 1"),
         (contract(kind="jump"), "kind 'jump'"),
+        (contract(kind="fxc"), "model of kind 'fxc', but TorchScriptForce needs one of kind 'potential'"),
         (
             contract(units={"length": "angstrom", "energy": "kJ/mol", "time": "ps", "mass": "amu", "charge": "e"}),
             'length as "angstrom"',

@@ -12,19 +12,44 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
 
 NAME = "kstep-model"
 VERSION = 1
 ENTRY = "contract.json"
 UNITS: Mapping[str, str] = {"length": "nm", "time": "ps", "energy": "kJ/mol", "mass": "amu", "charge": "e"}
+ATOMIC_UNITS: Mapping[str, str] = {
+    "length": "bohr",
+    "time": "hbar/hartree",
+    "energy": "hartree",
+    "mass": "electron mass",
+    "charge": "e",
+}
 
-_KINDS = ("potential",)
 _DTYPES = ("float32", "float64")
-_SIGNATURES = (
-    (("positions",), ("energy", "forces")),
-    (("positions", "potential"), ("energy", "forces", "charges")),
-)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What all models of a kind have in common: units, and inputs with outputs of ``forward``."""
+
+    units: Mapping[str, str]
+    signatures: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "potential": _Kind(
+        UNITS,
+        (
+            (("positions",), ("energy", "forces")),
+            (("positions", "potential"), ("energy", "forces", "charges")),
+        ),
+    ),
+    "fxc": _Kind(ATOMIC_UNITS, ((("numbers", "positions"), ("response", "density")),)),
+}
 
 
 class ContractError(ValueError):
@@ -35,20 +60,26 @@ class ContractError(ValueError):
 class Contract:
     """What a model promises.
 
+    A model of kind "potential" is in the project's units, one of kind "fxc" in atomic units. The latter gives the
+    response matrix of the exchange-correlation kernel between the functions of an auxiliary basis, and the density's
+    coefficients in it, for neutral closed shells; :meth:`of_response` makes its contract.
+
     Attributes:
         elements: atomic numbers the model was trained on, sorted.
         atomic_numbers: the exact atoms in order if the model is for one molecule, else None.
-        cutoff: range of direct interactions, nm.
+        cutoff: range of direct interactions, in the kind's unit of length.
         dtype: precision the network computes in (inputs and outputs are always float64).
         charge: total charge of the region, e.
         multiplicity: spin multiplicity of the region.
-        level_of_theory: what the labels were computed with.
+        level_of_theory: what the labels were computed with; names the functional if the kind is "fxc".
         training_data: at least ``digest`` and ``frames``.
         validation: errors on held-out trajectories.
         versions: of torch and kstep_models at export.
-        kind: only "potential" so far.
+        kind: "potential" or "fxc".
         inputs, outputs: of ``forward``, in order.
-        units: always the project's.
+        units: those of the kind.
+        auxiliary_basis: only and always of kind "fxc": name, and for every element its shells as [l, exponents,
+            coefficients], in the form of :meth:`kstep_models.rttddft.auxiliary_basis.AuxiliaryBasis.to_json`.
         contract, version: what makes this document recognisable.
     """
 
@@ -66,6 +97,7 @@ class Contract:
     inputs: tuple[str, ...] = ("positions", "potential")
     outputs: tuple[str, ...] = ("energy", "forces", "charges")
     units: Mapping[str, str] = field(default_factory=lambda: dict(UNITS))
+    auxiliary_basis: Mapping[str, Any] | None = None
     contract: str = NAME
     version: int = VERSION
 
@@ -79,17 +111,18 @@ class Contract:
             )
         if self.kind not in _KINDS:
             raise ContractError(f"model kind {self.kind!r} is not supported, known kinds: {', '.join(_KINDS)}")
-        if dict(self.units) != dict(UNITS):
-            raise ContractError(f"units are {dict(self.units)}, expected {dict(UNITS)}: export the model again")
-        if (tuple(self.inputs), tuple(self.outputs)) not in _SIGNATURES:
+        kind = _KINDS[self.kind]
+        if not isinstance(self.units, Mapping) or dict(self.units) != dict(kind.units):
+            raise ContractError(f"units are {self.units}, expected {dict(kind.units)}: export the model again")
+        if (tuple(self.inputs), tuple(self.outputs)) not in kind.signatures:
             raise ContractError(
                 f"inputs {list(self.inputs)} with outputs {list(self.outputs)} are not supported; known: "
-                + "; ".join(f"{list(i)} to {list(o)}" for i, o in _SIGNATURES)
+                + "; ".join(f"{list(i)} to {list(o)}" for i, o in kind.signatures)
             )
         if self.dtype not in _DTYPES:
             raise ContractError(f"dtype {self.dtype!r} is not supported, known: {', '.join(_DTYPES)}")
         if not (_is_number(self.cutoff) and math.isfinite(self.cutoff) and self.cutoff > 0):
-            raise ContractError(f"cutoff must be a positive length in nm, got {self.cutoff!r}")
+            raise ContractError(f"cutoff must be a positive length in {kind.units['length']}, got {self.cutoff!r}")
         if not self.elements or not all(_is_integer(z) and 1 <= z <= 118 for z in self.elements):
             raise ContractError(f"elements must be atomic numbers between 1 and 118, got {self.elements!r}")
         if self.atomic_numbers is not None:
@@ -106,6 +139,76 @@ class Contract:
             raise ContractError("level_of_theory must be a non-empty JSON object")
         if not isinstance(self.training_data, Mapping) or "digest" not in self.training_data:
             raise ContractError("training_data must be a JSON object with the digest of the training set")
+        if self.kind == "fxc":
+            self._check_response()
+        elif self.auxiliary_basis is not None:
+            raise ContractError(f"auxiliary_basis does not belong to a model of kind {self.kind!r}: leave it out")
+
+    def _check_response(self) -> None:
+        basis = self.basis()
+        if sorted(basis.elements) != sorted(set(self.elements)):
+            raise ContractError(
+                f"auxiliary_basis is for elements {sorted(basis.elements)}, the model covers {list(self.elements)}: "
+                "they must be the same"
+            )
+        if self.charge != 0 or self.multiplicity != 1:
+            raise ContractError(
+                f"charge {self.charge} and multiplicity {self.multiplicity} are not supported for a model of kind "
+                "'fxc': it must be of neutral closed shells, 0 and 1"
+            )
+        functional = self.level_of_theory.get("functional")
+        if not isinstance(functional, str) or not functional.strip():
+            raise ContractError("level_of_theory of a model of kind 'fxc' must name its functional")
+
+    def basis(self) -> AuxiliaryBasis:
+        """The auxiliary basis of a model of kind "fxc".
+
+        Raises:
+            ContractError: there is none.
+        """
+        from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, AuxiliaryBasisError
+
+        if self.auxiliary_basis is None:
+            raise ContractError("auxiliary_basis is missing; a model of kind 'fxc' needs one: export the model again")
+        try:
+            return AuxiliaryBasis.from_json(self.auxiliary_basis)
+        except AuxiliaryBasisError as error:
+            raise ContractError(f"auxiliary_basis is ill-formed: {error}") from error
+
+    @classmethod
+    def of_response(
+        cls,
+        basis: AuxiliaryBasis,
+        cutoff: float,
+        dtype: str,
+        level_of_theory: Mapping[str, Any],
+        training_data: Mapping[str, Any],
+        validation: Mapping[str, Any],
+        versions: Mapping[str, str],
+        atomic_numbers: tuple[int, ...] | None = None,
+    ) -> Contract:
+        """Of a model of kind "fxc"; for the arguments see the class.
+
+        Raises:
+            ContractError: contents refused.
+        """
+        return cls(
+            elements=tuple(sorted(basis.elements)),
+            atomic_numbers=atomic_numbers,
+            cutoff=cutoff,
+            dtype=dtype,
+            charge=0,
+            multiplicity=1,
+            level_of_theory=level_of_theory,
+            training_data=training_data,
+            validation=validation,
+            versions=versions,
+            kind="fxc",
+            inputs=("numbers", "positions"),
+            outputs=("response", "density"),
+            units=dict(ATOMIC_UNITS),
+            auxiliary_basis=basis.to_json(),
+        )
 
     def to_json(self) -> str:
         """The document as text, keys sorted."""

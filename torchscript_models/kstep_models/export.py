@@ -8,15 +8,10 @@ differentiating at run time, and the archive works whatever the caller's gradien
 from __future__ import annotations
 
 import copy
-import io
 import os
-import tempfile
 import warnings
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
@@ -25,18 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from kstep_models.contract import ENTRY, Contract, ContractError, read_contract
+from kstep_models.archive import DTYPES, ExportError, check_target, load_archive, versions, write_archive
+from kstep_models.contract import Contract, ContractError
 from kstep_models.potential import KStepPotential
 
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+__all__ = ["ExportChecks", "ExportError", "ExportedPotential", "compile_graph", "export", "load", "versions"]
+
 # Relative to the largest force component. Central differences of a double-precision energy reach about 1e-8.
 _FINITE_DIFFERENCE_TOLERANCE = 1e-6
 _EAGER_TOLERANCE = 1e-9
 _SINGLE_TOLERANCE = 1e-3
-
-
-class ExportError(RuntimeError):
-    """The exported module does not compute what the model does; nothing was written."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +78,6 @@ class ExportedPotential(nn.Module):
         return energy, forces, charges
 
 
-def without_source_positions(archive: bytes) -> bytes:
-    """The archive without the records that say from which source lines it was scripted.
-
-    They are of use only beside that very source tree, and carry the paths of the machine that wrote the archive.
-    """
-    result = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(result, "w", zipfile.ZIP_STORED) as new:
-        for entry in old.infolist():
-            if not entry.filename.endswith(".debug_pkl"):
-                new.writestr(zipfile.ZipInfo(entry.filename), old.read(entry))
-    return result.getvalue()
-
-
 def export(
     model: KStepPotential,
     contract: Contract,
@@ -123,25 +103,12 @@ def export(
     contract.check_atoms(numbers)
     if contract.charge != round(model.statistics.total_charge):
         raise ContractError(f"contract says charge {contract.charge}, the model has {model.statistics.total_charge:g}")
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise ExportError(f"{target.parent} is not a folder: create it before exporting")
-
+    check_target(path)
     double = compile_graph(model, torch.float64)
-    written = double if contract.dtype == "float64" else compile_graph(model, _DTYPES[contract.dtype])
+    written = double if contract.dtype == "float64" else compile_graph(model, DTYPES[contract.dtype])
     checks = _checked(model, double, written, np.asarray(positions, dtype=np.float64))
 
-    handle, partial = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    try:
-        archive = io.BytesIO()
-        torch.jit.save(written, archive, _extra_files={ENTRY: contract.to_json()})
-        Path(partial).write_bytes(without_source_positions(archive.getvalue()))
-        Path(partial).chmod(0o644)
-        Path(partial).replace(target)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    write_archive(written, contract, path)
     return checks
 
 
@@ -173,28 +140,12 @@ def compile_graph(model: KStepPotential, dtype: torch.dtype) -> Any:
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Callable[..., tuple[Tensor, Tensor, Tensor]], Contract]:
-    """An archive for use from Python: the module (called as in the contract) and its contract.
+    """An archive of a potential for use from Python: the module (called as in the contract) and its contract.
 
     Raises:
-        ContractError: see :func:`kstep_models.contract.read_contract`.
+        ContractError: see :func:`kstep_models.archive.load_archive`.
     """
-    contract = read_contract(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            module = torch.jit.load(str(path), map_location="cpu")
-        except RuntimeError as error:
-            raise ContractError(f"{path} cannot be loaded by torch {torch.__version__}: {error}") from error
-    return module, contract
-
-
-def versions() -> dict[str, str]:
-    """Versions that belong in a contract."""
-    try:
-        own = metadata.version("openmm-kstep")
-    except metadata.PackageNotFoundError:
-        own = "uninstalled"
-    return {"torch": str(torch.__version__), "kstep_models": own}
+    return load_archive(path, "potential")
 
 
 def _checked(model: KStepPotential, double: Any, written: Any, positions: NDArray[np.float64]) -> ExportChecks:

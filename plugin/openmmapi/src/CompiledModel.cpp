@@ -42,7 +42,8 @@ CompiledModel::~CompiledModel() = default;
 
 PotentialModel::Result CompiledModel::evaluate(const std::vector<Vec3> &positions, const std::vector<double> &potential,
                                                int numThreads) {
-    return callTorch(numThreads, [&] {
+    Result result;
+    callTorch("TorchScriptForce", numThreads, [&] {
         const c10::AutoGradMode gradients(false);
         std::vector<at::Tensor> inputs = {asTensor(positions)};
         if (takesPotential)
@@ -52,8 +53,9 @@ PotentialModel::Result CompiledModel::evaluate(const std::vector<Vec3> &position
             throw OpenMMException("TorchScriptForce: the compiled package " + package + " returns " +
                                   std::to_string(outputs.size()) + " values, its archive " +
                                   std::to_string(numOutputs) + remedy);
-        return asResult(outputs, positions.size());
+        result = asResult(outputs, positions.size());
     });
+    return result;
 }
 
 void CompiledModel::compare(TorchScriptModel &original, size_t numAtoms) {

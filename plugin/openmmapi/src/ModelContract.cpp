@@ -1,107 +1,99 @@
 #include "ModelContract.h"
-#include "openmm/OpenMMException.h"
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 using nlohmann::json;
-using OpenMM::OpenMMException;
+using std::string;
+using std::vector;
 
 namespace KStep {
 
 namespace {
 
-constexpr int supportedVersion = 1;
+const string potentialOwner = "TorchScriptForce";
+const string responseOwner = "ElectronDynamicsModel";
 
-[[noreturn]] void refuse(const std::string &reason) {
-    throw OpenMMException("TorchScriptForce: the model's contract " + reason);
-}
-
-template <class T> T field(const json &document, const char *name) {
-    const auto found = document.find(name);
-    if (found == document.end())
-        refuse("lacks the field '" + std::string(name) + "'; export the model again with `kstep export`");
-    try {
-        return found->get<T>();
-    } catch (const json::exception &error) {
-        refuse("has an unusable field '" + std::string(name) + "': " + error.what());
-    }
-}
-
-bool contains(const std::vector<std::string> &names, const std::string &name) {
+bool contains(const vector<string> &names, const string &name) {
     return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-void checkUnits(const json &units) {
-    const std::pair<const char *, const char *> expected[] = {
-        {"length", "nm"}, {"time", "ps"}, {"energy", "kJ/mol"}, {"mass", "amu"}, {"charge", "e"}};
-    for (const auto &[quantity, unit] : expected) {
-        const auto found = units.find(quantity);
-        if (found == units.end() || *found != unit)
-            refuse("gives the unit of " + std::string(quantity) + " as " +
-                   (found == units.end() ? "nothing" : found->dump()) + ", but it must be \"" + unit + "\"");
+/** Number of functions of shells [[l, exponents, coefficients], ...]. */
+int countFunctions(const json &shells) {
+    int count = 0;
+    for (const json &shell : shells) {
+        const int l = shell.at(0).get<int>();
+        const auto exponents = shell.at(1).get<vector<double>>(), coefficients = shell.at(2).get<vector<double>>();
+        if (l < 0 || exponents.empty() || exponents.size() != coefficients.size())
+            return 0;
+        count += 2 * l + 1;
     }
+    return count;
 }
 
 } // namespace
 
-ModelContract ModelContract::parse(const std::string &text) {
-    json document;
-    try {
-        document = json::parse(text);
-    } catch (const json::exception &error) {
-        refuse(std::string("is not valid JSON: ") + error.what());
-    }
-    if (!document.is_object() || document.value("contract", json()) != "kstep-model")
-        refuse("is not that of a kstep model (its field 'contract' is not \"kstep-model\")");
-    const int version = field<int>(document, "version");
-    if (version != supportedVersion)
-        refuse("has version " + std::to_string(version) + "; this version of the plugin understands version " +
-               std::to_string(supportedVersion));
-    const auto kind = field<std::string>(document, "kind");
-    if (kind != "potential")
-        refuse("is for a model of kind '" + kind + "', but a TorchScriptForce needs a 'potential'");
-    checkUnits(field<json>(document, "units"));
-
+ModelContract ModelContract::parse(const string &text) {
+    const ContractDocument document(text, potentialOwner, "potential");
+    document.checkUnits({{"length", "nm"}, {"time", "ps"}, {"energy", "kJ/mol"}, {"mass", "amu"}, {"charge", "e"}});
     ModelContract contract;
-    const auto inputs = field<std::vector<std::string>>(document, "inputs");
-    if (inputs != std::vector<std::string>{"positions"} && inputs != std::vector<std::string>{"positions", "potential"})
-        refuse("has inputs " + json(inputs).dump() +
-               R"(; ["positions"] and ["positions", "potential"] are understood)");
+    const auto inputs = document.field<vector<string>>("inputs");
+    if (inputs != vector<string>{"positions"} && inputs != vector<string>{"positions", "potential"})
+        document.refuse("has inputs " + json(inputs).dump() +
+                        R"(; ["positions"] and ["positions", "potential"] are understood)");
     contract.takesPotential = inputs.size() == 2;
-    const auto outputs = field<std::vector<std::string>>(document, "outputs");
-    const std::vector<std::string> all = {"energy", "forces", "charges"};
+    const auto outputs = document.field<vector<string>>("outputs");
+    const vector<string> all = {"energy", "forces", "charges"};
     if (outputs.empty() || outputs.size() > all.size() || !std::equal(outputs.begin(), outputs.end(), all.begin()))
-        refuse("has outputs " + json(outputs).dump() +
-               R"(; ["energy"], ["energy", "forces"] and ["energy", "forces", "charges"] are understood)");
+        document.refuse("has outputs " + json(outputs).dump() +
+                        R"(; ["energy"], ["energy", "forces"] and ["energy", "forces", "charges"] are understood)");
     contract.returnsForces = contains(outputs, "forces");
     contract.returnsCharges = contains(outputs, "charges");
     if (contract.takesPotential && !contract.returnsCharges)
-        refuse("has the input 'potential' but not the output 'charges', without which there are no forces on the "
-               "embedding charges");
-    contract.elements = field<std::vector<int>>(document, "elements");
-    if (document.contains("atomic_numbers") && !document["atomic_numbers"].is_null())
-        contract.atomicNumbers = field<std::vector<int>>(document, "atomic_numbers");
+        document.refuse("has the input 'potential' but not the output 'charges', without which there are no forces on "
+                        "the embedding charges");
+    contract.atoms = CoveredAtoms::parse(document);
     return contract;
 }
 
-void ModelContract::checkAtoms(const std::vector<int> &numbers) const {
-    for (size_t i = 0; i < numbers.size(); i++)
-        if (std::find(elements.begin(), elements.end(), numbers[i]) == elements.end())
-            throw OpenMMException("TorchScriptForce: atom " + std::to_string(i) + " has the atomic number " +
-                                  std::to_string(numbers[i]) + ", but the model covers the elements " +
-                                  json(elements).dump());
-    if (atomicNumbers.empty())
-        return;
-    if (numbers.size() != atomicNumbers.size())
-        throw OpenMMException("TorchScriptForce: the model was made for a molecule of " +
-                              std::to_string(atomicNumbers.size()) + " atoms, but there are " +
-                              std::to_string(numbers.size()));
-    for (size_t i = 0; i < numbers.size(); i++)
-        if (numbers[i] != atomicNumbers[i])
-            throw OpenMMException("TorchScriptForce: atom " + std::to_string(i) + " has the atomic number " +
-                                  std::to_string(numbers[i]) + ", but atom " + std::to_string(i) +
-                                  " of the molecule that the model was made for has " +
-                                  std::to_string(atomicNumbers[i]) + "; the order of the atoms must be the same");
+void ModelContract::checkAtoms(const vector<int> &numbers) const {
+    atoms.check(numbers, potentialOwner);
+}
+
+ResponseContract ResponseContract::parse(const string &text) {
+    const ContractDocument document(text, responseOwner, "fxc");
+    document.checkUnits({{"length", "bohr"}, {"time", "hbar/hartree"}, {"energy", "hartree"}, {"charge", "e"}});
+    const auto inputs = document.field<vector<string>>("inputs"), outputs = document.field<vector<string>>("outputs");
+    if (inputs != vector<string>{"numbers", "positions"} || outputs != vector<string>{"response", "density"})
+        document.refuse("has inputs " + json(inputs).dump() + " and outputs " + json(outputs).dump() +
+                        R"(; ["numbers", "positions"] with ["response", "density"] are understood)");
+    if (document.field<int>("charge") != 0 || document.field<int>("multiplicity") != 1)
+        document.refuse("is for a charge or multiplicity other than 0 and 1, but only neutral closed shells are "
+                        "understood");
+    ResponseContract contract;
+    contract.atoms = CoveredAtoms::parse(document);
+    const auto basis = document.field<json>("auxiliary_basis");
+    try {
+        contract.auxiliaryBasis = basis.at("name").get<string>();
+        for (int element : contract.atoms.elements)
+            contract.numFunctions[element] = KStep::countFunctions(basis.at("elements").at(std::to_string(element)));
+    } catch (const json::exception &error) {
+        document.refuse(string("has an unusable field 'auxiliary_basis': ") + error.what());
+    }
+    for (const auto &[element, count] : contract.numFunctions)
+        if (count == 0)
+            document.refuse("has an unusable field 'auxiliary_basis': element " + std::to_string(element) +
+                            " has no shells, or shells of another form than [l, exponents, coefficients]");
+    return contract;
+}
+
+void ResponseContract::checkAtoms(const vector<int> &numbers) const {
+    atoms.check(numbers, responseOwner);
+}
+
+int ResponseContract::countFunctions(const vector<int> &numbers) const {
+    int count = 0;
+    for (int number : numbers)
+        count += numFunctions.at(number);
+    return count;
 }
 
 } // namespace KStep

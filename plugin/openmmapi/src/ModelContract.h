@@ -1,16 +1,16 @@
 #ifndef OPENMMKSTEP_MODELCONTRACT_H_
 #define OPENMMKSTEP_MODELCONTRACT_H_
 
+#include "ContractDocument.h"
+#include <map>
 #include <string>
 #include <vector>
 
 namespace KStep {
 
-/** What an archive says of itself in contract.json, as far as the plugin needs it. */
+/** What the archive of a potential says of itself in contract.json, as far as the plugin needs it. */
 struct ModelContract {
-    std::vector<int> elements;
-    /** The atoms of the one molecule that the model was made for, in its order; empty if it takes any. */
-    std::vector<int> atomicNumbers;
+    CoveredAtoms atoms;
     bool takesPotential = false;
     bool returnsForces = false;
     bool returnsCharges = false;
@@ -24,6 +24,21 @@ struct ModelContract {
     static ModelContract parse(const std::string &json);
     /** Throws an OpenMMException if the model does not cover these atoms. */
     void checkAtoms(const std::vector<int> &numbers) const;
+};
+
+/** The same for a response model, kind "fxc". */
+struct ResponseContract {
+    CoveredAtoms atoms;
+    std::string auxiliaryBasis;
+    /** Number of auxiliary functions of each element that the model covers. */
+    std::map<int, int> numFunctions;
+
+    /** Read a contract of a response model; throws an OpenMMException as ModelContract::parse() does. */
+    static ResponseContract parse(const std::string &json);
+    /** Throws an OpenMMException if the model does not cover these atoms. */
+    void checkAtoms(const std::vector<int> &numbers) const;
+    /** Number of auxiliary functions of atoms that the model covers. */
+    int countFunctions(const std::vector<int> &numbers) const;
 };
 
 } // namespace KStep

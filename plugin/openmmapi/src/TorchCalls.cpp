@@ -57,22 +57,6 @@ private:
     void *state = nullptr;
 };
 
-at::Tensor checked(const at::Tensor &tensor, const char *name, const std::vector<int64_t> &shape) {
-    if (tensor.sizes() != shape) {
-        std::ostringstream text;
-        text << "TorchScriptForce: the model returned " << name << " of shape " << tensor.sizes() << " instead of "
-             << c10::IntArrayRef(shape);
-        throw OpenMMException(text.str());
-    }
-    at::Tensor result = tensor.detach().to(at::kDouble).contiguous();
-    const double *data = result.data_ptr<double>();
-    for (int64_t i = 0; i < result.numel(); i++)
-        if (!std::isfinite(data[i]))
-            throw OpenMMException(std::string("TorchScriptForce: the model returned ") + name +
-                                  " that are not finite; are the positions far outside its training data?");
-    return result;
-}
-
 } // namespace
 
 at::Tensor asTensor(const std::vector<Vec3> &positions) {
@@ -88,29 +72,47 @@ at::Tensor asTensor(const std::vector<double> &values) {
         .clone();
 }
 
+at::Tensor checkedOutput(const at::Tensor &tensor, const char *name, const std::vector<int64_t> &shape,
+                         const std::string &owner) {
+    if (tensor.sizes() != shape) {
+        std::ostringstream text;
+        text << owner << ": the model returned " << name << " of shape " << tensor.sizes() << " instead of "
+             << c10::IntArrayRef(shape);
+        throw OpenMMException(text.str());
+    }
+    at::Tensor result = tensor.detach().to(at::kDouble).contiguous();
+    const double *data = result.data_ptr<double>();
+    for (int64_t i = 0; i < result.numel(); i++)
+        if (!std::isfinite(data[i]))
+            throw OpenMMException(owner + ": the model returned " + name +
+                                  " that are not finite; are the positions far outside its training data?");
+    return result;
+}
+
 PotentialModel::Result asResult(const std::vector<at::Tensor> &outputs, size_t numAtoms) {
+    const std::string owner = "TorchScriptForce";
     const auto n = static_cast<int64_t>(numAtoms);
     PotentialModel::Result result;
-    result.energy = checked(outputs.at(0).reshape({}), "energies", {}).item<double>();
-    const at::Tensor forces = checked(outputs.at(1), "forces", {n, 3});
+    result.energy = checkedOutput(outputs.at(0).reshape({}), "energies", {}, owner).item<double>();
+    const at::Tensor forces = checkedOutput(outputs.at(1), "forces", {n, 3}, owner);
     const auto *vectors = reinterpret_cast<const Vec3 *>(forces.data_ptr<double>());
     result.forces.assign(vectors, vectors + n);
     if (outputs.size() > 2) {
-        const at::Tensor charges = checked(outputs[2], "charges", {n});
+        const at::Tensor charges = checkedOutput(outputs[2], "charges", {n}, owner);
         result.charges.assign(charges.data_ptr<double>(), charges.data_ptr<double>() + n);
     }
     return result;
 }
 
-PotentialModel::Result callTorch(int numThreads, const std::function<PotentialModel::Result()> &evaluate) {
+void callTorch(const std::string &owner, int numThreads, const std::function<void()> &call) {
     try {
         const InterpreterLockRelease unlocked;
         const ThreadCount threads(numThreads);
-        return evaluate();
+        call();
     } catch (const OpenMMException &) {
         throw;
     } catch (const std::exception &error) {
-        throw OpenMMException("TorchScriptForce: the model failed: " + plainMessage(error));
+        throw OpenMMException(owner + ": the model failed: " + plainMessage(error));
     }
 }
 

@@ -1,7 +1,7 @@
 #include "TorchScriptModel.h"
+#include "LoadedArchive.h"
 #include "TorchCalls.h"
 #include "openmm/OpenMMException.h"
-#include <sstream>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/script.h>
 
@@ -15,28 +15,17 @@ struct TorchScriptModel::Module {
 };
 
 TorchScriptModel::TorchScriptModel(const std::string &archive) : module(std::make_unique<Module>()) {
-    std::istringstream stream(archive);
-    torch::jit::ExtraFilesMap files = {{"contract.json", ""}};
-    try {
-        module->script = torch::jit::load(stream, c10::Device(c10::kCPU), files);
-    } catch (const std::exception &error) {
-        throw OpenMMException("TorchScriptForce: this is not a TorchScript archive that can be loaded: " +
-                              plainMessage(error));
-    }
-    contractText = files["contract.json"];
-    if (contractText.empty())
-        throw OpenMMException(
-            "TorchScriptForce: the archive has no contract (an extra file contract.json that gives kind, "
-            "units and elements); write it with `kstep export` or kstep_models.export");
+    module->script = loadArchive(archive, "TorchScriptForce", contractText);
     contract = ModelContract::parse(contractText);
-    module->script.eval();
 }
 
 TorchScriptModel::~TorchScriptModel() = default;
 
 PotentialModel::Result TorchScriptModel::evaluate(const std::vector<Vec3> &positions,
                                                   const std::vector<double> &potential, int numThreads) {
-    return callTorch(numThreads, [&] { return call(positions, potential); });
+    Result result;
+    callTorch("TorchScriptForce", numThreads, [&] { result = call(positions, potential); });
+    return result;
 }
 
 PotentialModel::Result TorchScriptModel::call(const std::vector<Vec3> &positions,

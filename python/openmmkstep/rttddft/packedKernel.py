@@ -31,6 +31,10 @@ class PackedKernel(ABC):
 class DenseKernel(PackedKernel):
     """Matrices over pairs.
 
+    Attributes:
+        real: map of the real part, over packed densities [m,m].
+        imaginary: map of the imaginary part of each spin [m',m'], or None without exact exchange.
+
     Args:
         exchange: integrals over pairs.
         inverseRoot: S^-1/2 [n,n].
@@ -48,23 +52,23 @@ class DenseKernel(PackedKernel):
         def transformed(matrix: RealArray) -> RealArray:
             return _transformed(matrix * (factors[:, None] / factors), inverseRoot, 1.0)
 
-        self._real = np.tile(transformed(exchange.coulomb), (packing.spins, packing.spins))
+        self.real = np.tile(transformed(exchange.coulomb), (packing.spins, packing.spins))
         if exchange.symmetric is not None:
-            self._real -= np.kron(np.eye(packing.spins), transformed(exchange.symmetric))
+            self.real -= np.kron(np.eye(packing.spins), transformed(exchange.symmetric))
         if linear is not None:
-            self._real += linear
+            self.real += linear
         self._spins = packing.spins
-        self._imaginary: RealArray | None = None
+        self.imaginary: RealArray | None = None
         if exchange.antisymmetric is not None:
-            self._imaginary = -_transformed(exchange.antisymmetric, inverseRoot, -1.0)
+            self.imaginary = -_transformed(exchange.antisymmetric, inverseRoot, -1.0)
 
     def apply(self, real: RealArray, imaginary: RealArray) -> tuple[RealArray, RealArray | None]:
         """See the base class."""
-        if self._imaginary is None:
-            return self._real @ real, None
+        if self.imaginary is None:
+            return self.real @ real, None
         if self._spins == 1:
-            return self._real @ real, self._imaginary @ imaginary
-        return self._real @ real, (imaginary.reshape(self._spins, -1) @ self._imaginary).ravel()
+            return self.real @ real, self.imaginary @ imaginary
+        return self.real @ real, (imaginary.reshape(self._spins, -1) @ self.imaginary).ravel()
 
 
 class AtomicKernel(PackedKernel):

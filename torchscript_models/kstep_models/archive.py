@@ -1,0 +1,101 @@
+"""Archives of every kind: how they are written and read.
+
+An archive is a TorchScript file with the contract beside the module.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import warnings
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kstep_models.contract import ENTRY, Contract, ContractError, read_contract
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class ExportError(RuntimeError):
+    """The exported module does not compute what the model does; nothing was written."""
+
+
+def without_source_positions(archive: bytes) -> bytes:
+    """The archive without the records that say from which source lines it was scripted.
+
+    They are of use only beside that very source tree, and carry the paths of the machine that wrote the archive.
+    """
+    result = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(result, "w", zipfile.ZIP_STORED) as new:
+        for entry in old.infolist():
+            if not entry.filename.endswith(".debug_pkl"):
+                new.writestr(zipfile.ZipInfo(entry.filename), old.read(entry))
+    return result.getvalue()
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Refuse a place where no archive can be written, before expensive work.
+
+    Raises:
+        ExportError: the folder does not exist.
+    """
+    if not Path(path).parent.is_dir():
+        raise ExportError(f"{Path(path).parent} is not a folder: create it before exporting")
+
+
+def write_archive(module: Any, contract: Contract, path: str | os.PathLike[str]) -> None:
+    """Write a scripted module with its contract, atomically.
+
+    Raises:
+        ExportError: the folder does not exist.
+    """
+    check_target(path)
+    target = Path(path)
+    handle, partial = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(handle)
+    try:
+        archive = io.BytesIO()
+        torch.jit.save(module, archive, _extra_files={ENTRY: contract.to_json()})
+        Path(partial).write_bytes(without_source_positions(archive.getvalue()))
+        Path(partial).chmod(0o644)
+        Path(partial).replace(target)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def load_archive(path: str | os.PathLike[str], kind: str) -> tuple[Any, Contract]:
+    """The module of an archive, on the CPU, and its contract.
+
+    Args:
+        path: of the archive.
+        kind: that it must have.
+
+    Raises:
+        ContractError: see :func:`kstep_models.contract.read_contract`; or another kind, or damaged.
+    """
+    contract = read_contract(path)
+    if contract.kind != kind:
+        raise ContractError(f"{path} is a model of kind {contract.kind!r}, needed is one of kind {kind!r}")
+    with warnings.catch_warnings():
+        # TorchScript is the format the contract prescribes; its deprecation is known.
+        warnings.simplefilter("ignore")
+        try:
+            module = torch.jit.load(str(path), map_location="cpu")
+        except RuntimeError as error:
+            raise ContractError(f"{path} cannot be loaded by torch {torch.__version__}: {error}") from error
+    return module, contract
+
+
+def versions() -> dict[str, str]:
+    """Versions that belong in a contract."""
+    try:
+        own = metadata.version("openmm-kstep")
+    except metadata.PackageNotFoundError:
+        own = "uninstalled"
+    return {"torch": str(torch.__version__), "kstep_models": own}
