@@ -9,6 +9,7 @@ import pytest
 from electronSystems import WATER, Prepared, dipoles, prepare, propagate
 from numpy.typing import NDArray
 from openmmkstep.rttddft import DeltaKick, ElectronDynamicsError, LevelOfTheory, Magnus2, Reduction
+from openmmkstep.rttddft.agreement import dipoleError
 from openmmkstep.rttddft.linearPrior import LinearPrior
 from openmmkstep.rttddft.packedMatrices import Packing
 from openmmkstep.rttddft.polynomialRegression import PolynomialRegression
@@ -50,9 +51,7 @@ def run(method: str, prior: LinearPrior | None, strength: float = 1e-3) -> tuple
     states = propagate(system._replace(hamiltonian=reduced), PROPAGATOR, STEPS, DeltaKick(strength, (0, 0, 1)))
     if strength != KICK.strength:
         return reduced, np.nan
-    expected = reference(method)
-    error = np.linalg.norm(dipoles(system, states) - expected) / np.linalg.norm(expected - expected[0])
-    return reduced, float(error)
+    return reduced, dipoleError(dipoles(system, states), reference(method))
 
 
 @pytest.mark.parametrize("method", ["rks", "uks"])

@@ -19,6 +19,7 @@ from openmmkstep.rttddft import (
     Pulse,
     Reduction,
 )
+from openmmkstep.rttddft.agreement import dipoleError
 from openmmkstep.rttddft.polynomialRegression import PolynomialRegression
 from openmmkstep.rttddft.reducedHamiltonian import ReducedHamiltonian
 
@@ -116,10 +117,6 @@ def test_refuses_what_makes_no_sense(water: Prepared) -> None:
         Reduction(nonlinearity=-1.0)
     with pytest.raises(ElectronDynamicsError, match="Hartree-Fock has no functional"):
         ElectronDynamics(WATER, LevelOfTheory("rhf", "sto-3g"), Magnus2(0.2), reduction=Reduction())
-
-
-def dipoleError(own: NDArray[np.float64], full: NDArray[np.float64]) -> float:
-    return float(np.linalg.norm(own - full) / np.linalg.norm(full - full[0]))
 
 
 @pytest.mark.parametrize("method", ["rks", "uks"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from .bench import bench
+from .benchSpectrum import benchSpectrum
 from .compilation import compileArchive
 from .doctor import doctor
 from .fitRung import fitRung
@@ -27,6 +28,7 @@ for command in (doctor, generate, train, evaluate, export, run, bench, spectrum)
 
 app.command("compile")(compileArchive)
 app.command("fit-rung")(fitRung)
+app.command("bench-spectrum")(benchSpectrum)
 app.add_typer(validate, name="validate")
 
 

@@ -37,7 +37,7 @@ class ReductionSection(Section):
         nonlinearity: norm of the deviation at which the response is no longer linear.
     """
 
-    tolerance: float = Field(default=0.05, gt=0.0)
+    tolerance: float = Field(default=0.03, gt=0.0)
     nonlinearity: float = Field(default=2.0, gt=0.0)
 
 

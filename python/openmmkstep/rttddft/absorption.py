@@ -85,6 +85,9 @@ class Geometry:
 def absorption(geometry: Geometry, settings: AbsorptionSettings) -> Absorption:
     """The absorption of a molecule, in vacuum or in the field of charges.
 
+    With a reduction, each kick begins with the evaluations of the functional that those before it needed. All keep to
+    the same tolerance; in which order the kicks come matters within it.
+
     Raises:
         ElectronDynamicsError: level of theory and molecule do not go together.
         ConvergenceError: ground state or propagation.

@@ -60,12 +60,11 @@ class CoulombExchange(ABC):
             K being the mix of the functional. Real where there is no exact exchange, complex otherwise.
         """
 
-    def dense(self, closedShell: bool, limit: int = DENSE_LIMIT) -> DenseCoulombExchange | None:
-        """The same with all integrals in memory, for very many calls; None where they do not fit.
+    def dense(self, closedShell: bool) -> DenseCoulombExchange | None:
+        """The same with all integrals in memory, for very many calls; None where there are no integrals to keep.
 
         Args:
             closedShell: whether densities will be total ones.
-            limit: bytes.
         """
         return None
 
@@ -113,7 +112,7 @@ class DenseCoulombExchange(CoulombExchange):
                     exchange += factor * mol.intor("int2e", aosym="s4")
         return cls(integrals, exchange, closedShell)
 
-    def dense(self, closedShell: bool, limit: int = DENSE_LIMIT) -> DenseCoulombExchange:
+    def dense(self, closedShell: bool) -> DenseCoulombExchange:
         """Itself."""
         return self
 
@@ -159,10 +158,8 @@ class FittedCoulombExchange(CoulombExchange):
         size = int(self._rows[-1]) + 1
         return _unpacked(packed, self._rows, self._columns, (len(packed), size, size), 1.0)
 
-    def dense(self, closedShell: bool, limit: int = DENSE_LIMIT) -> DenseCoulombExchange | None:
+    def dense(self, closedShell: bool) -> DenseCoulombExchange:
         """The fitted integrals themselves: exchange by pairs does not need the occupied orbitals."""
-        if DenseCoulombExchange.bytesNeeded(int(self._rows[-1]) + 1) > limit:
-            return None
         exchange = None
         if self._exchange:
             exchange = np.zeros((len(self._rows), len(self._rows)))

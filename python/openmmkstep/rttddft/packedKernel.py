@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from .coulombExchange import CoulombExchange, DenseCoulombExchange
+from .coulombExchange import DENSE_LIMIT, CoulombExchange, DenseCoulombExchange
 from .packedMatrices import Packing
 
 RealArray = NDArray[np.float64]
@@ -100,10 +100,21 @@ class AtomicKernel(PackedKernel):
 
 
 def createKernel(
-    exchange: CoulombExchange, inverseRoot: RealArray, packing: Packing, linear: RealArray | None = None
+    exchange: CoulombExchange,
+    inverseRoot: RealArray,
+    packing: Packing,
+    linear: RealArray | None = None,
+    limit: int = DENSE_LIMIT,
 ) -> PackedKernel:
-    """The kernel that suits a builder of Coulomb and exchange matrices; for the arguments see the classes."""
-    dense = exchange.dense(closedShell=packing.spins == 1)
+    """The kernel that suits a builder of Coulomb and exchange matrices.
+
+    Args:
+        exchange, inverseRoot, packing, linear: see the classes.
+        limit: bytes above which nothing is kept over pairs.
+    """
+    # The map has the pairs of all spins on both sides.
+    fits = DenseCoulombExchange.bytesNeeded(packing.size) * packing.spins**2 <= limit
+    dense = exchange.dense(closedShell=packing.spins == 1) if fits else None
     if dense is None:
         return AtomicKernel(exchange, inverseRoot, packing, linear)
     return DenseKernel(dense, inverseRoot, packing, linear)

@@ -47,7 +47,7 @@ class Reduction:
 
     Attributes:
         tolerance: how much of the density's deviation from the ground state may lie outside of the known, as a fraction
-            of the largest deviation so far. Dipoles are wrong by about a tenth of it.
+            of the largest deviation so far. Dipoles are wrong by a tenth to a third of it.
         nonlinearity: norm of the deviation (of occupation numbers, Loewdin basis) at which the quadratic response is
             taken to be as large as the linear one. Smaller values spend more evaluations in strong fields.
 
@@ -55,7 +55,7 @@ class Reduction:
         ElectronDynamicsError: a number is not positive.
     """
 
-    tolerance: float = 0.05
+    tolerance: float = 0.03
     nonlinearity: float = 2.0
 
     def __post_init__(self) -> None:

@@ -163,9 +163,19 @@ class ElectronDynamics:
                 one, have learned of the functional, and adds to it. Each still keeps to the tolerance, with fewer
                 evaluations, but depends, within it, on those before.
         """
+        other = self._sibling(sharing)
+        other.kick = kick
+        return other
+
+    def driven(self, field: ElectricField, sharing: bool = False) -> ElectronDynamics:
+        """As :meth:`kicked`, with another field."""
+        other = self._sibling(sharing)
+        other.field = field
+        return other
+
+    def _sibling(self, sharing: bool) -> ElectronDynamics:
         self.movingHamiltonian  # noqa: B018
         other = copy.copy(self)
-        other.kick = kick
         other._sharing = sharing
         return other
 

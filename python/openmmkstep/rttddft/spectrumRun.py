@@ -13,18 +13,14 @@ from ..config.spectrumConfig import SpectrumConfig
 from ..machineInfo import machineInfo
 from .absorption import Absorption, AbsorptionSettings, Geometry, absorptions
 from .errors import ElectronDynamicsError
+from .fromConfig import levelFrom, propagatorFrom, reductionFrom
 from .geometries import readFrames, readGeometries, thinned
 from .levelOfTheory import LevelOfTheory
-from .propagators import CFM4, Magnus2
-from .reducedHamiltonian import Reduction
 from .spectrum import peaks
-from .units import EV_PER_HARTREE, FS_PER_TIME_UNIT
+from .units import EV_PER_HARTREE
 
 SCHEMA = "kstep-spectrum"
 VERSION = 1
-_PROPAGATORS = {"magnus2": Magnus2, "cfm4": CFM4}
-# Errors of the functional's regression are far above; iterating the steps beyond it would be waste.
-_STEP_TOLERANCE = 1e-7
 
 
 @dataclass(frozen=True)
@@ -88,24 +84,16 @@ def prepareSpectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
     else:
         raise ElectronDynamicsError("give either geometries or frames")
     geometries = thinned(geometries, config.maxGeometries)
-    section = config.level
-    level = LevelOfTheory(
-        section.method, section.basis, section.functional, section.densityFitting, gridLevel=section.gridLevel
-    )
-    reduction = None
-    if config.reduction is not None:
-        reduction = Reduction(config.reduction.tolerance, config.reduction.nonlinearity)
-    timeUnit = 1e-3 * FS_PER_TIME_UNIT
-    step = config.timeStep / timeUnit
+    level = levelFrom(config.level)
     energy = np.arange(config.lowest, config.highest + 0.5 * config.spacing, config.spacing)
     settings = AbsorptionSettings(
         level=level,
-        propagator=_PROPAGATORS[config.propagator](step, tolerance=_STEP_TOLERANCE),
+        propagator=propagatorFrom(config.propagator, config.timeStep),
         steps=round(config.time / config.timeStep),
         kick=config.kick,
         directions=config.directions,
         frequencies=energy / EV_PER_HARTREE,
-        reduction=reduction,
+        reduction=None if config.reduction is None else reductionFrom(config.reduction),
         pade=config.transform == "pade",
     )
     # A geometry that the level of theory does not suit should not cost what was computed before it.

@@ -1,0 +1,1 @@
+"""Speed and accuracy of the reduced propagation beside the reference and other methods."""

@@ -1,0 +1,162 @@
+"""Runs the comparison: the reference propagation, the reduced one, and other methods on the same molecules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...config.spectrumBenchConfig import SpectrumBenchCase, SpectrumBenchConfig
+from ...machineInfo import machineInfo
+from ..absorption import AXES
+from ..agreement import dipoleError, peakShift, spectralOverlap
+from ..fromConfig import levelFrom, propagatorFrom, reductionFrom
+from ..geometries import readGeometries
+from ..molecule import Molecule
+from ..reducedHamiltonian import Reduction
+from ..simulation import ElectronDynamics
+from ..spectrum import dipoleStrength, polarizability
+from ..units import EV_PER_HARTREE
+from .comparisons import compared, framesNeeded
+from .traces import Traces, propagated
+
+SCHEMA = "kstep-bench-spectrum"
+VERSION = 1
+
+RealArray = NDArray[np.float64]
+
+
+def runSpectrumBenchmark(
+    config: SpectrumBenchConfig,
+    folder: Path,
+    tell: Callable[[str], None],
+    save: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Measure all cases.
+
+    Args:
+        config: what to measure.
+        folder: relative paths are relative to it.
+        tell: called with what is being done.
+        save: called after each case with the results so far.
+
+    Returns:
+        JSON values; see the keys in the code below. Times are seconds for all directions and steps, ground state and
+        everything else included, of one thread.
+
+    Raises:
+        ElectronDynamicsError: a geometry cannot be read, or does not go with the level of theory.
+        ConvergenceError: SCF or a step.
+        MissingDependencyError: PySCF or ASE is not installed.
+    """
+    # All input is checked before the first case is run.
+    cases = {name: _Case(config, case, folder, name, tell) for name, case in config.cases.items()}
+    results: dict[str, Any] = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "configuration": config.model_dump(mode="json"),
+        "cases": {},
+        "machine": machineInfo(),
+    }
+    for name, case in cases.items():
+        results["cases"][name] = case.measure()
+        save(results)
+    return results
+
+
+class _Case:
+    def __init__(
+        self,
+        config: SpectrumBenchConfig,
+        case: SpectrumBenchCase,
+        folder: Path,
+        name: str,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._case = case
+        self._name = name
+        self._tell = tell
+        self._level = levelFrom(case.level)
+        self._molecule: Molecule = readGeometries(folder / case.geometry, case.charge, case.multiplicity)[0].molecule
+        self._level.check(self._molecule)
+        self._propagator = propagatorFrom(config.propagator, config.timeStep)
+
+    def measure(self) -> dict[str, Any]:
+        case, config = self._case, self._config
+        directions = case.comparedDirections
+        steps = config.steps if case.referenceSteps is None else case.referenceSteps
+        kept = framesNeeded("dynamicModes", self._propagator.timeStep) if "dynamicModes" in case.comparisons else 0
+        self._tell(f"{self._name}: reduced propagation")
+        reduced = propagated(self._dynamics(reductionFrom(case.reduction)), case, case.directions, config.steps)
+        self._tell(f"{self._name}: reference, {steps} steps along {', '.join(directions)}")
+        full = self._dynamics()
+        reference = propagated(full, case, directions, steps, kept)
+        share = config.steps * len(case.directions) / (steps * len(directions))
+        whole = reference.extrapolated(share)
+        methods: dict[str, Any] = {
+            "reference": _cost(whole, whole),
+            "reduced": _cost(reduced, whole) | self._scores(reduced, reference, share),
+        }
+        for name in case.comparisons:
+            self._tell(f"{self._name}: {name}")
+            traces = compared(name, self._dynamics(), case, reference, config.steps)
+            # None where the reference is too short for a method that continues it.
+            methods[name] = None
+            if traces is not None:
+                methods[name] = _cost(traces.extrapolated(share), whole) | self._scores(traces, reference, share)
+        return {
+            "molecule": self._molecule.name,
+            "basisFunctions": full.hamiltonian.size,
+            "loadAverage": machineInfo()["loadAverage"],
+            "referenceRun": {"directions": list(directions), "steps": steps, "isWhole": share == 1.0},
+            "methods": methods,
+        }
+
+    def _dynamics(self, reduction: Reduction | None = None) -> ElectronDynamics:
+        return ElectronDynamics(self._molecule, self._level, self._propagator, reduction=reduction)
+
+    def _scores(self, traces: Traces, reference: Traces, share: float) -> dict[str, Any]:
+        """Errors over what the reference was run for; of spectra only where that is everything, after a kick."""
+        frames = len(next(iter(reference.dipoles.values())))
+        own = np.stack([traces.dipoles[key][:frames] for key in reference.dipoles], axis=1)
+        other = np.stack(list(reference.dipoles.values()), axis=1)
+        scores: dict[str, Any] = {"dipoleError": dipoleError(own, other), "spectralOverlap": None, "peakShift_eV": None}
+        if self._case.kick is not None and share == 1.0:
+            frequencies = self._frequencies()
+            first, second = self._absorption(traces, frequencies), self._absorption(reference, frequencies)
+            strengths = [dipoleStrength(frequencies, trace) for trace in (first, second)]
+            scores["spectralOverlap"] = spectralOverlap(*strengths)
+            shift = peakShift(frequencies * EV_PER_HARTREE, first.imag, second.imag)
+            # JSON has no infinity; a spectrum without lines has no shift.
+            scores["peakShift_eV"] = shift if np.isfinite(shift) else None
+        return scores
+
+    def _frequencies(self) -> RealArray:
+        config = self._config
+        return np.arange(config.lowest, config.highest + 0.5 * config.spacing, config.spacing) / EV_PER_HARTREE
+
+    def _absorption(self, traces: Traces, frequencies: RealArray) -> NDArray[np.complex128]:
+        """Sum of the polarisabilities along the directions [W]."""
+        along = np.sum([dipole @ np.array(AXES[key]) for key, dipole in traces.dipoles.items()], axis=0)
+        times = np.arange(len(along)) * self._propagator.timeStep
+        return polarizability(times, along, self._case.kick or 0.0, frequencies)
+
+
+def _cost(traces: Traces, reference: Traces) -> dict[str, Any]:
+    own, other = traces.total, reference.total
+    saved = None
+    if traces.fockBuilds and reference.fockBuilds:
+        saved = reference.fockBuilds / traces.fockBuilds
+    return {
+        "seconds": own.wall,
+        "processorSeconds": own.processor,
+        "preparationSeconds": traces.preparation.wall,
+        "speedUp": other.wall / own.wall,
+        "processorSpeedUp": other.processor / own.processor,
+        "fockBuilds": traces.fockBuilds,
+        "fockBuildsSaved": saved,
+    }

@@ -1,0 +1,32 @@
+"""The objects of this package from the sections of configuration files."""
+
+from __future__ import annotations
+
+from ..config.spectrumConfig import LevelSection, ReductionSection
+from .levelOfTheory import LevelOfTheory
+from .propagators import CFM4, Magnus2, Propagator
+from .reducedHamiltonian import Reduction
+from .units import FS_PER_TIME_UNIT
+
+TIME_UNIT = 1e-3 * FS_PER_TIME_UNIT
+"""Picoseconds per atomic unit of time."""
+_PROPAGATORS = {"magnus2": Magnus2, "cfm4": CFM4}
+# Errors of the functional's regression are far above; iterating the steps beyond it would be waste.
+_STEP_TOLERANCE = 1e-7
+
+
+def levelFrom(section: LevelSection) -> LevelOfTheory:
+    """The level of theory of a section."""
+    return LevelOfTheory(
+        section.method, section.basis, section.functional, section.densityFitting, gridLevel=section.gridLevel
+    )
+
+
+def reductionFrom(section: ReductionSection) -> Reduction:
+    """The reduction of a section."""
+    return Reduction(section.tolerance, section.nonlinearity)
+
+
+def propagatorFrom(name: str, timeStep: float) -> Propagator:
+    """A propagator by its name, with a time step in ps."""
+    return _PROPAGATORS[name](timeStep / TIME_UNIT, tolerance=_STEP_TOLERANCE)
