@@ -22,30 +22,21 @@ def generate(
     """Run QM or QM/MM dynamics and write frames with energies, forces, charges and environment to HDF5."""
     with shownPlainly():
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
 
         from ..config.generateConfig import GenerateConfig
         from ..config.loading import loadConfig
         from ..generation.generator import Generator, Progress
+        from ..progressDisplay import CountedProgress
 
         settings = loadConfig(config, GenerateConfig)
         given = {"output": output, "seed": seed}
         settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
         console = Console()
-        columns = (
-            TextColumn("{task.description:<34}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Bar(*columns, console=console, refresh_per_second=2) as bar:
-            task = bar.add_task("starting")
+        with CountedProgress("starting", None, console, labelWidth=34) as shown:
 
             def report(progress: Progress) -> None:
                 where = f"trajectory {progress.trajectory + 1}: {progress.stage}"
-                bar.update(task, completed=progress.frames, total=progress.total, description=where)
+                shown.update(progress.frames, progress.total, where)
 
             generator = Generator(settings, config.parent, " ".join(sys.argv), report)
             result = generator.run(resume)

@@ -14,39 +14,62 @@ from .errors import shownPlainly
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ..config.spectrumConfig import SpectrumConfig
+
 
 def spectrum(
     config: Annotated[Path, typer.Argument(help="YAML file that says which molecule and how.")],
-    output: Annotated[Path, typer.Option(help="JSON file for the results; the plot goes beside it.")] = Path(
-        "spectrum.json"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option(help="JSON file for the results; the plot goes beside it, unfinished work into NAME.unfinished."),
+    ] = Path("spectrum.json"),
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes side by side, instead of the number in the configuration.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Running Dask scheduler, such as tcp://host:8786, instead of own processes.")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Keep the finished geometries of a run that did not end.")] = False,
 ) -> None:
     """Compute the absorption of a molecule, or of many geometries of it, from its electrons' motion after a kick."""
     with shownPlainly():
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
         from ..config.loading import loadConfig
         from ..config.spectrumConfig import SpectrumConfig
+        from ..progressDisplay import CountedProgress
         from ..report.spectrumFigure import drawSpectrum
-        from ..rttddft import ConvergenceError
+        from ..rttddft import ConvergenceError, ElectronDynamicsError, WorkerError
+        from ..rttddft.savedAbsorptions import SavedAbsorptions
         from ..rttddft.spectrumRun import prepareSpectrum
+        from ..running.atomicFile import writeAtomically
 
-        settings = loadConfig(config, SpectrumConfig)
+        settings = _onWorkers(loadConfig(config, SpectrumConfig), workers, scheduler)
         if not output.parent.is_dir():
             raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
         run = prepareSpectrum(settings, config.parent)
+        saved = SavedAbsorptions(output.with_suffix(".unfinished"), run.settings, resume)
         console = wideConsole()
-        columns = (TextColumn("geometries"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console) as progress:
-            task = progress.add_task("", total=len(run.geometries))
+        with CountedProgress("geometries", len(run.geometries), console) as progress:
             try:
-                results = run.compute(lambda: progress.advance(task))
-            except ConvergenceError as error:
-                raise ValueError(str(error)) from error
-        output.write_text(json.dumps(results, indent=1), encoding="utf-8")
+                results = run.compute(progress.update, saved)
+            except (ConvergenceError, ElectronDynamicsError, WorkerError) as error:
+                kept = "; finished geometries are kept: --resume goes on with the others" if saved.number else ""
+                raise ValueError(f"{error}{kept}") from error
+        writeAtomically(output, json.dumps(results, indent=1).encode())
+        saved.discard()
         drawSpectrum(results, output.with_suffix(".png"))
         console.print(_table(results))
         console.print(f"results: {output.resolve()}", soft_wrap=True)
+
+
+def _onWorkers(settings: SpectrumConfig, workers: int | None, scheduler: str | None) -> SpectrumConfig:
+    """The configuration with what the command line says about workers."""
+    if workers is not None and scheduler is not None:
+        raise ValueError("give either --workers, which are started here, or the --scheduler of running ones")
+    if workers is not None:
+        return settings.model_copy(update={"workers": workers, "scheduler": None})
+    if scheduler is not None:
+        return settings.model_copy(update={"workers": 1, "scheduler": scheduler})
+    return settings
 
 
 def _table(results: dict[str, Any]) -> Table:

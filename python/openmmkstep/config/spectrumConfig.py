@@ -61,6 +61,8 @@ class SpectrumConfig(Section):
         transform: fourier, or pade, which resolves lines closer than the length of the trace allows.
         lowest, highest: of the spectrum, eV.
         spacing: of the spectrum, eV.
+        workers: processes that compute geometries side by side, one thread each; 1 for none beside this one.
+        scheduler: instead, the address of a running Dask scheduler, such as tcp://host:8786.
     """
 
     geometries: Path | None = None
@@ -80,11 +82,15 @@ class SpectrumConfig(Section):
     lowest: float = Field(default=0.0, ge=0.0)
     highest: float = Field(default=20.0, gt=0.0)
     spacing: float = Field(default=0.01, gt=0.0)
+    workers: int = Field(default=1, ge=1)
+    scheduler: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> SpectrumConfig:
         if (self.geometries is None) == (self.frames is None):
             raise ValueError("give either 'geometries' or 'frames'")
+        if self.workers > 1 and self.scheduler is not None:
+            raise ValueError("give either 'workers', which are started here, or the 'scheduler' of running ones")
         if self.time < 20 * self.timeStep:
             raise ValueError(f"time {self.time:g} ps is less than 20 steps of {self.timeStep:g} ps: no spectrum in it")
         if self.highest <= self.lowest + 2 * self.spacing:

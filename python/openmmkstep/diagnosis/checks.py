@@ -17,7 +17,7 @@ _TESTED = {"openmm": "8.6.1", "torch": "2.13.0"}
 # extra -> its modules, and the commands that need them
 _EXTRAS = {
     "training": (("lightning",), "kstep train and kstep export"),
-    "rttddft": (("pyscf", "ase"), "kstep spectrum"),
+    "rttddft": (("pyscf", "ase", "distributed", "threadpoolctl"), "kstep spectrum"),
 }
 
 

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..integrator import KStepIntegrator
+from ..progressDisplay import LOG_SECONDS, LogLines
 from .schedule import Schedule
 
 _PS_PER_DAY_IN_NS = 86.4
@@ -36,16 +37,15 @@ class ProgressReporter:
         totalTime: float | None = None,
         console: Console | None = None,
         label: str = "",
-        logSeconds: float = 20.0,
+        logSeconds: float = LOG_SECONDS,
     ) -> None:
         self._schedule = Schedule(reportInterval)
         self._totalTime = totalTime
         self._console = console if console is not None else Console()
         self._label = label
-        self._logSeconds = logSeconds
+        self._lines = LogLines(self._console, logSeconds)
         self._live: Live | None = None
         self._start: tuple[float, float] | None = None
-        self._lastLog = 0.0
 
     def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
         """When the next update is due."""
@@ -57,10 +57,7 @@ class ProgressReporter:
         """Show where the simulation stands."""
         line = self.line(simulation)
         if not self._console.is_terminal:
-            now = time.perf_counter()
-            if now - self._lastLog >= self._logSeconds:
-                self._console.print(line, highlight=False, soft_wrap=True)
-                self._lastLog = now
+            self._lines.tell(line)
             return
         if self._live is None:
             self._live = Live(_fitted(line), console=self._console, auto_refresh=False)

@@ -11,7 +11,7 @@ charge -1. `units` has the factors to others; `Molecule.create` takes OpenMM's q
 Running needs PySCF: ``pip install 'openmm-kstep[pyscf]'``. Reading trajectories and computing spectra do not.
 """
 
-from .errors import ConvergenceError, ElectronDynamicsError, MissingDependencyError, TrajectoryError
+from .errors import ConvergenceError, ElectronDynamicsError, MissingDependencyError, TrajectoryError, WorkerError
 from .fields import (
     DeltaKick,
     ElectricField,
@@ -51,6 +51,7 @@ __all__ = [
     "TrajectoryError",
     "TrajectoryFile",
     "UserField",
+    "WorkerError",
     "dipoleStrength",
     "padePolarizability",
     "peaks",

@@ -1,9 +1,8 @@
-"""Absorption of randomly oriented molecules: three kicks each, one spectrum for every geometry."""
+"""Absorption of randomly oriented molecules: three kicks for one geometry."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,18 +124,3 @@ def _summed(settings: AbsorptionSettings, time: RealArray, induced: RealArray) -
     # Each direction has fewer lines than the sum, which an approximant tells apart the better.
     parts = [padePolarizability(time, column, settings.kick, settings.frequencies) for column in induced.T]
     return np.sum(parts, axis=0)
-
-
-def absorptions(
-    geometries: Sequence[Geometry], settings: AbsorptionSettings, tell: Callable[[int, Absorption], None]
-) -> list[Absorption]:
-    """The absorption of many geometries; ``tell`` is called with the index and the result of each as it is done.
-
-    Raises:
-        See :func:`absorption`.
-    """
-    results = []
-    for index, geometry in enumerate(geometries):
-        results.append(absorption(geometry, settings))
-        tell(index, results[-1])
-    return results

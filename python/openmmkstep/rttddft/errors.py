@@ -17,3 +17,7 @@ class TrajectoryError(ValueError):
 
 class MissingDependencyError(ImportError):
     """A package that only this part of openmm-kstep needs is not installed."""
+
+
+class WorkerError(RuntimeError):
+    """A process that computed a geometry was lost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +79,12 @@ def readFrames(path: Path, inVacuum: bool = False) -> list[Geometry]:
     return geometries
 
 
-def thinned(geometries: list[Geometry], number: int | None) -> list[Geometry]:
-    """At most so many of the geometries, evenly spread from the first to the last; all for None."""
+def thinned(geometries: Sequence[Geometry], number: int | None) -> dict[int, Geometry]:
+    """At most so many of the geometries, evenly spread from the first to the last, by their numbers from 0.
+
+    All for None.
+    """
     if number is None or len(geometries) <= number:
-        return geometries
-    return [geometries[int(index)] for index in np.linspace(0, len(geometries) - 1, number).round()]
+        return dict(enumerate(geometries))
+    kept = np.linspace(0, len(geometries) - 1, number).round()
+    return {int(index): geometries[int(index)] for index in kept}

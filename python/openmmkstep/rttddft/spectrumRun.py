@@ -11,11 +11,14 @@ import numpy as np
 
 from ..config.spectrumConfig import SpectrumConfig
 from ..machineInfo import machineInfo
-from .absorption import Absorption, AbsorptionSettings, Geometry, absorptions
+from .absorption import Absorption, AbsorptionSettings, Geometry
 from .errors import ElectronDynamicsError
 from .fromConfig import levelFrom, propagatorFrom, reductionFrom
 from .geometries import readFrames, readGeometries, thinned
+from .geometryScan import absorptions
+from .geometryWorkers import GeometryWorkers, InProcess, LocalProcesses, RunningScheduler, errorsOf
 from .levelOfTheory import LevelOfTheory
+from .savedAbsorptions import SavedAbsorptions
 from .spectrum import peaks
 from .units import EV_PER_HARTREE
 
@@ -29,17 +32,33 @@ class SpectrumRun:
 
     Attributes:
         config: as read.
-        geometries: all of one molecule.
+        geometries: all of one molecule, by their numbers in the file.
         settings: common to all.
     """
 
     config: SpectrumConfig
-    geometries: list[Geometry]
+    geometries: dict[int, Geometry]
     settings: AbsorptionSettings
 
-    def compute(self, done: Callable[[], None]) -> dict[str, Any]:
-        """All spectra; ``done`` is called after each. Returns JSON values, see the keys below."""
-        results = absorptions(self.geometries, self.settings, lambda index, result: done())
+    @property
+    def workers(self) -> GeometryWorkers:
+        """As configured."""
+        if self.config.scheduler is not None:
+            return RunningScheduler(self.config.scheduler)
+        return LocalProcesses(self.config.workers) if self.config.workers > 1 else InProcess()
+
+    def compute(self, tell: Callable[[int], None], saved: SavedAbsorptions | None = None) -> dict[str, Any]:
+        """All spectra, as JSON values, see the keys below.
+
+        Args:
+            tell: called with the number of finished geometries.
+            saved: where finished ones are kept; None for nowhere.
+
+        Raises:
+            See :func:`.geometryScan.absorptions`.
+        """
+        numbered = absorptions(self.geometries, self.settings, tell, self.workers, saved)
+        results = list(numbered.values())
         energy = self.settings.frequencies * EV_PER_HARTREE
         strengths = np.stack([result.strength for result in results]) / EV_PER_HARTREE
         mean = strengths.mean(axis=0)
@@ -49,7 +68,7 @@ class SpectrumRun:
         return {
             "schema": SCHEMA,
             "version": VERSION,
-            "molecule": self.geometries[0].molecule.name,
+            "molecule": next(iter(self.geometries.values())).molecule.name,
             "label": _label(self.settings.level),
             "configuration": self.config.model_dump(mode="json"),
             "energy_eV": energy.tolist(),
@@ -58,7 +77,7 @@ class SpectrumRun:
             "lines": [
                 {"energy_eV": float(line), "strength_per_eV": float(np.interp(line, energy, mean))} for line in lines
             ],
-            "geometries": [_described(result) for result in results],
+            "geometries": [{"number": number, **_described(result)} for number, result in numbered.items()],
             "fockBuilds": sum(result.fockBuilds for result in results),
             "seconds": sum(result.seconds for result in results),
             "machine": machineInfo(),
@@ -83,7 +102,7 @@ def prepareSpectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
         geometries = readGeometries(folder / config.geometries, config.charge, config.multiplicity)
     else:
         raise ElectronDynamicsError("give either geometries or frames")
-    geometries = thinned(geometries, config.maxGeometries)
+    kept = thinned(geometries, config.maxGeometries)
     level = levelFrom(config.level)
     energy = np.arange(config.lowest, config.highest + 0.5 * config.spacing, config.spacing)
     settings = AbsorptionSettings(
@@ -97,11 +116,12 @@ def prepareSpectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
         pade=config.transform == "pade",
     )
     # A geometry that the level of theory does not suit should not cost what was computed before it.
-    for geometry in geometries:
-        level.check(geometry.molecule)
-        if geometry.environment is not None:
-            geometry.environment.check(geometry.molecule)
-    return SpectrumRun(config, geometries, settings)
+    for number, geometry in kept.items():
+        with errorsOf(number):
+            level.check(geometry.molecule)
+            if geometry.environment is not None:
+                geometry.environment.check(geometry.molecule)
+    return SpectrumRun(config, kept, settings)
 
 
 def _label(level: LevelOfTheory) -> str:
