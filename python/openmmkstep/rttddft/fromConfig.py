@@ -11,8 +11,8 @@ from .units import FS_PER_TIME_UNIT
 TIME_UNIT = 1e-3 * FS_PER_TIME_UNIT
 """Picoseconds per atomic unit of time."""
 _PROPAGATORS = {"magnus2": Magnus2, "cfm4": CFM4}
-# Errors of the functional's regression are far above; iterating the steps beyond it would be waste.
-_STEP_TOLERANCE = 1e-7
+# Relative to the kick. Errors of the functional's regression are far above: iterating the steps further would be waste.
+_STEP_TOLERANCE = 1e-4
 
 
 def levelFrom(section: LevelSection) -> LevelOfTheory:
@@ -27,6 +27,6 @@ def reductionFrom(section: ReductionSection) -> Reduction:
     return Reduction(section.tolerance, section.nonlinearity)
 
 
-def propagatorFrom(name: str, timeStep: float) -> Propagator:
-    """A propagator by its name, with a time step in ps."""
-    return _PROPAGATORS[name](timeStep / TIME_UNIT, tolerance=_STEP_TOLERANCE)
+def propagatorFrom(name: str, timeStep: float, strength: float) -> Propagator:
+    """A propagator by its name, with a time step in ps, for motion after a kick of a strength in atomic units."""
+    return _PROPAGATORS[name](timeStep / TIME_UNIT, tolerance=_STEP_TOLERANCE * strength)

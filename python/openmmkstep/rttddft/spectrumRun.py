@@ -107,7 +107,7 @@ def prepareSpectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
     energy = np.arange(config.lowest, config.highest + 0.5 * config.spacing, config.spacing)
     settings = AbsorptionSettings(
         level=level,
-        propagator=propagatorFrom(config.propagator, config.timeStep),
+        propagator=propagatorFrom(config.propagator, config.timeStep, config.kick),
         steps=round(config.time / config.timeStep),
         kick=config.kick,
         directions=config.directions,
