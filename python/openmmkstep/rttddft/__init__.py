@@ -24,6 +24,7 @@ from .fields import (
 from .levelOfTheory import LevelOfTheory
 from .molecule import Molecule
 from .pointCharges import PointCharges
+from .populations import GroundOrbitals, Populations, populations
 from .propagators import CFM4, Magnus2
 from .reducedHamiltonian import Reduction
 from .simulation import ElectronDynamics, Observables
@@ -38,6 +39,7 @@ __all__ = [
     "ElectronDynamics",
     "ElectronDynamicsError",
     "GaussianEnvelope",
+    "GroundOrbitals",
     "LevelOfTheory",
     "Magnus2",
     "MissingDependencyError",
@@ -45,6 +47,7 @@ __all__ = [
     "NoField",
     "Observables",
     "PointCharges",
+    "Populations",
     "Pulse",
     "Reduction",
     "SinSquaredEnvelope",
@@ -56,4 +59,5 @@ __all__ = [
     "padePolarizability",
     "peaks",
     "polarizability",
+    "populations",
 ]

@@ -133,7 +133,7 @@ class Hamiltonian:
 
     def density(self, orbitals: Orbitals) -> ComplexArray:
         """Density matrices in the AO basis: [1,n,n] total of a closed shell, or [2,n,n] of both spins."""
-        atomic = [self._inverseRoot @ part for part in orbitals]
+        atomic = [self.toAtomic(part) for part in orbitals]
         return np.stack([self.occupation * (part @ part.conj().T) for part in atomic])
 
     def dipole(self, orbitals: Orbitals) -> RealArray:
@@ -153,6 +153,10 @@ class Hamiltonian:
         """An operator's matrix, from the AO to the Loewdin basis; exactly Hermitian."""
         result = self._inverseRoot @ matrix @ self._inverseRoot
         return 0.5 * (result + result.conj().T)
+
+    def toAtomic(self, coefficients: Array) -> Array:
+        """Orbital coefficients [n,m], from the Loewdin to the AO basis."""
+        return self._inverseRoot @ coefficients
 
     def orbitalsToLoewdin(self, coefficients: Sequence[Array]) -> Orbitals:
         """Orbital coefficients, from the AO to the Loewdin basis; orthonormal to round-off."""
