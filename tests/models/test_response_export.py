@@ -26,7 +26,7 @@ def tensors(geometry: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_archive_computes_what_the_network_does(tmp_path: Path, dtype: str) -> None:
-    checks = export_response(network(), response_contract(dtype), tmp_path / "w.pt", [WATER, PEROXIDE])
+    checks = export_response([network()], response_contract(dtype), tmp_path / "w.pt", [WATER, PEROXIDE])
     assert max(checks.eager, checks.rotation, checks.permutation, checks.symmetry) < 1e-12
     assert (checks.precision == 0) == (dtype == "float64")
     module, contract = load_response(tmp_path / "w.pt")
@@ -44,7 +44,7 @@ def test_archive_computes_what_the_network_does(tmp_path: Path, dtype: str) -> N
 
 
 def test_time_steps_are_in_the_archive(tmp_path: Path) -> None:
-    export_response(network(), response_contract(), tmp_path / "w.pt", [WATER])
+    export_response([network()], response_contract(), tmp_path / "w.pt", [WATER])
     module, _ = load_response(tmp_path / "w.pt")
     steps = module.time_steps  # type: ignore[attr-defined]
     random = torch.Generator().manual_seed(3)
@@ -79,9 +79,9 @@ def test_time_steps_are_in_the_archive(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("atomic_numbers", [None, (8, 1, 1)])
 def test_what_depends_on_the_orientation_is_refused(tmp_path: Path, atomic_numbers: tuple[int, ...] | None) -> None:
-    export_response(network(), response_contract(atomic_numbers=atomic_numbers), tmp_path / "w.pt", [WATER])
+    export_response([network()], response_contract(atomic_numbers=atomic_numbers), tmp_path / "w.pt", [WATER])
     with pytest.raises(ExportError, match="from the response of the molecule turned"):
-        export_response(network(twisted=True), response_contract(), tmp_path / "t.pt", [WATER])
+        export_response([network(twisted=True)], response_contract(), tmp_path / "t.pt", [WATER])
     assert [path.name for path in tmp_path.iterdir()] == ["w.pt"]
 
 
@@ -120,19 +120,19 @@ class Changed(nn.Module):
 )
 def test_wrong_networks_are_refused_and_nothing_is_written(tmp_path: Path, wrong: str, reason: str) -> None:
     with pytest.raises(ExportError, match=reason):
-        export_response(Changed(wrong), response_contract(), tmp_path / "w.pt", [WATER])
+        export_response([Changed(wrong)], response_contract(), tmp_path / "w.pt", [WATER])
     assert not list(tmp_path.iterdir())
 
 
 def test_unsuitable_arguments_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="not a folder"):
-        export_response(network(), response_contract(), tmp_path / "none" / "w.pt", [WATER])
+        export_response([network()], response_contract(), tmp_path / "none" / "w.pt", [WATER])
     with pytest.raises(ExportError, match="at least one geometry"):
-        export_response(network(), response_contract(), tmp_path / "w.pt", [])
+        export_response([network()], response_contract(), tmp_path / "w.pt", [])
     with pytest.raises(ExportError, match="positions"):
-        export_response(network(), response_contract(), tmp_path / "w.pt", [(WATER[0], WATER[1][:2])])
+        export_response([network()], response_contract(), tmp_path / "w.pt", [(WATER[0], WATER[1][:2])])
     with pytest.raises(ContractError, match=r"also has \[6\]"):
-        export_response(network(), response_contract(), tmp_path / "w.pt", [(np.array([6, 1, 1]), WATER[1])])
+        export_response([network()], response_contract(), tmp_path / "w.pt", [(np.array([6, 1, 1]), WATER[1])])
     potential = dataclasses.replace(
         response_contract(),
         kind="potential",
@@ -142,7 +142,7 @@ def test_unsuitable_arguments_are_refused(tmp_path: Path) -> None:
         auxiliary_basis=None,
     )
     with pytest.raises(ContractError, match="kind 'fxc', not 'potential'"):
-        export_response(network(), potential, tmp_path / "w.pt", [WATER])
+        export_response([network()], potential, tmp_path / "w.pt", [WATER])
     assert not list(tmp_path.iterdir())
 
 
@@ -157,7 +157,7 @@ def test_networks_that_cannot_be_scripted_are_refused(tmp_path: Path) -> None:
 
 
 def test_kinds_are_not_mixed_up(tmp_path: Path) -> None:
-    export_response(network(), response_contract(), tmp_path / "response.pt", [WATER])
+    export_response([network()], response_contract(), tmp_path / "response.pt", [WATER])
     numbers = tuple(methanol.NUMBERS)
     document = Contract(
         elements=tuple(sorted(set(numbers))),
@@ -182,7 +182,7 @@ def test_importing_needs_no_e3nn() -> None:
         "import sys; sys.modules['e3nn'] = None\n"
         "import kstep_models.rttddft.export as module\n"
         "import torch\n"
-        "try:\n    module.script_response(torch.nn.Linear(1, 1), torch.float64)\n"
+        "try:\n    module.script_response([torch.nn.Linear(1, 1)], torch.float64)\n"
         "except module.ExportError as error:\n    print(error)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -29,7 +29,7 @@ PULSE = Pulse(0.03, GaussianEnvelope(4.0, 2.0), (1, 0.5, -2), frequency=0.4)
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("archives") / "water.pt"
-    export_response(network(), response_contract(), path, [WATER])
+    export_response([network()], response_contract(), path, [WATER])
     return path
 
 
@@ -196,7 +196,7 @@ def test_atoms_that_are_not_covered(model, numbers, message):
 
 def test_fixed_atom_order(tmp_path):
     path = tmp_path / "fixed.pt"
-    export_response(network(), response_contract(atomic_numbers=(8, 1, 1)), path, [WATER])
+    export_response([network()], response_contract(atomic_numbers=(8, 1, 1)), path, [WATER])
     fixed = ElectronDynamicsModel(path.read_bytes())
     with pytest.raises(openmm.OpenMMException, match="the order of the atoms must be the same"):
         fixed.computeResponse([1, 8, 1], WATER[1])
@@ -260,7 +260,7 @@ class Fails(torch.nn.Module):
     ],
 )
 def test_models_that_fail(module, message):
-    data = archive(ExportedResponse(module, torch.float64), document())
+    data = archive(ExportedResponse([module], torch.float64), document())
     with pytest.raises(openmm.OpenMMException, match=message):
         ElectronDynamicsModel(data).computeResponse([8, 1, 1], WATER[1])
 

@@ -1,7 +1,7 @@
-"""Training, evaluation and export of surrogates from labelled frames.
+"""Training, evaluation and export of surrogates from labelled frames, and of response networks from linear responses.
 
-One folder per method (so far ``potential``). The three functions below are the whole interface; they are imported when
-called, so that importing the package does not load torch and Lightning.
+One folder per method: ``potential``, and ``rttddft`` for response networks. The three functions below are the whole
+interface; they are imported when called, so that importing the package does not load torch and Lightning.
 """
 
 from __future__ import annotations
@@ -14,14 +14,27 @@ if TYPE_CHECKING:
     from kstep_training.potential.evaluation import Evaluation
     from kstep_training.potential.exporting import ExportedModel
     from kstep_training.potential.training import TrainingResult
+    from kstep_training.rttddft.evaluation import ResponseEvaluation
+    from kstep_training.rttddft.exporting import ExportedResponseModel
+    from kstep_training.rttddft.training import ResponseResult
 
 __all__ = ["evaluate", "export", "train"]
 
 Path = str | os.PathLike[str]
 
 
-def train(config_path: Path, output: Path | None = None, resume: bool = False) -> TrainingResult:
-    """Train a model as a YAML file says; every option is documented in :mod:`kstep_training.potential.config`.
+def configured_method(config_path: Path) -> str:
+    """What a configuration says is trained; empty if it does not say."""
+    from kstep_training.configuration import read_yaml
+
+    return str(read_yaml(config_path).get("method", ""))
+
+
+def train(config_path: Path, output: Path | None = None, resume: bool = False) -> TrainingResult | ResponseResult:
+    """Train a model as a YAML file says.
+
+    Every option is documented in :mod:`kstep_training.potential.config` (``method: potential``) and
+    :mod:`kstep_training.rttddft.config` (``method: response``).
 
     Args:
         config_path: the YAML file; paths in it are relative to its folder.
@@ -31,15 +44,24 @@ def train(config_path: Path, output: Path | None = None, resume: bool = False) -
     Raises:
         kstep_training.configuration.ConfigurationError: the file is not a valid configuration.
         kstep_models.frames.FrameFileError: a frames file is missing, damaged or of another molecule.
-        kstep_training.potential.checkpoint.CheckpointError: nothing to resume, or a run is in the way.
+        kstep_models.rttddft.response_file.ResponseFileError: likewise for a file of responses.
+        kstep_training.checkpoints.CheckpointError: nothing to resume, or a run is in the way.
     """
+    if configured_method(config_path) == "response":
+        from kstep_training.rttddft.training import train as run_response
+
+        return run_response(config_path, output, resume)
     from kstep_training.potential.training import train as run
 
     return run(config_path, output, resume)
 
 
-def evaluate(model: Path, files: Sequence[Path], output: Path | None = None, subset: str = "test") -> Evaluation:
+def evaluate(
+    model: Path, files: Sequence[Path], output: Path | None = None, subset: str = "test"
+) -> Evaluation | ResponseEvaluation:
     """Errors of a checkpoint (``.ckpt``) or an archive (``.pt``) on frames files, per kind of data.
+
+    Of a response network's checkpoint, errors for each molecule of files of responses, all geometries.
 
     Args:
         model: checkpoint or archive.
@@ -49,26 +71,41 @@ def evaluate(model: Path, files: Sequence[Path], output: Path | None = None, sub
 
     Raises:
         kstep_models.frames.FrameFileError, kstep_models.contract.ContractError,
-        kstep_training.potential.checkpoint.CheckpointError: an input cannot be used.
+        kstep_training.checkpoints.CheckpointError: an input cannot be used.
     """
+    from kstep_training.checkpoints import checkpoint_format
+
+    if checkpoint_format(model) == "kstep-training-response":
+        from kstep_training.rttddft.training import evaluate as run_response
+
+        return run_response(model, files, output)
     from kstep_training.potential.evaluation import evaluate as run
 
     return run(model, files, output, subset)
 
 
-def export(checkpoint: Path, path: Path, dtype: str = "float32", files: Sequence[Path] | None = None) -> ExportedModel:
+def export(
+    checkpoint: Path, path: Path, dtype: str = "float32", files: Sequence[Path] | None = None
+) -> ExportedModel | ExportedResponseModel:
     """Write the archive that the plugin loads, with its model card (``.md`` and ``.json``) beside it.
 
     Args:
         checkpoint: from :func:`train`.
         path: the archive, usually ``*.pt``.
         dtype: precision the network computes in, "float32" or "float64".
-        files: frames files for the errors stated in contract and card; those of the training run if None.
+        files: frames files for the errors stated in contract and card; those of the training run if None. Of response
+            networks, the errors are those measured in training.
 
     Raises:
         kstep_models.export.ExportError: the exported forces are not the derivative of the energy; nothing is written.
-        kstep_training.potential.checkpoint.CheckpointError, kstep_models.frames.FrameFileError: an input is unusable.
+        kstep_training.checkpoints.CheckpointError, kstep_models.frames.FrameFileError: an input is unusable.
     """
+    from kstep_training.checkpoints import checkpoint_format
+
+    if checkpoint_format(checkpoint) == "kstep-training-response":
+        from kstep_training.rttddft.exporting import export_checkpoint as run_response
+
+        return run_response(checkpoint, path, dtype)
     from kstep_training.potential.exporting import export_checkpoint as run
 
     return run(checkpoint, path, dtype, files)

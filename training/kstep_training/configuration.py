@@ -34,14 +34,7 @@ def load_configuration(path: str | os.PathLike[str], kind: type[Configuration]) 
         ConfigurationError: no such file, not YAML, unknown keys (with the nearest known one), missing or wrong values.
     """
     file = Path(path)
-    if not file.is_file():
-        raise ConfigurationError(f"{file} does not exist: give the path of a YAML configuration file")
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file} is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{file} must hold a mapping with the keys {', '.join(kind.model_fields)}")
+    content = read_yaml(file)
     unknown = list(_unknown_keys(content, kind, ""))
     if unknown:
         raise ConfigurationError(f"{file}: " + "; ".join(unknown))
@@ -49,6 +42,24 @@ def load_configuration(path: str | os.PathLike[str], kind: type[Configuration]) 
         return kind.model_validate(content)
     except ValidationError as error:
         raise ConfigurationError(f"{file}: " + "; ".join(_described(item) for item in error.errors())) from error
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[Any, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ConfigurationError: no such file, not YAML, or no mapping.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigurationError(f"{file} does not exist: give the path of a YAML configuration file")
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{file} must hold a mapping, for example 'method: potential' and 'data: ...'")
+    return content
 
 
 def _unknown_keys(content: Mapping[Any, Any], kind: type[BaseModel], prefix: str) -> Iterator[str]:

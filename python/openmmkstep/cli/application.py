@@ -10,6 +10,7 @@ from .compilation import compileArchive
 from .doctor import doctor
 from .fitRung import fitRung
 from .generate import generate
+from .responses import generateResponses
 from .run import run
 from .spectrum import spectrum
 from .training import evaluate, export, train
@@ -28,6 +29,7 @@ for command in (doctor, generate, train, evaluate, export, run, bench, spectrum)
 
 app.command("compile")(compileArchive)
 app.command("fit-rung")(fitRung)
+app.command("generate-responses")(generateResponses)
 app.command("bench-spectrum")(benchSpectrum)
 app.add_typer(validate, name="validate")
 

@@ -13,6 +13,7 @@ from .errors import shownPlainly
 
 if TYPE_CHECKING:
     from kstep_training.potential.evaluation import Evaluation
+    from kstep_training.rttddft.evaluation import ResponseEvaluation
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def _withTraining() -> Iterator[None]:
         try:
             yield
         except ModuleNotFoundError as error:
-            if (error.name or "").split(".")[0] in ("lightning", "kstep_training", "torchmetrics"):
+            if (error.name or "").split(".")[0] in ("lightning", "kstep_training", "torchmetrics", "e3nn"):
                 raise ValueError(
                     f"{error.name} is not installed: training needs the extra, pip install 'openmm-kstep[training]'"
                 ) from error
@@ -34,7 +35,7 @@ def train(
     output: Annotated[Path | None, typer.Option(help="Folder, instead of the one in the configuration.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue from the last checkpoint.")] = False,
 ) -> None:
-    """Train a surrogate on frames from `kstep generate`."""
+    """Train a surrogate on frames from `kstep generate`, or a response network on `kstep generate-responses`."""
     with _withTraining():
         import kstep_training
 
@@ -74,12 +75,14 @@ def export(
         typer.echo(f"archive: {path}")
 
 
-def _show(evaluation: Evaluation) -> None:
+def _show(evaluation: Evaluation | ResponseEvaluation) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    results = evaluation.to_dict()
+    # Of a surrogate, gas phase and embedded; of a response network, molecules.
+    kinds = results.get("kinds") or results["molecules"]
     table = Table(title=f"errors on the {evaluation.subset} frames")
-    kinds = evaluation.to_dict()["kinds"]
     values = [(key, value) for errors in kinds.values() for key, value in errors.items()]
     rows = sorted({key for key, value in values if isinstance(value, (int, float))})
     table.add_column("quantity")

@@ -35,10 +35,13 @@ class ReductionSection(Section):
     Attributes:
         tolerance: of the density's deviation, relative.
         nonlinearity: norm of the deviation at which the response is no longer linear.
+        response: what is known beforehand: ``computed``, an archive of a response network (path relative to the
+            configuration), or null for nothing.
     """
 
     tolerance: float = Field(default=0.03, gt=0.0)
     nonlinearity: float = Field(default=2.0, gt=0.0)
+    response: str | None = None
 
 
 class SpectrumConfig(Section):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ..config.spectrumConfig import LevelSection, ReductionSection
 from .levelOfTheory import LevelOfTheory
 from .propagators import CFM4, Magnus2, Propagator
 from .reducedHamiltonian import Reduction
+from .responsePrior import COMPUTED
 from .units import FS_PER_TIME_UNIT
 
 TIME_UNIT = 1e-3 * FS_PER_TIME_UNIT
@@ -22,9 +25,12 @@ def levelFrom(section: LevelSection) -> LevelOfTheory:
     )
 
 
-def reductionFrom(section: ReductionSection) -> Reduction:
-    """The reduction of a section."""
-    return Reduction(section.tolerance, section.nonlinearity)
+def reductionFrom(section: ReductionSection, folder: Path) -> Reduction:
+    """The reduction of a section; a path in it is relative to the folder."""
+    response = section.response
+    if response is not None and response != COMPUTED:
+        response = str(folder / response)
+    return Reduction(section.tolerance, section.nonlinearity, response)
 
 
 def propagatorFrom(name: str, timeStep: float, strength: float) -> Propagator:

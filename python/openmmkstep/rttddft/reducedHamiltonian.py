@@ -27,10 +27,13 @@ from numpy.typing import NDArray
 from .checks import positiveNumber
 from .errors import ElectronDynamicsError
 from .hamiltonian import Evaluation, Hamiltonian, Orbitals
+from .levelOfTheory import LevelOfTheory
 from .linearPrior import LinearPrior
+from .molecule import Molecule
 from .packedKernel import createKernel
 from .packedMatrices import Packing
 from .polynomialRegression import PolynomialRegression
+from .responsePrior import checkResponse, describeResponse
 
 Array = NDArray[Any]
 RealArray = NDArray[np.float64]
@@ -50,6 +53,8 @@ class Reduction:
             of the largest deviation so far. Dipoles are wrong by a tenth to a third of it.
         nonlinearity: norm of the deviation (of occupation numbers, Loewdin basis) at which the quadratic response is
             taken to be as large as the linear one. Smaller values spend more evaluations in strong fields.
+        response: what is known of the linear response beforehand: ``"computed"`` for quadrature around the ground
+            state, the path of a trained archive of kind "fxc", or None for nothing. See :mod:`.responsePrior`.
 
     Raises:
         ElectronDynamicsError: a number is not positive.
@@ -57,6 +62,7 @@ class Reduction:
 
     tolerance: float = 0.03
     nonlinearity: float = 2.0
+    response: str | None = None
 
     def __post_init__(self) -> None:
         store = object.__setattr__
@@ -65,7 +71,21 @@ class Reduction:
 
     def describe(self) -> dict[str, Any]:
         """All settings, as JSON values."""
-        return {"tolerance": self.tolerance, "nonlinearity": self.nonlinearity}
+        settings: dict[str, Any] = {"tolerance": self.tolerance, "nonlinearity": self.nonlinearity}
+        if self.response is not None:
+            settings["response"] = describeResponse(self.response)
+        return settings
+
+    def check(self, molecule: Molecule, level: LevelOfTheory) -> None:
+        """Refuse what cannot work for a molecule; cheap.
+
+        Raises:
+            ElectronDynamicsError: Hartree-Fock, or a response that does not suit the molecule.
+        """
+        if not level.isKohnSham:
+            raise ElectronDynamicsError(NO_FUNCTIONAL)
+        if self.response is not None:
+            checkResponse(self.response, molecule, level)
 
 
 class ReducedHamiltonian(Hamiltonian):

@@ -26,7 +26,8 @@ from .molecule import Molecule
 from .pointCharges import PointCharges
 from .propagators import Propagator, State
 from .pyscfLoading import loadPySCF
-from .reducedHamiltonian import NO_FUNCTIONAL, ReducedHamiltonian, Reduction
+from .reducedHamiltonian import ReducedHamiltonian, Reduction
+from .responsePrior import responsePrior
 from .trajectory.reader import TrajectoryFile
 from .trajectory.schema import Frame, TrajectoryHeader
 from .trajectory.writer import TrajectoryWriter, readState, refuseExisting
@@ -107,10 +108,10 @@ class ElectronDynamics:
         self.field = field if field is not None else NoField()
         self.reduction = reduction
         self.environment = environment
-        if reduction is not None and not level.isKohnSham:
-            raise ElectronDynamicsError(NO_FUNCTIONAL)
         self.threads = integerFrom("threads", threads, 1)
         level.check(molecule)
+        if reduction is not None:
+            reduction.check(molecule, level)
         if environment is not None:
             environment.check(molecule)
         self.field.at(0.0)
@@ -150,8 +151,11 @@ class ElectronDynamics:
         if self.reduction is None:
             return self.hamiltonian
         if self._reduced is None:
-            ground = self.groundState.density
-            self._reduced = ReducedHamiltonian(self.hamiltonian, ground, self.reduction)
+            ground = self.groundState
+            prior = None
+            if self.reduction.response is not None:
+                prior = responsePrior(self.reduction.response, self._meanField, self.molecule, self.hamiltonian, ground)
+            self._reduced = ReducedHamiltonian(self.hamiltonian, ground.density, self.reduction, prior)
         return self._reduced
 
     def kicked(self, kick: DeltaKick | None, sharing: bool = False) -> ElectronDynamics:

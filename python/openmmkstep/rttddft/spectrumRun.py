@@ -112,13 +112,15 @@ def prepareSpectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
         kick=config.kick,
         directions=config.directions,
         frequencies=energy / EV_PER_HARTREE,
-        reduction=None if config.reduction is None else reductionFrom(config.reduction),
+        reduction=None if config.reduction is None else reductionFrom(config.reduction, folder),
         pade=config.transform == "pade",
     )
     # A geometry that the level of theory does not suit should not cost what was computed before it.
     for number, geometry in kept.items():
         with errorsOf(number):
             level.check(geometry.molecule)
+            if settings.reduction is not None:
+                settings.reduction.check(geometry.molecule, level)
             if geometry.environment is not None:
                 geometry.environment.check(geometry.molecule)
     return SpectrumRun(config, kept, settings)

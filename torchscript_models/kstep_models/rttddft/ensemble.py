@@ -5,22 +5,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kstep_models.rttddft.network import ResponseNetwork
-
 
 class ResponseEnsemble(nn.Module):
     """The mean of several networks.
 
     Args:
-        members: networks for the same auxiliary basis.
+        members: networks for the same auxiliary basis; ``forward(numbers, positions)`` of each gives response and density.
     """
 
-    def __init__(self, members: Sequence[ResponseNetwork]) -> None:
+    def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
     def forward(self, numbers: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Response [M,M] (hartree) and density coefficients [M]: means.
+        """Mean response [M,M] (hartree) and mean density coefficients [M].
 
         Args:
             numbers: atomic numbers [N].
@@ -35,7 +33,7 @@ class ResponseEnsemble(nn.Module):
         responses: list[Tensor] = []
         densities: list[Tensor] = []
         for member in self.members:
-            response, density = member(numbers, positions.unsqueeze(0))
-            responses.append(response[0])
-            densities.append(density[0])
+            response, density = member(numbers, positions)
+            responses.append(response)
+            densities.append(density)
         return torch.stack(responses), torch.stack(densities)

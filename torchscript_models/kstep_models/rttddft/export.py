@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from kstep_models.archive import DTYPES, ExportError, check_target, load_archive, write_archive
 from kstep_models.contract import Contract, ContractError
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
+from kstep_models.rttddft.ensemble import ResponseEnsemble
 from kstep_models.rttddft.propagation import TimeSteps
 
 Geometry = tuple[NDArray[np.int64], NDArray[np.float64]]
@@ -52,21 +53,21 @@ class ResponseChecks:
 
 
 class ExportedResponse(nn.Module):
-    """Calling convention of the archive around the network.
+    """Calling convention of the archive around the networks.
 
     Args:
-        network: gives the response [M,M] and density [M] for numbers [N] and positions [N,3] in its own precision.
-        dtype: of the network.
+        networks: each gives the response [M,M] and density [M] for numbers [N] and positions [N,3] in its own precision.
+        dtype: of the networks.
     """
 
-    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, networks: Sequence[nn.Module], dtype: torch.dtype) -> None:
         super().__init__()
-        self.network = network
+        self.ensemble = ResponseEnsemble(networks)
         self.dtype = dtype
         self.time_steps = TimeSteps()
 
     def forward(self, numbers: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Response [M,M] (hartree) and density coefficients [M] in double precision.
+        """Response [M,M] (hartree) and density coefficients [M] in double precision, means over the ensemble.
 
         Args:
             numbers: atomic numbers [N], int64.
@@ -75,17 +76,25 @@ class ExportedResponse(nn.Module):
         # Centred in double precision first, so that single precision does not lose digits to where the molecule is.
         x = positions.to(torch.float64)
         x = (x - x.mean(0, keepdim=True)).to(self.dtype)
-        response, density = self.network(numbers, x)
+        response, density = self.ensemble(numbers, x)
         return response.to(torch.float64), density.to(torch.float64)
+
+    @torch.jit.export
+    def members(self, numbers: Tensor, positions: Tensor) -> Tensor:
+        """Responses of each network of an ensemble [E,M,M]; their mean is that of ``forward``."""
+        x = positions.to(torch.float64)
+        x = (x - x.mean(0, keepdim=True)).to(self.dtype)
+        responses, _ = self.ensemble.all_members(numbers, x)
+        return responses.to(torch.float64)
 
 
 def export_response(
-    model: nn.Module, contract: Contract, path: str | os.PathLike[str], examples: Sequence[Geometry]
+    models: Sequence[nn.Module], contract: Contract, path: str | os.PathLike[str], examples: Sequence[Geometry]
 ) -> ResponseChecks:
-    """Check a response network and write its archive, atomically.
+    """Check response networks and write their archive, atomically.
 
     Args:
-        model: scriptable; ``forward(numbers [N] int64, positions [N,3] bohr)`` gives the response matrix [M,M] in
+        models: one or, so that their disagreement says how far to trust them, several; scriptable; ``forward(numbers [N] int64, positions [N,3] bohr)`` gives the response matrix [M,M] in
             hartree and the density's coefficients [M], in the order of the atoms and of the contract's auxiliary basis.
         contract: of kind "fxc"; its ``dtype`` decides the precision the archive computes in.
         path: the archive to write, usually ``*.pt``.
@@ -101,21 +110,23 @@ def export_response(
     """
     if contract.kind != "fxc":
         raise ContractError(f"a response model needs a contract of kind 'fxc', not {contract.kind!r}")
+    if not models:
+        raise ExportError("an archive needs at least one network")
     if not examples:
         raise ExportError("checking needs at least one geometry")
     geometries = [_checked_geometry(contract, *example) for example in examples]
     check_target(path)
-    double = script_response(model, torch.float64)
+    double = script_response(models, torch.float64)
     dtype = DTYPES[contract.dtype]
-    written = double if dtype == torch.float64 else script_response(model, dtype)
-    eager = _prepared(model, torch.float64)
+    written = double if dtype == torch.float64 else script_response(models, dtype)
+    eager = _prepared(models, torch.float64)
     with torch.no_grad():
         checks = _checks(eager, double, written, contract, geometries)
     write_archive(written, contract, path)
     return checks
 
 
-def script_response(model: nn.Module, dtype: torch.dtype) -> Any:
+def script_response(models: Sequence[nn.Module], dtype: torch.dtype) -> Any:
     """The scripted module as it goes into the archive, computing in ``dtype``.
 
     Raises:
@@ -131,7 +142,7 @@ def script_response(model: nn.Module, dtype: torch.dtype) -> Any:
         # TorchScript is the format the contract prescribes; its deprecation is known.
         warnings.simplefilter("ignore")
         try:
-            return script(_prepared(model, dtype))
+            return script(_prepared(models, dtype))
         except (RuntimeError, TypeError) as error:
             raise ExportError(f"the network cannot be scripted: {error}") from error
 
@@ -147,9 +158,9 @@ def load_response(path: str | os.PathLike[str]) -> tuple[Callable[[Tensor, Tenso
     return load_archive(path, "fxc")
 
 
-def _prepared(model: nn.Module, dtype: torch.dtype) -> ExportedResponse:
-    network = copy.deepcopy(model).to(dtype).eval().requires_grad_(False)
-    return ExportedResponse(network, dtype).eval()
+def _prepared(models: Sequence[nn.Module], dtype: torch.dtype) -> ExportedResponse:
+    networks = [copy.deepcopy(model).to(dtype).eval().requires_grad_(False) for model in models]
+    return ExportedResponse(networks, dtype).eval()
 
 
 def _checked_geometry(contract: Contract, numbers: Any, positions: Any) -> tuple[Tensor, Tensor]:

@@ -337,7 +337,7 @@ class ResponseNetwork(nn.Module):
         one, other = (first.unsqueeze(0) + shift).reshape(-1), (second.unsqueeze(0) + shift).reshape(-1)
         dtype = self.embedding.weight.dtype
         pair_type = elements.index_select(0, first) * len(self.elements) + elements.index_select(0, second)
-        distances = vectors.norm(dim=1)
+        distances = torch.linalg.vector_norm(vectors, dim=1)
         radial = self.radial(distances).to(dtype)
         kinds = self.pair_embedding(pair_type).repeat(count, 1)
         scalars = torch.cat([radial, radial * kinds], 1)
@@ -353,6 +353,11 @@ class ResponseNetwork(nn.Module):
         return sites.reshape(count, atoms, -1), pairs.reshape(count, -1, sites.size(1))
 
     def forward(self, numbers: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """A [M,M] (hartree, symmetric) and d [M] of one geometry; arguments as of :meth:`batched`, without T."""
+        response, density = self.batched(numbers, positions.unsqueeze(0))
+        return response.squeeze(0), density.squeeze(0)
+
+    def batched(self, numbers: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """A [T,M,M] (hartree, symmetric) and d [T,M] of T geometries of one molecule.
 
         Args:
@@ -369,9 +374,9 @@ class ResponseNetwork(nn.Module):
         count = positions.size(0)
         offsets: list[int] = []
         size = 0
-        for element in elements.tolist():
+        for atom in range(elements.size(0)):
             offsets.append(size)
-            size += self.sizes[int(element)]
+            size += self.sizes[int(elements[atom])]
         starts = torch.tensor(offsets, device=positions.device)
         dtype = sites.dtype
         response = torch.zeros([count, size, size], dtype=dtype, device=positions.device)

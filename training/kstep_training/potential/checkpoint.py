@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pickle
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from kstep_models.potential import KStepPotential, PairStatistics, PotentialConfig, Topology
 
+from kstep_training.checkpoints import CheckpointError, read_checkpoint
 from kstep_training.potential.data import FileRecord, FrameSet
 
 FORMAT = "kstep-training-potential"
 VERSION = 2
 NAME = "last.ckpt"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is missing, not ours, or does not fit the run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,21 +74,15 @@ def read_raw(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: no such file, or not a checkpoint of this method and version.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise CheckpointError(f"{file} does not exist: train a model with `kstep train` first, or check the path")
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise CheckpointError(f"{file} is not a readable checkpoint: {error}") from error
-    description = content.get("kstep") if isinstance(content, dict) else None
+    content = read_checkpoint(path)
+    description = content.get("kstep")
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise CheckpointError(f"{file} is not a checkpoint of kstep_training: give the last.ckpt of a training run")
+        raise CheckpointError(f"{path} is not a checkpoint of a potential: give the last.ckpt of such a training run")
     if description.get("version") != VERSION:
         raise CheckpointError(
-            f"{file} has version {description.get('version')}, this program reads {VERSION}: train again"
+            f"{path} has version {description.get('version')}, this program reads {VERSION}: train again"
         )
-    return dict(content)
+    return content
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch.utils.data import DataLoader
 
+from kstep_training.checkpoints import CheckpointError
 from kstep_training.configuration import ConfigurationError, load_configuration
 from kstep_training.potential.budget import Budget
-from kstep_training.potential.checkpoint import NAME, CheckpointError, describe, load_checkpoint, read_raw
+from kstep_training.potential.checkpoint import NAME, describe, load_checkpoint, read_raw
 from kstep_training.potential.config import PotentialTraining
 from kstep_training.potential.data import EMBEDDED, GAS, Batch, BatchStream, FrameSet, load_frames
 from kstep_training.potential.evaluation import Evaluation, evaluate

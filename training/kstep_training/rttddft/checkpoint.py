@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,11 @@ import torch
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
 from kstep_models.rttddft.network import ResponseNetwork, ResponseNetworkConfig
 
+from kstep_training.checkpoints import CheckpointError, read_checkpoint
+
 FORMAT = "kstep-training-response"
 VERSION = 1
 NAME = "last.ckpt"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is missing, not ours, or in the way."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,13 +80,8 @@ def load(path: str | os.PathLike[str]) -> ResponseCheckpoint:
     Raises:
         CheckpointError: no such file, or not a checkpoint of this method and version.
     """
-    if not Path(path).is_file():
-        raise CheckpointError(f"{path} does not exist: give a checkpoint of kstep train, usually {NAME}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint of kstep train ({error})") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    content = read_checkpoint(path)
+    if content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of a response network")
     if content["version"] != VERSION:
         raise CheckpointError(f"{path} has version {content['version']}, this program reads {VERSION}: train again")
@@ -99,15 +91,6 @@ def load(path: str | os.PathLike[str]) -> ResponseCheckpoint:
     members = tuple(_restored(new_network(basis, config, 0), state) for state in content["members"])
     rest = {entry.name: content[entry.name] for entry in dataclasses.fields(ResponseCheckpoint)}
     return ResponseCheckpoint(**{**rest, "members": members})
-
-
-def is_response_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a checkpoint of this method."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # whatever it is, it is not ours
-        return False
-    return isinstance(content, dict) and content.get("format") == FORMAT
 
 
 def _learned(network: ResponseNetwork) -> dict[str, torch.Tensor]:

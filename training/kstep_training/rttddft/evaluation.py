@@ -47,7 +47,7 @@ class MoleculeErrors:
 def predicted(network: ResponseNetwork, molecule: ResponseSet) -> tuple[RealArray, RealArray]:
     """Responses [T,M,M] and densities [T,M] of one network."""
     numbers = torch.as_tensor(molecule.numbers)
-    results = [network(numbers, part) for part in torch.as_tensor(molecule.records.positions).split(4)]
+    results = [network.batched(numbers, part) for part in torch.as_tensor(molecule.records.positions).split(4)]
     return torch.cat([each[0] for each in results]).numpy(), torch.cat([each[1] for each in results]).numpy()
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from kstep_models.archive import ExportError
 from kstep_models.contract import Contract
 from kstep_models.export import versions
-from kstep_models.rttddft.ensemble import ResponseEnsemble
 from kstep_models.rttddft.export import Geometry, ResponseChecks, export_response
 
 from kstep_training.rttddft.checkpoint import ResponseCheckpoint, load
@@ -50,7 +49,7 @@ def export_checkpoint(
         versions=versions(),
     )
     target = Path(path)
-    checks = export_response(ResponseEnsemble(trained.members), contract, target, [_example(first.elements)])
+    checks = export_response(trained.members, contract, target, [_example(first.elements)])
     return ExportedResponseModel(target, _write_card(target, trained, contract, checks), checks)
 
 

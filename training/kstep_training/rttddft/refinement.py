@@ -42,7 +42,7 @@ def refine(
             torch.as_tensor(part[chosen])
             for part in (molecule.records.fit, molecule.records.response, molecule.records.positions)
         )
-        kernels, _ = network(torch.as_tensor(molecule.numbers), positions)
+        kernels, _ = network.batched(torch.as_tensor(molecule.numbers), positions)
         error = fit.transpose(1, 2) @ kernels @ fit - response
         loss = (error.square().sum((1, 2)) / response.square().sum((1, 2))).mean()
         optimiser.zero_grad()

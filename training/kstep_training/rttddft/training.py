@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from kstep_models.rttddft.network import ResponseNetwork
+from kstep_models.rttddft.response_file import ResponseFile, ResponseFileError
 from rich.console import Console
 
+from kstep_training.checkpoints import CheckpointError
 from kstep_training.configuration import load_configuration
-from kstep_training.rttddft.checkpoint import NAME, CheckpointError, ResponseCheckpoint, new_network, save
+from kstep_training.rttddft.checkpoint import NAME, ResponseCheckpoint, load, new_network, save
 from kstep_training.rttddft.closed_form import LastLayer
 from kstep_training.rttddft.config import ResponseTraining
 from kstep_training.rttddft.data import ResponseDataset, load_responses
@@ -84,6 +87,38 @@ def train(
     )
     (folder / "evaluation.json").write_text(json.dumps(evaluation.to_dict(), indent=2) + "\n", encoding="utf-8")
     return ResponseResult(checkpoint, evaluation, tuple(chosen))
+
+
+def evaluate(
+    checkpoint: str | os.PathLike[str],
+    files: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str] | None = None,
+) -> ResponseEvaluation:
+    """Errors of a checkpoint on all geometries of files of responses.
+
+    Args:
+        checkpoint: of :func:`train`.
+        files: of responses.
+        output: folder for ``evaluation.json``.
+
+    Raises:
+        CheckpointError: not a checkpoint of response networks.
+        ResponseFileError: a file is missing, damaged, or for another auxiliary basis.
+    """
+    trained = load(checkpoint)
+    errors = {}
+    for path in files:
+        file = ResponseFile(path)
+        if file.basis != trained.members[0].basis:
+            raise ResponseFileError(f"{path} has another auxiliary basis than the networks: generate it with theirs")
+        errors.update({molecule.name: molecule_errors(trained.members, molecule) for molecule in file})
+    left_out = tuple(name for name in errors if name not in trained.geometries)
+    evaluation = ResponseEvaluation("all", errors, left_out)
+    if output is not None:
+        Path(output).mkdir(parents=True, exist_ok=True)
+        text = json.dumps(evaluation.to_dict(), indent=2) + "\n"
+        (Path(output) / "evaluation.json").write_text(text, encoding="utf-8")
+    return evaluation
 
 
 def _member(

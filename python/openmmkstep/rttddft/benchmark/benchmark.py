@@ -67,6 +67,10 @@ def runSpectrumBenchmark(
     return results
 
 
+# The strength that steps are solved for in pulses: that of a weak kick, which is the strictest.
+_WEAK = 1e-3
+
+
 class _Case:
     def __init__(
         self,
@@ -83,7 +87,7 @@ class _Case:
         self._level = levelFrom(case.level)
         self._molecule: Molecule = readGeometries(folder / case.geometry, case.charge, case.multiplicity)[0].molecule
         self._level.check(self._molecule)
-        self._propagator = propagatorFrom(config.propagator, config.timeStep)
+        self._propagator = propagatorFrom(config.propagator, config.timeStep, case.kick or _WEAK)
 
     def measure(self) -> dict[str, Any]:
         case, config = self._case, self._config
@@ -91,7 +95,7 @@ class _Case:
         steps = config.steps if case.referenceSteps is None else case.referenceSteps
         kept = framesNeeded("dynamicModes", self._propagator.timeStep) if "dynamicModes" in case.comparisons else 0
         self._tell(f"{self._name}: reduced propagation")
-        reduced = propagated(self._dynamics(reductionFrom(case.reduction)), case, case.directions, config.steps)
+        reduced = propagated(self._dynamics(reductionFrom(case.reduction, folder)), case, case.directions, config.steps)
         self._tell(f"{self._name}: reference, {steps} steps along {', '.join(directions)}")
         full = self._dynamics()
         reference = propagated(full, case, directions, steps, kept)

@@ -1,0 +1,39 @@
+"""What checkpoints of all methods have in common."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, not ours, or does not fit the run."""
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The contents of a checkpoint file; plain values and tensors only, no code is run.
+
+    Raises:
+        CheckpointError: no such file, or not a checkpoint.
+    """
+    import torch
+
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path} does not exist: train a model with `kstep train` first, or check the path")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is not a checkpoint of kstep_training: give the last.ckpt of a training run")
+    return content
+
+
+def checkpoint_format(path: str | os.PathLike[str]) -> str:
+    """The format that a checkpoint names; empty for whatever is no checkpoint."""
+    try:
+        return str(read_checkpoint(path).get("format", ""))
+    except CheckpointError:
+        return ""
