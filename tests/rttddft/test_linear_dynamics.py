@@ -17,7 +17,7 @@ from openmmkstep.rttddft.errors import ElectronDynamicsError
 from openmmkstep.rttddft.exchangeCorrelation import ExchangeCorrelation
 from openmmkstep.rttddft.fields import DeltaKick, ElectricField, GaussianEnvelope, NoField, Pulse, UserField
 from openmmkstep.rttddft.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.linearDynamics import createLinearDynamics, sampledField
+from openmmkstep.rttddft.linearDynamics import createLinearDynamics, pairResponse, sampledField
 from openmmkstep.rttddft.propagators import CFM4, Magnus2, Propagator
 
 SCHEMES = [Magnus2, CFM4]
@@ -183,6 +183,45 @@ def test_trace_and_idempotency_over_ten_thousand_steps(scheme: type[Propagator])
     overlap = end.orbitals.mH @ end.orbitals
     assert float((overlap - torch.eye(5)).abs().max()) < 1e-13
     assert bool(torch.isfinite(end.dipoles).all()) and bool(torch.isfinite(end.energies).all())
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_dipoles_may_be_differentiated_with_respect_to_the_response(scheme: type[Propagator]) -> None:
+    """For training on short rollouts: against central differences along a random change of the response."""
+    system = linearised("SKEWED_WATER", "rhf", "6-31g")
+    hamiltonian, ground = system.hamiltonian, system.system.ground
+    real, imaginary = (torch.from_numpy(matrix) for matrix in pairResponse(hamiltonian, None))
+    change = torch.randn(real.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    change = 0.01 * (change + change.T)
+    fields = sampledField(PULSE, scheme.name, 0.2, 5)
+
+    def outcome(amount: torch.Tensor, steps: Any) -> torch.Tensor:
+        linear = steps.prepare(
+            torch.from_numpy(hamiltonian.evaluate(ground.orbitals).fock[0].real.copy()),
+            torch.from_numpy(ground.orbitals[0]),
+            torch.from_numpy(np.stack([hamiltonian.coupling(axis) for axis in np.eye(3)])),
+            real + amount * change,
+            imaginary,
+            torch.tensor(ground.energy, dtype=torch.float64),
+            torch.from_numpy(hamiltonian.dipole(ground.orbitals)),
+        )
+        first = steps.start(linear, torch.from_numpy(KICK.apply(hamiltonian, ground.orbitals)[0]))
+        end = steps.advance(linear, scheme.name, first.orbitals, first.history, fields, 0.2, 1e-13, 50)
+        return end.dipoles[-1, 2] + 0.1 * end.energies[2]
+
+    amount = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    (derivative,) = torch.autograd.grad(outcome(amount, TimeSteps()), amount)
+    step = 1e-3
+    with torch.no_grad():
+        plus, minus = (outcome(torch.tensor(sign * step), TimeSteps()) for sign in (1, -1))
+        expected = (plus - minus) / (2 * step)
+    assert abs(float(expected)) > 1e-4
+    assert float(derivative) == pytest.approx(float(expected), rel=1e-5)
+    scripted = torch.jit.script(TimeSteps())
+    with torch.no_grad():
+        assert float(outcome(amount, scripted)) == pytest.approx(float(outcome(amount, TimeSteps())), abs=1e-12)
+    with pytest.raises(torch.jit.Error, match="cannot be differentiated"):
+        outcome(amount, scripted)
 
 
 def test_exponentials_are_unitary() -> None:

@@ -70,7 +70,7 @@ struct ElectronDynamicsModel::Implementation {
     c10::IValue call(const char *method, vector<c10::IValue> arguments, int numThreads) {
         c10::IValue result;
         callTorch(owner, numThreads, [&] {
-            const c10::AutoGradMode gradients(false);
+            const c10::InferenceMode inference;
             // There is nothing to fuse, and no warm-up this way.
             const torch::jit::GraphOptimizerEnabledGuard optimizer(false);
             result = steps.get_method(method)(std::move(arguments));

@@ -15,6 +15,9 @@ The schemes are those of :mod:`openmmkstep.rttddft.propagators`, which says wher
 Exponentials act on the occupied columns by diagonalisation: their unitarity is that of the eigenvectors, 1e-15, and up
 to some 60 functions it is no slower than a Taylor or Krylov series of the same accuracy.
 
+All of it may be differentiated, for training on short rollouts, but only where it is not scripted: TorchScript's own
+rules for derivatives take complex numbers for real ones.
+
 Everything is a function of tensors. :class:`LinearDynamics` keeps those of one molecule; :class:`TimeSteps` keeps none,
 for an archive that serves any molecule.
 """
@@ -214,9 +217,15 @@ def field_fractions(scheme: str) -> list[float]:
 
 
 def start(system: LinearSystem, orbitals: Tensor) -> Steps:
-    """The state at t = 0 of given occupied orbitals [n,o], with series of one entry."""
+    """The state at t = 0 of given occupied orbitals [n,o], with series of one entry.
+
+    Raises:
+        ValueError: orbitals of another molecule.
+        RuntimeError: scripted, and derivatives are asked for.
+    """
     if list(orbitals.shape)[:1] != [int(system.size)] or orbitals.dim() != 2 or orbitals.dtype != torch.complex128:
         raise ValueError(f"orbitals must be [{int(system.size)},occupied] of complex128")
+    _refuse_scripted_derivatives(system, [orbitals])
     evaluation = evaluate(system, orbitals)
     return Steps(
         orbitals,
@@ -252,8 +261,10 @@ def advance(
         RuntimeError: a step did not become self-consistent (as torch.jit.Error where scripted); the message begins with
             "step" and its number in this call, from 1.
         ValueError: unknown scheme, or shapes that do not go together.
+        RuntimeError: scripted, and derivatives are asked for.
     """
     n = int(system.size)
+    _refuse_scripted_derivatives(system, [orbitals, fields])
     stages = len(field_fractions(scheme))
     if orbitals.dim() != 2 or orbitals.size(0) != n or orbitals.dtype != torch.complex128:
         raise ValueError(f"orbitals must be [{n},occupied] of complex128")
@@ -269,19 +280,22 @@ def advance(
     if scheme == "cfm4":
         fields = torch.matmul(_mixing_of_nodes(fields.device), fields)
     interpolation = _interpolation_of_stages(history.device)
-    steps = fields.size(0)
-    dipoles = torch.zeros([steps, 3], dtype=torch.float64, device=fields.device)
-    energies = torch.zeros([steps], dtype=torch.float64, device=fields.device)
-    fock_builds = torch.zeros([steps], dtype=torch.int64)
-    for step in range(steps):
+    ahead = 1 if scheme == "magnus2" else 2
+    extrapolations = [_extrapolation(kept, ahead, history.device) for kept in range(1, 4)]
+    dipoles: list[Tensor] = [torch.zeros([0, 3], dtype=torch.float64, device=fields.device)]
+    energies: list[Tensor] = [torch.zeros([0], dtype=torch.float64, device=fields.device)]
+    fock_builds: list[int] = []
+    for step in range(fields.size(0)):
+        weights = extrapolations[history.size(0) - 1]
+        guess = torch.mm(weights, history.reshape(-1, n * n)).view(ahead, n, n)
         coupling = torch.mm(fields[step], system.position).view(stages, n, n)
         if scheme == "magnus2":
             orbitals, found, evaluation, builds = _magnus2(
-                system, orbitals, history, coupling[0], time_step, tolerance, max_iterations
+                system, orbitals, history[-1], guess[0], coupling[0], time_step, tolerance, max_iterations
             )
         else:
             orbitals, found, evaluation, builds = _cfm4(
-                system, orbitals, history, coupling, interpolation, time_step, tolerance, max_iterations
+                system, orbitals, history[-1], guess, coupling, interpolation, time_step, tolerance, max_iterations
             )
         if builds == 0:
             raise RuntimeError(
@@ -291,31 +305,46 @@ def advance(
         # To first order the symmetric orthogonalisation: round-off of a step is put back, so that it does not add up.
         orbitals = 1.5 * orbitals - 0.5 * torch.mm(orbitals, torch.mm(orbitals.conj().t(), orbitals))
         history = torch.cat([history, found])[-3:]
-        dipoles[step] = dipole_of(system, evaluation)
-        energies[step] = energy_of(system, evaluation)
-        fock_builds[step] = builds
-    return Steps(orbitals, history, dipoles, energies, fock_builds)
+        dipoles.append(dipole_of(system, evaluation).unsqueeze(0))
+        energies.append(energy_of(system, evaluation).unsqueeze(0))
+        fock_builds.append(builds)
+    return Steps(
+        orbitals, history, torch.cat(dipoles), torch.cat(energies), torch.tensor(fock_builds, dtype=torch.int64)
+    )
+
+
+def _refuse_scripted_derivatives(system: LinearSystem, others: list[Tensor]) -> None:
+    """Raise where derivatives are asked for that would be wrong without any sign of it."""
+    if torch.jit.is_scripting() and torch.is_grad_enabled():
+        given = [system.fock, system.real_response, system.imaginary_response, system.position, system.ground]
+        for tensor in given + others:
+            if tensor.requires_grad:
+                raise RuntimeError("scripted steps cannot be differentiated: use the module that is not scripted")
 
 
 def _magnus2(
     system: LinearSystem,
     orbitals: Tensor,
-    history: Tensor,
+    start: Tensor,
+    end: Tensor,
     coupling: Tensor,
     time_step: float,
     tolerance: float,
     max_iterations: int,
 ) -> tuple[Tensor, Tensor, Evaluation, int]:
-    """Orbitals and Fock matrix [1,n,n] after a step, and the number of Fock builds, 0 if it did not converge."""
-    base = torch.add(coupling, history[-1], alpha=0.5)
-    end = _extrapolated(history, 1)
+    """A step from the Fock matrix ``start`` with the guess ``end``.
+
+    Returns:
+        Orbitals and Fock matrix [1,n,n] after it, and the number of Fock builds, 0 if it did not converge.
+    """
+    base = torch.add(coupling, start, alpha=0.5)
     evaluation = Evaluation(end, end, end)
     moved = orbitals
     for iteration in range(max_iterations):
         values, vectors = torch.linalg.eigh(torch.add(base, end, alpha=0.5))
         moved = _exponential(values, vectors, time_step, orbitals)
         evaluation = evaluate(system, moved)
-        if time_step * float((evaluation.fock - end).abs().max()) < tolerance:
+        if time_step * float((evaluation.fock - end).detach().abs().max()) < tolerance:
             return moved, evaluation.fock.unsqueeze(0), evaluation, iteration + 1
         end = evaluation.fock
     return moved, end.unsqueeze(0), evaluation, 0
@@ -324,18 +353,22 @@ def _magnus2(
 def _cfm4(
     system: LinearSystem,
     orbitals: Tensor,
-    history: Tensor,
+    start: Tensor,
+    guess: Tensor,
     coupling: Tensor,
     interpolation: Tensor,
     time_step: float,
     tolerance: float,
     max_iterations: int,
 ) -> tuple[Tensor, Tensor, Evaluation, int]:
-    """Orbitals after a step, Fock matrices at its middle and end [2,n,n], and the number of Fock builds or 0."""
+    """A step from the Fock matrix ``start`` with the guess [2,n,n] of those at its middle and end.
+
+    Returns:
+        Orbitals after it, Fock matrices at its middle and end, and the number of Fock builds, 0 if it did not converge.
+    """
     n = orbitals.size(0)
     half = 0.5 * time_step
-    base = coupling + (interpolation[:, :1] * history[-1].reshape(1, n * n)).view(4, n, n)
-    guess = torch.stack([_extrapolated(history, 1), _extrapolated(history, 2)])
+    base = coupling + (interpolation[:, :1] * start.reshape(1, n * n)).view(4, n, n)
     evaluation = Evaluation(guess, guess, guess)
     moved = orbitals
     for iteration in range(max_iterations):
@@ -352,7 +385,7 @@ def _cfm4(
         moved = _exponential(values[1], vectors[1], half, moved)
         evaluation = evaluate(system, moved)
         found = torch.stack([middle, evaluation.fock])
-        if time_step * float((found - guess).abs().max()) < tolerance:
+        if time_step * float((found - guess).detach().abs().max()) < tolerance:
             return moved, found, evaluation, 2 * (iteration + 1)
         guess = found
     return moved, guess, evaluation, 0
@@ -364,17 +397,17 @@ def _exponential(values: Tensor, vectors: Tensor, step: float, orbitals: Tensor)
     return torch.mm(vectors, phases.unsqueeze(1) * torch.mm(vectors.conj().t(), orbitals))
 
 
-def _extrapolated(history: Tensor, ahead: int) -> Tensor:
-    """The matrix that comes so many places after the last, by the polynomial through all."""
-    count = history.size(0)
-    result = torch.zeros_like(history[0])
-    for i in range(count):
-        weight = 1.0
-        for j in range(count):
-            if j != i:
-                weight = weight * float(count - 1 + ahead - j) / float(i - j)
-        result = torch.add(result, history[i], alpha=weight)
-    return result
+def _extrapolation(count: int, ahead: int, device: torch.device) -> Tensor:
+    """Weights of ``count`` equally spaced matrices in the next ones, by the polynomial through them [ahead,count]."""
+    result = torch.zeros([ahead, count], dtype=torch.complex128)
+    for row in range(ahead):
+        for i in range(count):
+            weight = 1.0
+            for j in range(count):
+                if j != i:
+                    weight = weight * float(count + row - j) / float(i - j)
+            result[row, i].fill_(weight)
+    return result.to(device)
 
 
 def _mixing_of_nodes(device: torch.device) -> Tensor:
