@@ -232,7 +232,14 @@ def scan(tmp_path: Path) -> Path:
     images = [ase.Atoms("HH", [[0, 0, 0], [0, 0, 0.7 + 0.05 * index]]) for index in range(6)]
     ase.io.write(tmp_path / "h2.xyz", images)
     level = {"method": "rhf", "basis": "sto-3g"}
-    content = {"geometries": "h2.xyz", "level": level, "reduction": None, "time": "1.5 fs", "timeStep": "10 as"}
+    content = {
+        "geometries": "h2.xyz",
+        "level": level,
+        "reduction": None,
+        "time": "1.5 fs",
+        "timeStep": "10 as",
+        "highest": 40,
+    }
     (tmp_path / "scan.yaml").write_text(yaml.safe_dump(content))
     return tmp_path
 
@@ -282,12 +289,20 @@ def test_either_workers_or_a_scheduler(scan: Path) -> None:
     assert result.exit_code == 1 and "give either 'workers'" in " ".join(result.output.split())
 
 
-def test_scheduler_from_the_command_line(scan: Path, scheduler: str) -> None:
+def test_scan_on_a_scheduler_from_the_command_line(scan: Path, scheduler: str) -> None:
+    """Of a scan each geometry has its own lines, which move to lower energies with the bond's length."""
     output = scan / "scan.json"
+    (scan / "scan.yaml").write_text((scan / "scan.yaml").read_text() + "kind: scan\ndirections: [z]\n")
     arguments = ["spectrum", str(scan / "scan.yaml"), "--output", str(output), "--scheduler", scheduler]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    assert json.loads(output.read_text())["configuration"]["scheduler"] == scheduler
+    results = json.loads(output.read_text())
+    assert results["configuration"]["scheduler"] == scheduler
+    assert output.with_suffix(".png").stat().st_size > 1000
+    places = np.array([geometry["strength_per_eV"] for geometry in results["geometries"]]).argmax(axis=1)
+    assert np.all(np.diff(places) < 0)
+    for geometry in results["geometries"]:
+        assert f"{geometry['lines_eV'][-1]:.3f}" in result.output
 
 
 def test_error_on_the_command_line_tells_what_is_kept(scan: Path) -> None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from ..config.spectrumConfig import SpectrumConfig
 
+# The caption is longer than two narrow columns.
+_TABLE_WIDTH = 60
+
 
 def spectrum(
     config: Annotated[Path, typer.Argument(help="YAML file that says which molecule and how.")],
@@ -75,8 +78,19 @@ def _onWorkers(settings: SpectrumConfig, workers: int | None, scheduler: str | N
 def _table(results: dict[str, Any]) -> Table:
     from rich.table import Table
 
+    scan = results["configuration"]["kind"] == "scan"
     cost = f"{results['seconds']:.1f} s, {results['fockBuilds']} Fock builds"
-    table = Table(title=f"{results['molecule']}, {results['label']}", caption=f"{cost}; lines of the mean spectrum")
+    table = Table(
+        title=f"{results['molecule']}, {results['label']}",
+        caption=cost if scan else f"{cost}; lines of the mean spectrum",
+        min_width=_TABLE_WIDTH,
+    )
+    if scan:
+        table.add_column("geometry", justify="right")
+        table.add_column("lines, eV")
+        for geometry in results["geometries"]:
+            table.add_row(str(geometry["number"]), "  ".join(f"{line:.3f}" for line in geometry["lines_eV"]))
+        return table
     table.add_column("line, eV", justify="right")
     table.add_column("dipole strength, 1/eV", justify="right")
     for line in results["lines"]:

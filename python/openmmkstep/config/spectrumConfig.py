@@ -53,6 +53,7 @@ class SpectrumConfig(Section):
         multiplicity: of the molecule in ``geometries``.
         frames: instead, HDF5 file of frames from ``kstep generate`` or ``kstep run``; each in its own MM charges.
         inVacuum: leave the MM charges of the frames out.
+        kind: what the geometries are. Of an ensemble the mean matters, with its error; of a scan each one for itself.
         maxGeometries: at most so many, evenly spread over the file.
         level: level of theory.
         kick: strength of the field pulse at t = 0, atomic units.
@@ -73,6 +74,7 @@ class SpectrumConfig(Section):
     multiplicity: int = Field(default=1, ge=1)
     frames: Path | None = None
     inVacuum: bool = False
+    kind: Literal["ensemble", "scan"] = "ensemble"
     maxGeometries: int | None = Field(default=None, ge=1)
     level: LevelSection = LevelSection(functional="pbe0")
     kick: float = Field(default=1e-3, gt=0.0)
