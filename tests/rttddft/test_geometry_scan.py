@@ -106,6 +106,12 @@ def test_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
         absorptions(GEOMETRIES, SETTINGS, workers=LocalProcesses(2))
 
 
+def test_without_the_means_to_limit_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    with pytest.raises(MissingDependencyError, match=r"threadpoolctl.*openmm-kstep\[rttddft\]"):
+        absorptions(GEOMETRIES, SETTINGS)
+
+
 def dying(item: int) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
     return item
