@@ -13,9 +13,9 @@ import torch
 from kstep_models.contract import read_contract
 from kstep_models.export import load
 from kstep_models.frames import FrameFile, FrameFileError
+from kstep_training.checkpoints import CheckpointError
 from kstep_training.configuration import load_configuration
 from kstep_training.potential.budget import Budget, learning_rate
-from kstep_training.checkpoints import CheckpointError
 from kstep_training.potential.checkpoint import load_checkpoint
 from kstep_training.potential.config import LossSection, PotentialTraining
 from kstep_training.potential.data import Batch, load_frames

@@ -1,8 +1,9 @@
 """Densities as sums of auxiliary functions, fitted so that the Coulomb energy of the rest is least.
 
-The metric of Coulomb fitting is that of B. I. Dunlap, J. W. D. Connolly, J. R. Sabin, J. Chem. Phys. 71, 3396 (1979). It
-is what makes a potential in this basis meaningful: fits in the overlap metric are poor where densities are low, and
-there the response of exchange and correlation is largest (water, PBE0/6-31G, same functions: 10 % error instead of 3 %).
+The metric of Coulomb fitting is that of B. I. Dunlap, J. W. D. Connolly, J. R. Sabin, J. Chem. Phys. 71, 3396 (1979).
+It is what makes a potential in this basis meaningful: fits in the overlap metric are poor where densities are low, and
+there the response of exchange and correlation is largest (water, PBE0/6-31G, the same functions: 10 % error instead of
+3 %).
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ def localAuxiliaryBasis(name: str, numbers: Iterable[int]) -> AuxiliaryBasis:
     """
     pyscf = loadPySCF()
     elements = {}
-    for number in sorted(set(int(number) for number in numbers)):
+    for number in sorted({int(number) for number in numbers}):
         symbol = pyscf.data.elements.ELEMENTS[number]
         try:
             shells = pyscf.gto.basis.load(name, symbol)
         except Exception as error:  # PySCF raises several kinds, by where the name was looked up last
             raise ElectronDynamicsError(
-                f"auxiliary basis {name!r} is not known to PySCF for the element {symbol}: use one such as 'def2-svp-ri'"
+                f"auxiliary basis {name!r} is not known to PySCF for {symbol}: use one such as 'def2-svp-ri'"
             ) from error
         elements[number] = _orthogonalised(pyscf, symbol, shells)
     return AuxiliaryBasis(f"{name}, orthogonal on every atom", elements)

@@ -26,7 +26,7 @@ RealArray = NDArray[np.float64]
 
 # Numbers in a block of products at grid points: some tens of megabytes.
 _BLOCK_NUMBERS = 4_000_000
-# Where there is (almost) no density, second derivatives are not numbers, and the change of the density is nothing either.
+# Where there is (almost) no density, second derivatives are not numbers, and its change is nothing either.
 _SMALLEST_DENSITY = 1e-10
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +117,7 @@ def predictedDensity(source: str, meanField: Any, molecule: Molecule) -> tuple[A
     """
     module, contract = _loaded(source)
     fit = AuxiliaryFit(meanField.mol, contract.basis())
-    with torch.no_grad():
+    with _calledOnce():
         _, density = module(torch.as_tensor(molecule.numbers), torch.as_tensor(molecule.positions))
     return fit, density.numpy()
 
@@ -126,7 +128,7 @@ def _predicted(
     module, contract = _loaded(source)
     products = np.sqrt(2.0) * AuxiliaryFit(meanField.mol, contract.basis()).products(left, right)
     numbers, positions = torch.as_tensor(molecule.numbers), torch.as_tensor(molecule.positions)
-    with torch.no_grad():
+    with _calledOnce():
         mean, _ = module(numbers, positions)
         members = module.members(numbers, positions)
     response = products.T @ mean.numpy() @ products
@@ -135,6 +137,13 @@ def _predicted(
     known = [float(errors["response"]) for errors in contract.validation.get("molecules", {}).values()]
     smallest = min(known, default=1.0)
     return response, float(min(1.0, max(_SPREAD_FACTOR * spread, smallest)))
+
+
+@contextmanager
+def _calledOnce() -> Iterator[None]:
+    """Without TorchScript's optimisation, which takes a minute for the first calls and pays only for thousands."""
+    with torch.jit.optimized_execution(False), torch.inference_mode():
+        yield
 
 
 def _contract(source: str) -> Contract:

@@ -38,8 +38,8 @@ class ResponseRun:
     level: LevelOfTheory
     basis: AuxiliaryBasis
 
-    def compute(self, path: Path, done: Callable[[], None]) -> None:
-        """Write the file, or what it lacks; ``done`` is called for each geometry.
+    def compute(self, path: Path, tell: Callable[[int], None]) -> None:
+        """Write the file, or what it lacks; ``tell`` is called with the number of geometries that are there.
 
         Geometries depend on seed, molecule and their number only, so that an interrupted or extended file is the same
         as one written in one go.
@@ -51,13 +51,15 @@ class ResponseRun:
         writer = ResponseWriter(path, self.basis, self.level.describe(), _software())
         deviation = self.config.displacement / 10.0 / NM_PER_BOHR
         # Molecule by molecule within each round: a file that is cut off has some of everything.
+        done = 0
         for index in range(self.config.geometries):
             for name, starts in self.molecules.items():
                 if index >= writer.count(name):
                     generator = np.random.default_rng([self.config.seed, index, *map(ord, name)])
                     molecule = displaced(starts[index % len(starts)], deviation, generator)
                     writer.append(name, molecule.numbers, responseRecord(molecule, self.level, self.basis))
-                done()
+                done += 1
+                tell(done)
 
 
 def prepareResponses(config: ResponsesConfig, folder: Path) -> ResponseRun:

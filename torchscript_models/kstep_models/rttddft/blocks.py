@@ -1,8 +1,8 @@
 """From equivariant features to blocks of a matrix between the functions of two atoms.
 
 A block between shells of angular momenta l1 and l2 is a tensor of both representations. It is the sum, over
-L = |l1 - l2| ... l1 + l2, of features of angular momentum L times Clebsch-Gordan coefficients. That holds all there is in
-such a block: sums of orbitals, or scalars alone, cannot represent one between s and p functions.
+L = |l1 - l2| ... l1 + l2, of features of angular momentum L times Clebsch-Gordan coefficients. That holds all there is
+in such a block: sums of orbitals, or scalars alone, cannot represent one between s and p functions.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,8 @@ class ShellBlocks(nn.Module):
         largest: features with L beyond it are taken to be zero.
     """
 
+    coupling: Tensor
+
     def __init__(self, l1: int, l2: int, n1: int, n2: int, largest: int) -> None:
         super().__init__()
         self.momenta = [L for L in range(abs(l1 - l2), l1 + l2 + 1) if largest >= L]
@@ -41,7 +43,9 @@ class ShellBlocks(nn.Module):
             size = self.n1 * self.n2 * (2 * L + 1)
             parts.append(features[:, start : start + size].reshape(-1, self.n1 * self.n2, 2 * L + 1))
             start += size
-        blocks = (torch.cat(parts, 2) @ self.coupling.to(features.dtype)).reshape(-1, self.n1, self.n2, self.d1, self.d2)
+        blocks = (torch.cat(parts, 2) @ self.coupling.to(features.dtype)).reshape(
+            -1, self.n1, self.n2, self.d1, self.d2
+        )
         return blocks.transpose(2, 3).reshape(-1, self.n1 * self.d1, self.n2 * self.d2)
 
     @torch.jit.unused
@@ -70,7 +74,7 @@ class AtomBlocks(nn.Module):
         super().__init__()
         counts1, counts2 = ({l: list(shells).count(l) for l in sorted(set(shells))} for shells in (left, right))
         self.rows, self.columns = (sum(n * (2 * l + 1) for l, n in counts.items()) for counts in (counts1, counts2))
-        self.shells1, self.shells2 = len(counts1), len(counts2)
+        self.shells2 = len(counts2)
         parts = [ShellBlocks(l1, l2, n1, n2, largest) for l1, n1 in counts1.items() for l2, n2 in counts2.items()]
         self.parts = nn.ModuleList(parts)
         self.sizes = [part.irreps.dim for part in parts]
@@ -91,15 +95,14 @@ class AtomBlocks(nn.Module):
     @torch.jit.unused
     def features_of(self, blocks: Tensor) -> Tensor:
         """The features [B, irreps.dim] whose blocks are nearest to given ones."""
+        parts = [part for part in self.parts if isinstance(part, ShellBlocks)]
         features = []
-        row = index = 0
-        for _ in range(self.shells1):
+        row = 0
+        for first in range(0, len(parts), self.shells2):
             column = 0
-            for _ in range(self.shells2):
-                part = self.parts[index]
+            for part in parts[first : first + self.shells2]:
                 height, width = part.n1 * part.d1, part.n2 * part.d2
                 features.append(part.features_of(blocks[:, row : row + height, column : column + width]))
                 column += width
-                index += 1
             row += height
         return torch.cat(features, 1)

@@ -10,7 +10,8 @@ class ResponseEnsemble(nn.Module):
     """The mean of several networks.
 
     Args:
-        members: networks for the same auxiliary basis; ``forward(numbers, positions)`` of each gives response and density.
+        members: networks for the same auxiliary basis; ``forward(numbers, positions)`` of each gives response and
+            density.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:

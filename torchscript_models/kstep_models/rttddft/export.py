@@ -56,7 +56,8 @@ class ExportedResponse(nn.Module):
     """Calling convention of the archive around the networks.
 
     Args:
-        networks: each gives the response [M,M] and density [M] for numbers [N] and positions [N,3] in its own precision.
+        networks: each gives the response [M,M] and density [M] for numbers [N] and positions [N,3] in its own
+            precision.
         dtype: of the networks.
     """
 
@@ -94,8 +95,9 @@ def export_response(
     """Check response networks and write their archive, atomically.
 
     Args:
-        models: one or, so that their disagreement says how far to trust them, several; scriptable; ``forward(numbers [N] int64, positions [N,3] bohr)`` gives the response matrix [M,M] in
-            hartree and the density's coefficients [M], in the order of the atoms and of the contract's auxiliary basis.
+        models: one network or, so that their disagreement says how far to trust them, several; scriptable;
+            ``forward(numbers [N] int64, positions [N,3] bohr)`` gives the response matrix [M,M] in hartree and the
+            density's coefficients [M], in the order of the atoms and of the contract's auxiliary basis.
         contract: of kind "fxc"; its ``dtype`` decides the precision the archive computes in.
         path: the archive to write, usually ``*.pt``.
         examples: typical geometries, at least one, on which the exported module is checked.

@@ -65,6 +65,8 @@ class ResponseNetworkConfig:
 class RadialFunctions(nn.Module):
     """Gaussian functions of the logarithm of the distance, which are narrow where chemistry is, times an envelope."""
 
+    centres: Tensor
+
     def __init__(self, count: int, cutoff: float) -> None:
         super().__init__()
         self.cutoff = cutoff
@@ -164,6 +166,9 @@ class Readout(nn.Module):
             but for scalars, so that they know no direction.
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, irreps: o3.Irreps, blocks: AtomBlocks) -> None:
         super().__init__()
         self.linear, self.blocks = o3.Linear(irreps, blocks.irreps), blocks
@@ -231,8 +236,9 @@ class PairFeatures(nn.Module):
         self.first, self.second = o3.Linear(irreps, few), o3.Linear(irreps, few)
         self.product = WeightedProduct(few, directions, target, count, config.hidden)
         self.gate = Gate(target)
-        self.mix_own, self.mix_product = o3.Linear(own, self.gate.irreps_in), o3.Linear(
-            self.product.irreps_out, self.gate.irreps_in
+        self.mix_own, self.mix_product = (
+            o3.Linear(own, self.gate.irreps_in),
+            o3.Linear(self.product.irreps_out, self.gate.irreps_in),
         )
 
     def forward(self, first: Tensor, second: Tensor, directions: Tensor, longer: Tensor, scalars: Tensor) -> Tensor:
@@ -265,6 +271,8 @@ class ResponseNetwork(nn.Module):
         basis: auxiliary basis.
         config: size.
     """
+
+    element_index: Tensor
 
     def __init__(self, basis: AuxiliaryBasis, config: ResponseNetworkConfig) -> None:
         super().__init__()
@@ -302,9 +310,7 @@ class ResponseNetwork(nn.Module):
         self.pair_blocks = nn.ModuleList(
             Readout(pair, AtomBlocks(first, second, _PAIR_LARGEST)) for first in momenta for second in momenta
         )
-        self.densities = nn.ModuleList(
-            Readout(pair, AtomBlocks(own, (0,), _LARGEST)) for own in momenta
-        )
+        self.densities = nn.ModuleList(Readout(pair, AtomBlocks(own, (0,), _LARGEST)) for own in momenta)
 
     def ordered_pairs(self, atoms: int) -> tuple[Tensor, Tensor]:
         """First and second atoms of all pairs of different atoms [N(N-1)]."""

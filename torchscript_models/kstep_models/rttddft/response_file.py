@@ -1,7 +1,7 @@
 """HDF5 files of linear responses, from which response networks learn.
 
-One group per molecule, whose geometries share atoms and orbital basis, with T geometries, N atoms, M auxiliary functions
-and R density changes:
+One group per molecule, whose geometries share atoms and orbital basis, with T geometries, N atoms, M auxiliary
+functions and R density changes:
 
     positions   [T,N,3]  bohr
     fit         [T,M,R]  the density changes in the auxiliary basis
@@ -129,7 +129,11 @@ class ResponseWriter:
                 group.attrs["complete"] = 0
                 for key, array in arrays.items():
                     group.create_dataset(
-                        key, shape=(0, *array.shape), maxshape=(None, *array.shape), chunks=(1, *array.shape), dtype="f8"
+                        key,
+                        shape=(0, *array.shape),
+                        maxshape=(None, *array.shape),
+                        chunks=(1, *array.shape),
+                        dtype="f8",
                     )
             group = file[name]
             if not np.array_equal(group.attrs["numbers"], numbers):

@@ -86,7 +86,9 @@ def load(path: str | os.PathLike[str]) -> ResponseCheckpoint:
     if content["version"] != VERSION:
         raise CheckpointError(f"{path} has version {content['version']}, this program reads {VERSION}: train again")
     basis = AuxiliaryBasis.from_json(content["basis"])
-    model = {key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in content["model"].items()}
+    model: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list | tuple) else value for key, value in content["model"].items()
+    }
     config = ResponseNetworkConfig(**model)
     members = tuple(_restored(new_network(basis, config, 0), state) for state in content["members"])
     rest = {entry.name: content[entry.name] for entry in dataclasses.fields(ResponseCheckpoint)}

@@ -36,7 +36,7 @@ class ResponseModelSection(Section):
         default=(96, 48, 32, 16, 16), description="features of an atom for l = 0 ... 4, of natural parity"
     )
     pseudo_channels: tuple[int, ...] = Field(default=(8, 8, 4), description="of the other parity, for l = 1 ... 3")
-    pair_channels: int = Field(default=32, ge=1, description="features of a pair that come from distance and invariants")
+    pair_channels: int = Field(default=32, ge=1, description="features of a pair from distance and invariants")
     product_channels: int = Field(default=16, ge=1, description="features in products of an atom's with themselves")
     rounds: int = Field(default=2, ge=1, description="of messages between atoms")
     radial: int = Field(default=12, ge=2, description="number of radial functions")

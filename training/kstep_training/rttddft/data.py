@@ -64,7 +64,7 @@ def load_responses(section: ResponseData, folder: Path) -> ResponseDataset:
             continue
         held = max(1, round(section.validation_fraction * count))
         if held >= count:
-            raise ResponseFileError(f"{name} has {count} geometries, which is too few to hold {held} out: generate more")
+            raise ResponseFileError(f"{name} has {count} geometries, too few to hold {held} out: generate more")
         training.append(_part(molecule, slice(0, count - held)))
         validation.append(_part(molecule, slice(count - held, count)))
     if not training:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from kstep_models.rttddft.linear_response import UnstableResponseError, agreement, modes
+from kstep_models.rttddft.linear_response import Agreement, UnstableResponseError, agreement, modes
 from kstep_models.rttddft.network import ResponseNetwork
 from kstep_models.rttddft.response_file import ResponseRecord, ResponseSet
 from numpy.typing import NDArray
@@ -82,8 +82,7 @@ def molecule_errors(networks: Sequence[ResponseNetwork], molecule: ResponseSet) 
         try:
             found = agreement(true, modes(*known, response))
         except UnstableResponseError:
-            rows["dipole"].append(np.inf), rows["overlap"].append(0.0), rows["peak"].append(np.inf)
-            continue
+            found = Agreement(dipole=np.inf, overlap=0.0, peak=np.inf)
         for name, value in asdict(found).items():
             rows[name].append(value)
     return MoleculeErrors(

@@ -43,7 +43,7 @@ class ResponseResult:
 def train(
     config_path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None, resume: bool = False
 ) -> ResponseResult:
-    """See :func:`kstep_training.train`; the last layer is solved, so that there is nothing to resume but its absence."""
+    """See :func:`kstep_training.train`; ``resume`` lets a finished run be overwritten."""
     config = load_configuration(config_path, ResponseTraining)
     parent = Path(config_path).parent
     folder = Path(output) if output is not None else parent / config.output

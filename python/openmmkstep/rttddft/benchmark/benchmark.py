@@ -87,6 +87,8 @@ class _Case:
         self._level = levelFrom(case.level)
         self._molecule: Molecule = readGeometries(folder / case.geometry, case.charge, case.multiplicity)[0].molecule
         self._level.check(self._molecule)
+        self._reduction = reductionFrom(case.reduction, folder)
+        self._reduction.check(self._molecule, self._level)
         self._propagator = propagatorFrom(config.propagator, config.timeStep, case.kick or _WEAK)
 
     def measure(self) -> dict[str, Any]:
@@ -95,7 +97,7 @@ class _Case:
         steps = config.steps if case.referenceSteps is None else case.referenceSteps
         kept = framesNeeded("dynamicModes", self._propagator.timeStep) if "dynamicModes" in case.comparisons else 0
         self._tell(f"{self._name}: reduced propagation")
-        reduced = propagated(self._dynamics(reductionFrom(case.reduction, folder)), case, case.directions, config.steps)
+        reduced = propagated(self._dynamics(self._reduction), case, case.directions, config.steps)
         self._tell(f"{self._name}: reference, {steps} steps along {', '.join(directions)}")
         full = self._dynamics()
         reference = propagated(full, case, directions, steps, kept)
