@@ -6,7 +6,8 @@ With the matrices A and B between density changes of linear response theory, W^2
 
 A + B being the sum without exchange and correlation plus twice the response <drho_r| f_xc |drho_s>. After a kick of
 unit strength along y at t = 0 the dipole along x is sum_n d_xn d_yn / W_n sin(W_n t), which is what a real-time
-propagation gives in the limit of a weak kick and small time steps. Real orbitals, closed shell. Source: M. E. Casida, in Recent
+propagation gives in the limit of a weak kick and small time steps. Real orbitals, closed shell.
+Source: M. E. Casida, in Recent
 Advances in Density Functional Methods, Part I (1995).
 """
 
