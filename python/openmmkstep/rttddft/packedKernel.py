@@ -45,6 +45,10 @@ class DenseKernel(PackedKernel):
     def __init__(
         self, exchange: DenseCoulombExchange, inverseRoot: RealArray, packing: Packing, linear: RealArray | None
     ) -> None:
+        # PySCF brings SciPy; reading trajectories needs neither.
+        from scipy.linalg.blas import dsymv
+
+        self._multiply = dsymv
         size = packing.size
         # Packed vectors have the root of two with each off-diagonal element.
         factors = np.where(np.equal(*np.tril_indices(size)), 1.0, np.sqrt(2.0))
@@ -64,11 +68,18 @@ class DenseKernel(PackedKernel):
 
     def apply(self, real: RealArray, imaginary: RealArray) -> tuple[RealArray, RealArray | None]:
         """See the base class."""
+        symmetric = self._product(self.real, real)
         if self.imaginary is None:
-            return self.real @ real, None
+            return symmetric, None
         if self._spins == 1:
-            return self.real @ real, self.imaginary @ imaginary
-        return self.real @ real, (imaginary.reshape(self._spins, -1) @ self.imaginary).ravel()
+            return symmetric, self._product(self.imaginary, imaginary)
+        parts = [self._product(self.imaginary, part) for part in imaginary.reshape(self._spins, -1)]
+        return symmetric, np.concatenate(parts)
+
+    def _product(self, matrix: RealArray, vector: RealArray) -> RealArray:
+        """Of a symmetric matrix. BLAS reads one triangle of it only, and reading is what takes the time."""
+        # Transposed, because BLAS wants columns one after the other.
+        return self._multiply(1.0, matrix.T, vector)
 
 
 class AtomicKernel(PackedKernel):

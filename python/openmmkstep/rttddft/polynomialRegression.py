@@ -59,7 +59,7 @@ class PolynomialRegression:
         self._sizeFactors = (1.0, length**-2, length**-4)
         self._points: RealArray = np.zeros((0, 0))
         self._values: RealArray = np.zeros((0, 0))
-        self._scale: RealArray = np.zeros(0)
+        self._products: RealArray = np.zeros((0, 0))
         self._inverse: RealArray = np.zeros((0, 0))
         # Points, and below them the weights of their covariances in y: both are multiplied with x.
         self._rows: RealArray = np.zeros((0, 0))
@@ -74,12 +74,16 @@ class PolynomialRegression:
             self._values = np.vstack([self._values, value])
         else:
             self._points, self._values = point[None].copy(), value[None].copy()
-        kernel = _polynomial(self._points @ self._points.T, self._factors)
+        products = np.empty((len(self), len(self)))
+        products[:-1, :-1] = self._products
+        products[-1] = products[:, -1] = self._points @ point
+        self._products = products
+        kernel = _polynomial(products, self._factors)
         # Samples may differ in size by orders of magnitude: all are scaled to variance one before the inversion.
-        self._scale = 1.0 / np.sqrt(np.diag(kernel))
-        values, vectors = np.linalg.eigh(kernel * np.outer(self._scale, self._scale))
+        scale = 1.0 / np.sqrt(np.diag(kernel))
+        values, vectors = np.linalg.eigh(kernel * np.outer(scale, scale))
         kept = values > _SMALLEST * values[-1]
-        scaled = self._scale[:, None] * vectors[:, kept]
+        scaled = scale[:, None] * vectors[:, kept]
         # Of the covariances as they are, not scaled.
         self._inverse = (scaled / values[kept]) @ scaled.T
         self._rows = np.vstack([self._points, self._inverse @ self._values])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ class _Case:
         directions = case.comparedDirections
         steps = config.steps if case.referenceSteps is None else case.referenceSteps
         kept = framesNeeded("dynamicModes", self._propagator.timeStep) if "dynamicModes" in case.comparisons else 0
+        self._warmUp()
         self._tell(f"{self._name}: reduced propagation")
         reduced = propagated(self._dynamics(self._reduction), case, case.directions, config.steps)
         self._tell(f"{self._name}: reference, {steps} steps along {', '.join(directions)}")
@@ -121,6 +123,12 @@ class _Case:
             "referenceRun": {"directions": list(directions), "steps": steps, "isWhole": share == 1.0},
             "methods": methods,
         }
+
+    def _warmUp(self) -> None:
+        """Let libraries load what they load on first use, for which the first of the methods would have to pay."""
+        level = replace(self._level, basis="sto-3g", gridLevel=0)
+        hydrogen = Molecule.create("HH", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.074]])
+        ElectronDynamics(hydrogen, level, self._propagator, reduction=Reduction()).run(1)
 
     def _dynamics(self, reduction: Reduction | None = None) -> ElectronDynamics:
         return ElectronDynamics(self._molecule, self._level, self._propagator, reduction=reduction)

@@ -66,7 +66,7 @@ def propagated(
         ConvergenceError: SCF or a step.
     """
     stopwatch = Stopwatch()
-    dynamics.movingHamiltonian  # noqa: B018
+    dynamics.groundState, dynamics.movingHamiltonian  # noqa: B018
     preparation, builds = stopwatch.lap(), 0
     dipoles: dict[str, RealArray] = {}
     densities: dict[str, RealArray] = {}
