@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import finiteNumber
+from .checks import finiteNumber, integerFrom
 from .errors import ElectronDynamicsError
 
 # Relative; a matrix that is less symmetric does not belong to an energy.
@@ -22,13 +22,19 @@ class LinearPrior:
         matrix: [m,m], symmetric; of the packed real part of the density, Loewdin basis, to the packed potential. See
             :class:`.packedMatrices.Packing`; m is n(n+1)/2 times the number of spins.
         uncertainty: relative error that is expected of it, from 0 (exact) to 1 (nothing known).
+        checkInterval: Fock matrices between checks against the functional, the first of them near the beginning of every
+            trajectory; an error above the uncertainty replaces it. None never checks.
+        directions: orthonormal rows [k,m]; of the potential's change, only its components along them are known, and
+            looked at by checks. None for all of it.
 
     Raises:
-        ElectronDynamicsError: not a symmetric matrix of finite numbers, or an uncertainty out of range.
+        ElectronDynamicsError: not a symmetric matrix of finite numbers, or a number out of range.
     """
 
     matrix: NDArray[np.float64]
     uncertainty: float
+    checkInterval: int | None = None
+    directions: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         store = object.__setattr__
@@ -47,3 +53,5 @@ class LinearPrior:
         store(self, "uncertainty", finiteNumber("uncertainty of the prior", self.uncertainty))
         if not 0.0 <= self.uncertainty <= 1.0:
             raise ElectronDynamicsError(f"the uncertainty of the prior must be from 0 to 1, got {self.uncertainty}")
+        if self.checkInterval is not None:
+            store(self, "checkInterval", integerFrom("checkInterval of the prior", self.checkInterval, 1))

@@ -78,7 +78,22 @@ class PolynomialRegression:
         products[:-1, :-1] = self._products
         products[-1] = products[:, -1] = self._points @ point
         self._products = products
-        kernel = _polynomial(products, self._factors)
+        self._solve()
+
+    def setLinearWeight(self, weight: float) -> None:
+        """Take another weight a of the linear part from here on; the samples stay."""
+        self._factors = (weight, *self._factors[1:])
+        self._workFactors = (weight / 2, *self._workFactors[1:])
+        if len(self):
+            self._solve()
+
+    @property
+    def linearWeight(self) -> float:
+        """The weight a."""
+        return self._factors[0]
+
+    def _solve(self) -> None:
+        kernel = _polynomial(self._products, self._factors)
         # Samples may differ in size by orders of magnitude: all are scaled to variance one before the inversion.
         scale = 1.0 / np.sqrt(np.diag(kernel))
         values, vectors = np.linalg.eigh(kernel * np.outer(scale, scale))

@@ -40,6 +40,8 @@ RealArray = NDArray[np.float64]
 
 # Norm of a change of the density (of occupation numbers) that is round-off rather than motion.
 _ROUND_OFF = 1e-9
+# Fock matrices before the first comparison of a prior with the functional: some motion must be there.
+_FIRST_CHECK = 30
 
 NO_FUNCTIONAL = "Hartree-Fock has no functional, whose evaluations could be saved: leave the reduction out"
 
@@ -148,6 +150,7 @@ class ReducedHamiltonian(Hamiltonian):
     def beginTrajectory(self) -> None:
         """From here on the tolerance refers to the largest deviation of a new trajectory; all samples are kept."""
         self._largest = _ROUND_OFF
+        self._untilCheck = _FIRST_CHECK
 
     def evaluate(self, orbitals: Orbitals) -> Evaluation:
         """Field-free Fock matrices and energy of occupied orbitals."""
@@ -167,8 +170,11 @@ class ReducedHamiltonian(Hamiltonian):
         change = real - self._groundDensity
         prediction = self._regression.predict(change)
         self._largest = max(self._largest, prediction.size)
-        if prediction.deviation > self._settings.tolerance * self._largest:
-            self._learn(density.real, change)
+        isDue = self._isCheckDue(prediction.size)
+        if isDue or prediction.deviation > self._settings.tolerance * self._largest:
+            residual = self._learn(density.real, change)
+            if isDue:
+                self._compare(residual, prediction.value, change)
             prediction = self._regression.predict(change)
         linear, exchange = self._kernel.apply(change, imaginary)
         energy = self._groundEnergy + prediction.work + float(change @ (self._groundFock + 0.5 * linear))
@@ -176,13 +182,36 @@ class ReducedHamiltonian(Hamiltonian):
             energy += 0.5 * float(imaginary @ exchange)
         return Evaluation(self._packing.matrices(self._groundFock + linear + prediction.value, exchange), energy)
 
-    def _learn(self, density: RealArray, change: RealArray) -> None:
+    def _isCheckDue(self, size: float) -> bool:
+        if self._prior is None or self._prior.checkInterval is None:
+            return False
+        self._untilCheck -= 1
+        # Small deviations, as right after a kick, are of second order, and say nothing of the linear response.
+        if self._untilCheck >= 0 or size < 0.5 * self._largest:
+            return False
+        self._untilCheck = self._prior.checkInterval
+        return True
+
+    def _compare(self, residual: RealArray, predicted: RealArray, change: RealArray) -> None:
+        """Take the prior's error from what was found where that is more than was expected of it."""
+        if self._prior is None:
+            return
+        true, wrong = residual + self._prior.matrix @ change, residual - predicted
+        if self._prior.directions is not None:
+            true, wrong = self._prior.directions @ true, self._prior.directions @ wrong
+        error = min(1.0, float(np.linalg.norm(wrong)) / max(float(np.linalg.norm(true)), np.finfo(float).tiny))
+        if error**2 > self._regression.linearWeight:
+            self._regression.setLinearWeight(error**2)
+
+    def _learn(self, density: RealArray, change: RealArray) -> RealArray:
+        """Add a sample; returns what the prior leaves of the potential's change."""
         self.fockBuilds += 1
         _, potential = self._functional.evaluate(self._inverseRoot @ density @ self._inverseRoot)
         residual = self._packedOperator(potential) - self._groundPotential
         if self._linear is not None:
             residual -= self._linear @ change
         self._regression.add(change, residual)
+        return residual
 
     def _packedOperator(self, matrices: RealArray) -> RealArray:
         return self._packing.real(np.stack([self.toLoewdin(matrix) for matrix in matrices]))

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ _COMPUTED_UNCERTAINTY = 0.001
 # Members of an ensemble share their training data, and err together: on molecules held out, the error of the mean was
 # up to twice their spread.
 _SPREAD_FACTOR = 2.0
+# Fock matrices between comparisons of a network's prediction with the functional.
+_CHECK_INTERVAL = 1000
 
 
 def checkResponse(source: str, molecule: Molecule, level: LevelOfTheory) -> None:
@@ -106,7 +109,8 @@ def responsePrior(
     pairs = (pairs + pairs.transpose(0, 2, 1)) * np.sqrt(0.5)
     packed = np.stack([packing.real(pair[None]) for pair in pairs])
     matrix = packed.T @ response @ packed
-    return LinearPrior(0.5 * (matrix + matrix.T), uncertainty)
+    checks = None if source == COMPUTED else _CHECK_INTERVAL
+    return LinearPrior(0.5 * (matrix + matrix.T), uncertainty, checks, packed)
 
 
 def predictedDensity(source: str, meanField: Any, molecule: Molecule) -> tuple[AuxiliaryFit, RealArray]:
@@ -161,7 +165,14 @@ def _contract(source: str) -> Contract:
 
 
 def _loaded(source: str) -> tuple[Any, Contract]:
+    path = Path(source).resolve()
     try:
-        return load_response(source)
-    except ContractError as error:
+        return _loadedFile(path, path.stat().st_mtime_ns)
+    except (ContractError, OSError) as error:
         raise ElectronDynamicsError(str(error)) from error
+
+
+@lru_cache(maxsize=2)
+def _loadedFile(path: Path, changed: int) -> tuple[Any, Contract]:
+    """Loading takes seconds: the geometries of a scan share it."""
+    return load_response(path)
