@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import openmm
 import openmmkstep  # noqa: F401  (loads the plugin)
 import pytest
+
+if TYPE_CHECKING:
+    from kstep_models.rttddft.network import ResponseNetworkConfig
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -39,3 +43,19 @@ def chorismate_mutase() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the chorismate mutase structure is not beside the project ({folder})")
     return folder
+
+
+@pytest.fixture(scope="session")
+def smallSize() -> ResponseNetworkConfig:
+    """Of a response network with all its parts, but few features; made in seconds."""
+    from kstep_models.rttddft.network import ResponseNetworkConfig
+
+    return ResponseNetworkConfig(
+        channels=(8, 4, 4, 2, 2),
+        pseudo_channels=(2, 2, 2),
+        pair_channels=4,
+        product_channels=2,
+        rounds=1,
+        radial=6,
+        hidden=8,
+    )

@@ -43,6 +43,20 @@ def test_archive_computes_what_the_network_does(tmp_path: Path, dtype: str) -> N
             assert float((value - reference).detach().abs().max()) < tolerance * float(reference.detach().abs().max())
 
 
+def test_ensembles_tell_their_members(tmp_path: Path) -> None:
+    networks = [network(seed) for seed in range(3)]
+    export_response(networks, response_contract(), tmp_path / "w.pt", [WATER])
+    module, _ = load_response(tmp_path / "w.pt")
+    numbers, positions = tensors(WATER)
+    members = module.members(numbers, positions)  # type: ignore[attr-defined]
+    expected = torch.stack([each(numbers, positions)[0] for each in networks]).detach()
+    torch.testing.assert_close(members, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(module(numbers, positions)[0], expected.mean(0), rtol=0, atol=1e-12)
+    assert float((members[1] - members[0]).abs().max()) > 0.01 * float(members.abs().max())
+    with pytest.raises(ExportError, match="at least one network"):
+        export_response([], response_contract(), tmp_path / "none.pt", [WATER])
+
+
 def test_time_steps_are_in_the_archive(tmp_path: Path) -> None:
     export_response([network()], response_contract(), tmp_path / "w.pt", [WATER])
     module, _ = load_response(tmp_path / "w.pt")
@@ -153,7 +167,7 @@ def test_networks_that_cannot_be_scripted_are_refused(tmp_path: Path) -> None:
             return torch.as_tensor(values @ values.T), torch.as_tensor(values[:, 0])
 
     with pytest.raises(ExportError, match="cannot be scripted"):
-        export_response(Unscriptable(BASIS), response_contract(), tmp_path / "w.pt", [WATER])
+        export_response([Unscriptable(BASIS)], response_contract(), tmp_path / "w.pt", [WATER])
 
 
 def test_kinds_are_not_mixed_up(tmp_path: Path) -> None:

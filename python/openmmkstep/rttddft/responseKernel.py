@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ElectronDynamicsError
+from .pyscfLoading import loadPySCF
 
 RealArray = NDArray[np.float64]
 
@@ -28,6 +29,21 @@ RealArray = NDArray[np.float64]
 _BLOCK_NUMBERS = 4_000_000
 # Where there is (almost) no density, second derivatives are not numbers, and its change is nothing either.
 _SMALLEST_DENSITY = 1e-10
+
+NO_KERNEL = (
+    "the response kernel is for closed shells with an LDA or GGA functional or a hybrid of them: leave it out, the "
+    "reduction works without"
+)
+
+
+def hasKernel(functional: str) -> bool:
+    """Whether a functional is one of density and gradient alone, hybrid or not.
+
+    Args:
+        functional: a name that PySCF knows.
+    """
+    libxc = loadPySCF().dft.libxc
+    return libxc.xc_type(functional) in ("LDA", "GGA") and not libxc.is_nlc(functional)
 
 
 class ResponseKernel:
@@ -42,13 +58,10 @@ class ResponseKernel:
     """
 
     def __init__(self, meanField: Any, density: RealArray) -> None:
-        functional = getattr(meanField, "xc", None)
-        kind = None if functional is None else meanField._numint._xc_type(functional)
-        if kind not in ("LDA", "GGA") or meanField.istype("UKS") or meanField.do_nlc():
-            raise ElectronDynamicsError(
-                "the response kernel is for closed shells with an LDA or GGA functional or a hybrid of them: "
-                "leave it out, the reduction works without"
-            )
+        functional = getattr(meanField, "xc", "")
+        if not functional or not hasKernel(functional) or meanField.istype("UKS") or meanField.do_nlc():
+            raise ElectronDynamicsError(NO_KERNEL)
+        kind = meanField._numint._xc_type(functional)
         self._mol, self._gradients = meanField.mol, kind == "GGA"
         self.points: RealArray = np.asarray(meanField.grids.coords)
         integrator = meanField._numint

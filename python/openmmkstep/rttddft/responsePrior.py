@@ -29,7 +29,7 @@ from .levelOfTheory import LevelOfTheory
 from .linearPrior import LinearPrior
 from .molecule import Molecule
 from .packedMatrices import Packing
-from .responseKernel import ResponseKernel
+from .responseKernel import NO_KERNEL, ResponseKernel, hasKernel
 
 RealArray = NDArray[np.float64]
 
@@ -52,11 +52,14 @@ def checkResponse(source: str, molecule: Molecule, level: LevelOfTheory) -> None
         level: level of theory.
 
     Raises:
-        ElectronDynamicsError: an open shell, another functional than the archive's, or an archive that cannot be used.
+        ElectronDynamicsError: an open shell, a functional without a kernel or that is not the archive's, or an archive
+            that cannot be used.
     """
     if not level.isKohnSham or not level.isRestricted:
         raise ElectronDynamicsError("a response needs a closed shell and a functional (rks): leave it out")
     if source == COMPUTED:
+        if not hasKernel(level.functional):
+            raise ElectronDynamicsError(NO_KERNEL)
         return
     contract = _contract(source)
     theirs = str(contract.level_of_theory.get("functional", "")).lower()
@@ -92,7 +95,7 @@ def responsePrior(
         hamiltonian, ground: of the same.
 
     Raises:
-        ElectronDynamicsError: see :func:`checkResponse`; or the functional is neither LDA nor GGA nor a hybrid of them.
+        ElectronDynamicsError: see :func:`checkResponse`.
     """
     occupied = ground.orbitals[0].real
     # The complement of the occupied orbitals: any orthonormal basis of it will do.

@@ -61,8 +61,10 @@ def modes(total: RealArray, difference: RealArray, dipole: RealArray, response: 
         response: of exchange and correlation [R,R], symmetric.
 
     Raises:
-        UnstableResponseError: a squared frequency is not positive.
+        UnstableResponseError: a squared frequency is not positive, or the response not finite.
     """
+    if not np.all(np.isfinite(response)):
+        raise UnstableResponseError("the response matrix has values that are not finite")
     values, vectors = np.linalg.eigh(difference)
     if values[0] <= 0:
         raise UnstableResponseError(f"A - B has the eigenvalue {values[0]:.2e}: the ground state is not stable")

@@ -254,8 +254,10 @@ class PairFeatures(nn.Module):
         weights = self.weights(context)
         parts: list[Tensor] = []
         for l in self.momenta:
+            size = 2 * l + 1
             factor = weights[:, l * self.channels : (l + 1) * self.channels].unsqueeze(2)
-            parts.append((factor * longer[:, l * l : l * l + 2 * l + 1].unsqueeze(1)).reshape(weights.size(0), -1))
+            # The size in full: an atom by itself has no pairs.
+            parts.append((factor * longer[:, l * l : l * l + size].unsqueeze(1)).reshape(-1, self.channels * size))
         product = self.product(self.first(first) + self.second(second), directions, context)
         return self.gate(self.mix_own(torch.cat(parts, 1)) + self.mix_product(product))
 

@@ -177,14 +177,17 @@ class ResponseFile:
         """All geometries of a molecule.
 
         Raises:
-            ResponseFileError: it is not in the file.
+            ResponseFileError: it is not in the file, or parts of it are missing.
         """
         with _opened(self.path) as file:
             if name not in file:
                 raise ResponseFileError(f"{self.path} has no molecule {name}, only {', '.join(self.molecules)}")
             group = file[name]
-            done = int(group.attrs["complete"])
-            arrays = {entry.name: group[entry.name][:done] for entry in fields(ResponseRecord)}
+            try:
+                done = int(group.attrs["complete"])
+                arrays = {entry.name: group[entry.name][:done] for entry in fields(ResponseRecord)}
+            except (KeyError, OSError) as error:
+                raise ResponseFileError(f"{name} in {self.path} is damaged: {error}") from error
             return ResponseSet(name, np.asarray(group.attrs["numbers"], dtype=np.int64), ResponseRecord(**arrays))
 
     def __iter__(self) -> Iterator[ResponseSet]:
