@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     if not Path(path).is_file():
         raise CheckpointError(f"{path} does not exist: train a model with `kstep train` first, or check the path")
+    if _is_exported(path):
+        raise CheckpointError(f"{path} is an exported archive: give the last.ckpt of a training run")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
@@ -29,6 +32,15 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is not a checkpoint of kstep_training: give the last.ckpt of a training run")
     return content
+
+
+def _is_exported(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a TorchScript archive, which has code in it and is nothing for this reader."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 def checkpoint_format(path: str | os.PathLike[str]) -> str:

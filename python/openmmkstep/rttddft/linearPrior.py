@@ -22,7 +22,7 @@ class LinearPrior:
         matrix: [m,m], symmetric; of the packed real part of the density, Loewdin basis, to the packed potential. See
             :class:`.packedMatrices.Packing`; m is n(n+1)/2 times the number of spins.
         uncertainty: relative error that is expected of it, from 0 (exact) to 1 (nothing known).
-        checkInterval: Fock matrices between checks against the functional, the first of them near the beginning of every
+        checkInterval: Fock matrices between checks against the functional, the first of them near the start of every
             trajectory; an error above the uncertainty replaces it. None never checks.
         directions: orthonormal rows [k,m]; of the potential's change, only its components along them are known, and
             looked at by checks. None for all of it.
