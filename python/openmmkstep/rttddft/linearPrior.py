@@ -24,8 +24,8 @@ class LinearPrior:
         uncertainty: relative error that is expected of it, from 0 (exact) to 1 (nothing known).
         checkInterval: Fock matrices between checks against the functional, the first of them near the start of every
             trajectory; an error above the uncertainty replaces it. None never checks.
-        directions: orthonormal rows [k,m]; of the potential's change, only its components along them are known, and
-            looked at by checks. None for all of it.
+        directions: orthonormal rows [k,m]; the response is known to density changes along them, in the components of
+            the potential along them. None for all.
 
     Raises:
         ElectronDynamicsError: not a symmetric matrix of finite numbers, or a number out of range.

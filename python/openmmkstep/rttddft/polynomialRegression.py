@@ -2,13 +2,13 @@
 
 For a function y(x) with y(0) = 0 that is nearly linear, a Gaussian process with the covariance
 
-    k(x, x') = a u + u^2/L^2 + u^3/L^4,    u = x.x'
+    k(x, x') = v + u^2/L^2 + u^3/L^4,    u = x.x',    v = u - (1 - a) (D x).(D x')
 
 contains the linear, quadratic and cubic forms of x. With the weight a = 1, in proportions that make them equal at
-|x| = L; a smaller weight says that most of the linear part was taken off beforehand. The mean of the process
-interpolates the samples. Its standard deviation says how much of x lies outside of what the samples span; for small x
-it is the residual of the projection of x onto them, times the root of a, as in a reduced-basis method. See
-C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine Learning (2006), chapter 2.
+|x| = L; a smaller weight says that most of the linear part was taken off beforehand for x along the orthonormal rows of
+D. The mean of the process interpolates the samples. Its standard deviation says how much of x lies outside of what the
+samples span; for small x it is the residual of the projection of x onto them (times the root of a along D), as in a
+reduced-basis method. See C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine Learning (2006), chapter 2.
 """
 
 from __future__ import annotations
@@ -50,15 +50,18 @@ class PolynomialRegression:
     Args:
         length: L above.
         linearWeight: a above, from 0 to 1.
+        directions: D above [k,m]; None for all directions.
     """
 
-    def __init__(self, length: float, linearWeight: float = 1.0) -> None:
-        # Of the powers 1, 2, 3 of u. A term of order p grows with s^p, its work therefore has the factor 1/(p + 1).
-        self._factors = (linearWeight, length**-2, length**-4)
-        self._workFactors = (linearWeight / 2, length**-2 / 3, length**-4 / 4)
-        self._sizeFactors = (1.0, length**-2, length**-4)
+    def __init__(self, length: float, linearWeight: float = 1.0, directions: RealArray | None = None) -> None:
+        self._weight = linearWeight
+        self._directions = directions
+        self._factors = (length**-2, length**-4)
+        # A term of order p grows with s^p, its work therefore has the factor 1/(p + 1).
+        self._workFactors = (length**-2 / 3, length**-4 / 4)
         self._points: RealArray = np.zeros((0, 0))
         self._values: RealArray = np.zeros((0, 0))
+        self._inside: RealArray = np.zeros((0, 0))
         self._products: RealArray = np.zeros((0, 0))
         self._inverse: RealArray = np.zeros((0, 0))
         # Points, and below them the weights of their covariances in y: both are multiplied with x.
@@ -69,11 +72,13 @@ class PolynomialRegression:
 
     def add(self, point: RealArray, value: RealArray) -> None:
         """Take in a sample; x [m] must not be zero, y [m]."""
+        inside = self._along(point)
         if len(self):
             self._points = np.vstack([self._points, point])
             self._values = np.vstack([self._values, value])
+            self._inside = np.vstack([self._inside, inside])
         else:
-            self._points, self._values = point[None].copy(), value[None].copy()
+            self._points, self._values, self._inside = point[None].copy(), value[None].copy(), inside[None].copy()
         products = np.empty((len(self), len(self)))
         products[:-1, :-1] = self._products
         products[-1] = products[:, -1] = self._points @ point
@@ -82,18 +87,44 @@ class PolynomialRegression:
 
     def setLinearWeight(self, weight: float) -> None:
         """Take another weight a of the linear part from here on; the samples stay."""
-        self._factors = (weight, *self._factors[1:])
-        self._workFactors = (weight / 2, *self._workFactors[1:])
+        self._weight = weight
         if len(self):
             self._solve()
 
     @property
     def linearWeight(self) -> float:
         """The weight a."""
-        return self._factors[0]
+        return self._weight
+
+    def predict(self, point: RealArray) -> Prediction:
+        """The mean and the standard deviation at x [m]."""
+        square = float(point @ point)
+        inside = self._along(point)
+        higher = _higher(square, self._factors)
+        prior = self._linear(square, float(inside @ inside)) + higher
+        size = sqrt(square + higher)
+        count = len(self._points)
+        if not count:
+            return Prediction(np.zeros_like(point), 0.0, sqrt(prior), size)
+        products = self._rows @ point
+        shared = products[:count]
+        linear = self._linear(shared, self._inside @ inside)
+        kernel = linear + _higher(shared, self._factors)
+        variance = prior - float(kernel @ self._inverse @ kernel)
+        work = float((0.5 * linear + _higher(shared, self._workFactors)) @ products[count:])
+        return Prediction(kernel @ self._rows[count:], work, sqrt(max(variance, 0.0)), size)
+
+    def _along(self, point: RealArray) -> RealArray:
+        return np.zeros(0) if self._directions is None else self._directions @ point
+
+    def _linear(self, products: Number, inside: Number) -> Number:
+        """v above, from products u and those along D."""
+        if self._directions is None:
+            return self._weight * products
+        return products - (1.0 - self._weight) * inside
 
     def _solve(self) -> None:
-        kernel = _polynomial(self._products, self._factors)
+        kernel = self._linear(self._products, self._inside @ self._inside.T) + _higher(self._products, self._factors)
         # Samples may differ in size by orders of magnitude: all are scaled to variance one before the inversion.
         scale = 1.0 / np.sqrt(np.diag(kernel))
         values, vectors = np.linalg.eigh(kernel * np.outer(scale, scale))
@@ -103,21 +134,8 @@ class PolynomialRegression:
         self._inverse = (scaled / values[kept]) @ scaled.T
         self._rows = np.vstack([self._points, self._inverse @ self._values])
 
-    def predict(self, point: RealArray) -> Prediction:
-        """The mean and the standard deviation at x [m]."""
-        square = float(point @ point)
-        prior, size = _polynomial(square, self._factors), sqrt(_polynomial(square, self._sizeFactors))
-        count = len(self._points)
-        if not count:
-            return Prediction(np.zeros_like(point), 0.0, sqrt(prior), size)
-        products = self._rows @ point
-        shared = products[:count]
-        kernel = _polynomial(shared, self._factors)
-        variance = prior - float(kernel @ self._inverse @ kernel)
-        work = float(_polynomial(shared, self._workFactors) @ products[count:])
-        return Prediction(kernel @ self._rows[count:], work, sqrt(max(variance, 0.0)), size)
 
-
-def _polynomial(u: Number, factors: tuple[float, float, float]) -> Number:
-    first, second, third = factors
-    return u * (first + u * (second + u * third))
+def _higher(u: Number, factors: tuple[float, float]) -> Number:
+    """The quadratic and the cubic term."""
+    second, third = factors
+    return u * u * (second + u * third)

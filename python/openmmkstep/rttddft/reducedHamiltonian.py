@@ -143,8 +143,11 @@ class ReducedHamiltonian(Hamiltonian):
 
     def forget(self) -> None:
         """Know nothing of the functional but the ground state's potential and the prior, as in the beginning."""
-        weight = 1.0 if self._prior is None else self._prior.uncertainty**2
-        self._regression = PolynomialRegression(self._settings.nonlinearity, weight)
+        if self._prior is None:
+            self._regression = PolynomialRegression(self._settings.nonlinearity)
+        else:
+            weight, directions = self._prior.uncertainty**2, self._prior.directions
+            self._regression = PolynomialRegression(self._settings.nonlinearity, weight, directions)
         self.beginTrajectory()
 
     def beginTrajectory(self) -> None:

@@ -77,7 +77,9 @@ def read_raw(path: str | os.PathLike[str]) -> dict[str, Any]:
     content = read_checkpoint(path)
     description = content.get("kstep")
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is not a checkpoint of kstep_training for a potential: give the last.ckpt of a training run")
+        raise CheckpointError(
+            f"{path} is not a checkpoint of kstep_training for a potential: give the last.ckpt of a training run"
+        )
     if description.get("version") != VERSION:
         raise CheckpointError(
             f"{path} has version {description.get('version')}, this program reads {VERSION}: train again"
