@@ -62,6 +62,8 @@ class SpectrumConfig(Section):
         timeStep: ps.
         propagator: magnus2 or cfm4.
         reduction: evaluate the functional only where it is new; null for every Fock matrix in full.
+        initialGuess: archive of a response network (path relative to the configuration), from whose density the SCF
+            begins; null for PySCF's guess.
         transform: fourier, or pade, which resolves lines closer than the length of the trace allows.
         lowest, highest: of the spectrum, eV.
         spacing: of the spectrum, eV.
@@ -83,6 +85,7 @@ class SpectrumConfig(Section):
     timeStep: Time = 5e-6
     propagator: Literal["magnus2", "cfm4"] = "magnus2"
     reduction: ReductionSection | None = ReductionSection()
+    initialGuess: Path | None = None
     transform: Literal["fourier", "pade"] = "fourier"
     lowest: float = Field(default=0.0, ge=0.0)
     highest: float = Field(default=20.0, gt=0.0)

@@ -16,6 +16,7 @@ from .propagators import Propagator
 from .reducedHamiltonian import Reduction
 from .simulation import ElectronDynamics
 from .spectrum import dipoleStrength, padePolarizability, peaks, polarizability
+from .warmStart import WarmStart
 
 RealArray = NDArray[np.float64]
 
@@ -56,6 +57,7 @@ class AbsorptionSettings:
         frequencies: of the spectrum [W], equally spaced.
         reduction: None for every Fock matrix in full.
         pade: Pade approximants instead of the Fourier sum.
+        warmStart: where the SCF begins; None for PySCF's guess.
     """
 
     level: LevelOfTheory
@@ -66,6 +68,7 @@ class AbsorptionSettings:
     frequencies: RealArray
     reduction: Reduction | None = None
     pade: bool = False
+    warmStart: WarmStart | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def absorption(geometry: Geometry, settings: AbsorptionSettings) -> Absorption:
         settings.propagator,
         reduction=settings.reduction,
         environment=geometry.environment,
+        initialGuess=None if settings.warmStart is None else settings.warmStart.archive,
     )
     induced, builds = [], 0
     for name in settings.directions:

@@ -9,6 +9,7 @@ there the response of exchange and correlation is largest (water, PBE0/6-31G, th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -87,18 +88,30 @@ class AuxiliaryFit:
 
     def values(self, points: RealArray, derivatives: bool) -> RealArray:
         """Values, and gradients if asked for, of the auxiliary functions at points [G,3], bohr: [1 or 4,G,M]."""
+        return self._values(points, derivatives)[:, :, self._order]
+
+    def density(self, points: RealArray, coefficients: RealArray, derivatives: bool) -> RealArray:
+        """The density with coefficients [M], and its gradient if asked for, at points [G,3], bohr: [1 or 4,G]."""
+        reordered = np.empty_like(coefficients)
+        reordered[self._order] = coefficients
+        # Values are not put in order: that would take longer than computing them.
+        return self._values(points, derivatives) @ reordered
+
+    def _values(self, points: RealArray, derivatives: bool) -> RealArray:
+        """In PySCF's order."""
         kind = "GTOval_sph_deriv1" if derivatives else "GTOval_sph"
         values = self.auxiliary.eval_gto(kind, points)
-        return np.reshape(values, (-1, len(points), values.shape[-1]))[:, :, self._order]
+        return np.reshape(values, (-1, len(points), values.shape[-1]))
 
 
 def _auxiliaryMolecule(pyscf: Any, mol: Any, basis: AuxiliaryBasis) -> Any:
     shells = {}
     for number in {int(charge) for charge in mol.atom_charges()}:
         basis.momenta(number)
+        # One shell with several contractions for those of equal exponents: PySCF evaluates these once.
         shells[pyscf.data.elements.ELEMENTS[number]] = [
-            [shell.l, *([e, c] for e, c in zip(shell.exponents, shell.coefficients, strict=True))]
-            for shell in basis.elements[number]
+            [l, *([e, *c] for e, *c in zip(exponents, *(shell.coefficients for shell in group), strict=True))]
+            for (l, exponents), group in groupby(basis.elements[number], lambda shell: (shell.l, shell.exponents))
         ]
     atoms = [(mol.atom_pure_symbol(i), mol.atom_coord(i).tolist()) for i in range(mol.natm)]
     return pyscf.gto.M(

@@ -7,10 +7,13 @@ part of the density matrix carries the current and does not contribute to the el
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .errors import ElectronDynamicsError
 
 RealArray = NDArray[np.float64]
 
@@ -19,6 +22,8 @@ _BLOCK = 4096
 # Basis function values above this many bytes are computed anew for every density instead (by PySCF).
 CACHE_LIMIT = 4 * 10**9
 _COMPONENTS = {"LDA": 1, "GGA": 4}
+# A density given at points is taken for none below this: what a fit leaves there has meaningless gradients.
+_SMALLEST_DENSITY = 1e-8
 
 
 class ExchangeCorrelation(ABC):
@@ -43,14 +48,7 @@ class CachedExchangeCorrelation(ExchangeCorrelation):
         self._functional: str = meanField.xc
         self._integrator = meanField._numint
         self._kind: str = self._integrator._xc_type(self._functional)
-        coordinates, weights = meanField.grids.coords, meanField.grids.weights
-        self._blocks: list[tuple[RealArray, RealArray]] = []
-        for start in range(0, len(weights), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            values = self._integrator.eval_ao(
-                meanField.mol, coordinates[part], deriv=0 if self._kind == "LDA" else 1
-            ).reshape(_COMPONENTS[self._kind], -1, meanField.mol.nao)
-            self._blocks.append((np.ascontiguousarray(values.transpose(0, 2, 1)), weights[part].copy()))
+        self._blocks = [(values, weights) for _, weights, values in _blocks(meanField, meanField.grids, self._kind)]
 
     @staticmethod
     def bytesNeeded(meanField: Any) -> int:
@@ -68,12 +66,8 @@ class CachedExchangeCorrelation(ExchangeCorrelation):
                 self._functional, arguments, deriv=1, xctype=self._kind
             )[:2]
             energy += float(np.dot(perElectron * weights, rho[:, 0].sum(axis=0)))
-            weighted = np.reshape(derivative, rho.shape) * weights
-            # Half of the symmetric term: the transpose is added at the end.
-            weighted[:, 0] *= 0.5
-            for spin, factors in enumerate(weighted):
-                scaled = np.einsum("xig,xg->ig", values, factors)
-                potential[spin] += values[0] @ scaled.T
+            for spin, factors in enumerate(np.reshape(derivative, rho.shape) * weights):
+                potential[spin] += _halfPotential(values, factors)
         return energy, potential + potential.transpose(0, 2, 1)
 
 
@@ -121,6 +115,54 @@ def createExchangeCorrelation(meanField: Any, cacheLimit: int = CACHE_LIMIT) -> 
     if kind in _COMPONENTS and not meanField.do_nlc() and fits:
         return CachedExchangeCorrelation(meanField)
     return PySCFExchangeCorrelation(meanField)
+
+
+def potentialOfPoints(meanField: Any, grids: Any, densityAt: Callable[[RealArray, bool], RealArray]) -> RealArray:
+    """Matrix of the potential [n,n] of a density that is known at points, rather than by its matrix; closed shells.
+
+    Args:
+        meanField: RKS object of PySCF; LDA or GGA, or a hybrid of them.
+        grids: PySCF's, built.
+        densityAt: called with points [G,3] (bohr) and whether the gradient is needed, gives the density, with its
+            gradient, [1 or 4,G].
+
+    Raises:
+        ElectronDynamicsError: the functional needs more than density and gradient.
+    """
+    integrator, functional = meanField._numint, meanField.xc
+    kind = integrator._xc_type(functional)
+    if kind not in _COMPONENTS or meanField.do_nlc():
+        raise ElectronDynamicsError(f"functional {functional} needs more than the density and its gradient")
+    half = np.zeros((meanField.mol.nao, meanField.mol.nao))
+    for points, weights, values in _blocks(meanField, grids, kind):
+        rho = densityAt(points, kind == "GGA")
+        # Sums of functions are negative here and there, where they should be nothing.
+        rho = np.where(rho[0] > _SMALLEST_DENSITY, rho, 0.0)
+        derivative = integrator.eval_xc_eff(functional, rho, deriv=1, xctype=kind)[1]
+        half += _halfPotential(values, np.reshape(derivative, rho.shape) * weights)
+    return half + half.T
+
+
+def _blocks(meanField: Any, grids: Any, kind: str) -> Iterator[tuple[RealArray, RealArray, RealArray]]:
+    """Points [G,3], their weights [G], and values of the basis functions there [1 or 4,n,G], block by block."""
+    coordinates, weights = grids.coords, grids.weights
+    for start in range(0, len(weights), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        values = meanField._numint.eval_ao(meanField.mol, coordinates[part], deriv=0 if kind == "LDA" else 1)
+        values = values.reshape(_COMPONENTS[kind], -1, meanField.mol.nao)
+        yield coordinates[part], weights[part].copy(), np.ascontiguousarray(values.transpose(0, 2, 1))
+
+
+def _halfPotential(values: RealArray, weighted: RealArray) -> RealArray:
+    """Half of the symmetric matrix of a potential: its transpose is to be added.
+
+    Args:
+        values: of the basis functions [1 or 4,n,G].
+        weighted: derivatives of the energy with respect to density and gradient, times weights [1 or 4,G].
+    """
+    factors = weighted.copy()
+    factors[0] *= 0.5
+    return values[0] @ np.einsum("xig,xg->ig", values, factors).T
 
 
 def _densityAtPoints(values: RealArray, density: RealArray) -> RealArray:

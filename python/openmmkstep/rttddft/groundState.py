@@ -36,12 +36,13 @@ class GroundState:
     residual: float
 
 
-def solveGroundState(meanField: Any, hamiltonian: Hamiltonian) -> GroundState:
+def solveGroundState(meanField: Any, hamiltonian: Hamiltonian, guess: NDArray[np.float64] | None = None) -> GroundState:
     """Run the SCF, with a second-order solver where the usual one does not converge.
 
     Args:
         meanField: the SCF object that ``hamiltonian`` was made of.
         hamiltonian: of the same molecule and level of theory.
+        guess: density to begin with [n,n], AO basis, closed shells; None for PySCF's, a superposition of atoms.
 
     Raises:
         ConvergenceError: the SCF did not converge.
@@ -50,7 +51,7 @@ def solveGroundState(meanField: Any, hamiltonian: Hamiltonian) -> GroundState:
     meanField.conv_tol = _ENERGY_TOLERANCE
     meanField.conv_tol_grad = _GRADIENT_TOLERANCE
     meanField.max_cycle = _MAX_CYCLES
-    meanField.kernel()
+    meanField.kernel(dm0=guess)
     if not meanField.converged:
         solver = meanField.newton()
         solver.kernel(meanField.mo_coeff, meanField.mo_occ)

@@ -7,28 +7,19 @@ and virtual orbitals matter to first order in a field.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from kstep_models.contract import Contract, ContractError, read_contract
-from kstep_models.rttddft.export import load_response
 from numpy.typing import NDArray
 
 from .auxiliaryFit import AuxiliaryFit
-from .errors import ElectronDynamicsError
 from .groundState import GroundState
 from .hamiltonian import Hamiltonian
 from .levelOfTheory import LevelOfTheory
 from .linearPrior import LinearPrior
 from .molecule import Molecule
 from .packedMatrices import Packing
+from .responseArchive import ArchiveUse, arguments, calledOnce, loadedArchive
 from .responseKernel import NO_KERNEL, ResponseKernel, hasKernel
 
 RealArray = NDArray[np.float64]
@@ -41,6 +32,12 @@ _COMPUTED_UNCERTAINTY = 0.001
 _SPREAD_FACTOR = 2.0
 # Fock matrices between comparisons of a network's prediction with the functional.
 _CHECK_INTERVAL = 1000
+_USE = ArchiveUse(
+    setting="response",
+    purpose="a response",
+    missing=f"is neither '{COMPUTED}' nor a file",
+    otherwise=f"use response='{COMPUTED}'",
+)
 
 
 def checkResponse(source: str, molecule: Molecule, level: LevelOfTheory) -> None:
@@ -55,32 +52,17 @@ def checkResponse(source: str, molecule: Molecule, level: LevelOfTheory) -> None
         ElectronDynamicsError: an open shell, a functional without a kernel or that is not the archive's, or an archive
             that cannot be used.
     """
-    if not level.isKohnSham or not level.isRestricted:
-        raise ElectronDynamicsError("a response needs a closed shell and a functional (rks): leave it out")
+    _USE.checkLevel(level)
     if source == COMPUTED:
         if not hasKernel(level.functional):
             raise ElectronDynamicsError(NO_KERNEL)
-        return
-    contract = _contract(source)
-    theirs = str(contract.level_of_theory.get("functional", "")).lower()
-    if theirs != level.functional.lower():
-        raise ElectronDynamicsError(
-            f"{source} was trained for the functional {theirs}, this is {level.functional}: train another, or use "
-            f"response='{COMPUTED}'"
-        )
-    if molecule.charge != contract.charge:
-        raise ElectronDynamicsError(f"{source} is for neutral molecules, {molecule.name} has charge {molecule.charge}")
-    try:
-        contract.check_atoms(molecule.numbers.tolist())
-    except ContractError as error:
-        raise ElectronDynamicsError(f"{source}: {error}") from error
+    else:
+        _USE.check(source, molecule, level)
 
 
 def describeResponse(source: str) -> str:
     """A name that tells one source from another in trajectory files."""
-    if source == COMPUTED:
-        return source
-    return "network " + hashlib.sha256(_contract(source).to_json().encode()).hexdigest()[:16]
+    return source if source == COMPUTED else _USE.describe(source)
 
 
 def responsePrior(
@@ -122,60 +104,24 @@ def predictedDensity(source: str, meanField: Any, molecule: Molecule) -> tuple[A
     Raises:
         ElectronDynamicsError: the archive cannot be used, or does not cover the molecule.
     """
-    module, contract = _loaded(source)
+    module, contract = loadedArchive(source)
     fit = AuxiliaryFit(meanField.mol, contract.basis())
-    with _calledOnce():
-        _, density = module(torch.as_tensor(molecule.numbers), torch.as_tensor(molecule.positions))
+    with calledOnce():
+        _, density = module(*arguments(molecule))
     return fit, density.numpy()
 
 
 def _predicted(
     source: str, meanField: Any, molecule: Molecule, left: RealArray, right: RealArray
 ) -> tuple[RealArray, float]:
-    module, contract = _loaded(source)
+    module, contract = loadedArchive(source)
     products = np.sqrt(2.0) * AuxiliaryFit(meanField.mol, contract.basis()).products(left, right)
-    numbers, positions = torch.as_tensor(molecule.numbers), torch.as_tensor(molecule.positions)
-    with _calledOnce():
-        mean, _ = module(numbers, positions)
-        members = module.members(numbers, positions)
+    with calledOnce():
+        mean, _ = module(*arguments(molecule))
+        members = module.members(*arguments(molecule))
     response = products.T @ mean.numpy() @ products
     deviations = [products.T @ (member - mean).numpy() @ products for member in members]
     spread = float(np.sqrt(np.mean(np.square(deviations)) / np.mean(np.square(response))))
     known = [float(errors["response"]) for errors in contract.validation.get("molecules", {}).values()]
     smallest = min(known, default=1.0)
     return response, float(min(1.0, max(_SPREAD_FACTOR * spread, smallest)))
-
-
-@contextmanager
-def _calledOnce() -> Iterator[None]:
-    """Without TorchScript's optimisation, which takes a minute for the first calls and pays only for thousands."""
-    with torch.jit.optimized_execution(False), torch.inference_mode():
-        yield
-
-
-def _contract(source: str) -> Contract:
-    if not Path(source).is_file():
-        raise ElectronDynamicsError(
-            f"response {source!r} is neither '{COMPUTED}' nor a file: export a model with `kstep export`"
-        )
-    try:
-        contract = read_contract(source)
-    except (ContractError, json.JSONDecodeError) as error:
-        raise ElectronDynamicsError(str(error)) from error
-    if contract.kind != "fxc":
-        raise ElectronDynamicsError(f"{source} is a model of kind {contract.kind!r}, a response needs kind 'fxc'")
-    return contract
-
-
-def _loaded(source: str) -> tuple[Any, Contract]:
-    path = Path(source).resolve()
-    try:
-        return _loadedFile(path, path.stat().st_mtime_ns)
-    except (ContractError, OSError) as error:
-        raise ElectronDynamicsError(str(error)) from error
-
-
-@lru_cache(maxsize=2)
-def _loadedFile(path: Path, changed: int) -> tuple[Any, Contract]:
-    """Loading takes seconds: the geometries of a scan share it."""
-    return load_response(path)

@@ -31,6 +31,7 @@ from .responsePrior import responsePrior
 from .trajectory.reader import TrajectoryFile
 from .trajectory.schema import Frame, TrajectoryHeader
 from .trajectory.writer import TrajectoryWriter, readState, refuseExisting
+from .warmStart import WarmStart
 
 RealArray = NDArray[np.float64]
 
@@ -73,6 +74,8 @@ class ElectronDynamics:
             of the reduction rather than to round-off.
         environment: fixed charges around the molecule, which act on its nuclei and electrons; None for vacuum.
         threads: of PySCF; more than one pays for large molecules on an idle machine only.
+        initialGuess: archive of a response network, from whose density the SCF begins (:mod:`.warmStart`); None for
+            PySCF's guess. The ground state is the same.
 
     Raises:
         ElectronDynamicsError: molecule, level of theory and the rest do not go together.
@@ -89,6 +92,7 @@ class ElectronDynamics:
         reduction: Reduction | None = None,
         environment: PointCharges | None = None,
         threads: int = 1,
+        initialGuess: str | os.PathLike[str] | None = None,
     ) -> None:
         for name, value, kind in (
             ("molecule", molecule, Molecule),
@@ -98,6 +102,7 @@ class ElectronDynamics:
             ("field", field, (ElectricField, type(None))),
             ("reduction", reduction, (Reduction, type(None))),
             ("environment", environment, (PointCharges, type(None))),
+            ("initialGuess", initialGuess, (str, os.PathLike, type(None))),
         ):
             if not isinstance(value, kind):
                 raise ElectronDynamicsError(f"{name} cannot be {value!r}: see the documentation of this class")
@@ -114,6 +119,9 @@ class ElectronDynamics:
             reduction.check(molecule, level)
         if environment is not None:
             environment.check(molecule)
+        self._warmStart = None if initialGuess is None else WarmStart(os.fspath(initialGuess))
+        if self._warmStart is not None:
+            self._warmStart.check(molecule, level)
         self.field.at(0.0)
         self._meanField: Any = None
         self._hamiltonian: Hamiltonian | None = None
@@ -142,7 +150,10 @@ class ElectronDynamics:
         """
         if self._ground is None:
             hamiltonian = self.hamiltonian
-            self._ground = solveGroundState(self._meanField, hamiltonian)
+            guess = None
+            if self._warmStart is not None:
+                guess = self._warmStart.density(self._meanField, self.molecule, hamiltonian)
+            self._ground = solveGroundState(self._meanField, hamiltonian, guess)
         return self._ground
 
     @property

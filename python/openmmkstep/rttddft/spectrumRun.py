@@ -21,6 +21,7 @@ from .levelOfTheory import LevelOfTheory
 from .savedAbsorptions import SavedAbsorptions
 from .spectrum import peaks
 from .units import EV_PER_HARTREE
+from .warmStart import WarmStart
 
 SCHEMA = "kstep-spectrum"
 VERSION = 1
@@ -114,6 +115,7 @@ def prepareSpectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
         frequencies=energy / EV_PER_HARTREE,
         reduction=None if config.reduction is None else reductionFrom(config.reduction, folder),
         pade=config.transform == "pade",
+        warmStart=None if config.initialGuess is None else WarmStart(str(folder / config.initialGuess)),
     )
     # A geometry that the level of theory does not suit should not cost what was computed before it.
     for number, geometry in kept.items():
@@ -121,6 +123,8 @@ def prepareSpectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
             level.check(geometry.molecule)
             if settings.reduction is not None:
                 settings.reduction.check(geometry.molecule, level)
+            if settings.warmStart is not None:
+                settings.warmStart.check(geometry.molecule, level)
             if geometry.environment is not None:
                 geometry.environment.check(geometry.molecule)
     return SpectrumRun(config, kept, settings)
