@@ -118,7 +118,7 @@ class PolynomialRegression:
         return np.zeros(0) if self._directions is None else self._directions @ point
 
     def _linear(self, products: Number, inside: Number) -> Number:
-        """v above, from products u and those along D."""
+        """V above, from products u and those along D."""
         if self._directions is None:
             return self._weight * products
         return products - (1.0 - self._weight) * inside

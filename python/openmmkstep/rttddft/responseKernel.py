@@ -24,6 +24,7 @@ from .errors import ElectronDynamicsError
 from .pyscfLoading import loadPySCF
 
 RealArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
 
 # Numbers in a block of products at grid points: some tens of megabytes.
 _BLOCK_NUMBERS = 4_000_000
@@ -90,6 +91,28 @@ class ResponseKernel:
                 slopes = np.einsum("xga,gb->xgab", one[1:], other[0]) + np.einsum("ga,xgb->xgab", one[0], other[1:])
                 products = np.concatenate([products, slopes])
             result += self._contracted(products.reshape(len(products), -1, count), part)
+        return result
+
+    def amongPairs(
+        self, orbitals: RealArray, first: IntArray, second: IntArray, chosen: NDArray[np.bool_]
+    ) -> RealArray:
+        """G between unit symmetric matrices of pairs of orbitals, and chosen ones of them [m,k].
+
+        Args:
+            orbitals: coefficients [n,n], AO basis, orthonormal.
+            first, second: the pairs [m].
+            chosen: k of the pairs [m].
+        """
+        factors = np.where(first == second, 1.0, np.sqrt(2.0))
+        result = np.zeros((len(first), int(np.count_nonzero(chosen))))
+        for part in self._parts(len(first)):
+            values = self._orbitalValues(part) @ orbitals
+            one, other = values[:, :, first], values[:, :, second] * factors
+            products = one[:1] * other[:1]
+            if self._gradients:
+                products = np.concatenate([products, one[1:] * other[:1] + one[:1] * other[1:]])
+            weighted = np.einsum("abg,bgp->agp", self._kernel[:, :, part], products[:, :, chosen])
+            result += products.reshape(-1, len(first)).T @ weighted.reshape(-1, result.shape[1])
         return result
 
     def amongFunctions(self, values: Any, count: int) -> RealArray:

@@ -1,8 +1,8 @@
 """What is known of the response of the exchange-correlation potential before a trajectory begins.
 
 Two sources: computed by quadrature from the ground state (no training; exact to first order), or predicted by a trained
-network from the geometry alone. Both give the response between density changes, of which only those between occupied
-and virtual orbitals matter to first order in a field.
+network from the geometry alone. Both give the response to density changes between occupied and virtual orbitals, which
+are those of first order in a field.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .auxiliaryFit import AuxiliaryFit
+from .errors import ElectronDynamicsError
 from .groundState import GroundState
 from .hamiltonian import Hamiltonian
 from .levelOfTheory import LevelOfTheory
 from .linearPrior import LinearPrior
 from .molecule import Molecule
-from .packedMatrices import Packing
 from .responseArchive import ArchiveUse, arguments, calledOnce, loadedArchive
 from .responseKernel import NO_KERNEL, ResponseKernel, hasKernel
 
 RealArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
 
 COMPUTED = "computed"
 # Quadrature is exact to first order; what the linear response leaves is left to the regression's higher orders.
@@ -80,22 +81,27 @@ def responsePrior(
         ElectronDynamicsError: see :func:`checkResponse`.
     """
     occupied = ground.orbitals[0].real
-    # The complement of the occupied orbitals: any orthonormal basis of it will do.
-    everything, _ = np.linalg.qr(occupied, mode="complete")
-    virtual = everything[:, occupied.shape[1] :]
-    left, right = (hamiltonian._inverseRoot @ part for part in (occupied, virtual))
-    uncertainty = _COMPUTED_UNCERTAINTY
+    # With the complement of the occupied orbitals, of which any orthonormal basis will do.
+    orbitals, _ = np.linalg.qr(occupied, mode="complete")
+    orbitals[:, : occupied.shape[1]] = occupied
+    first, second = np.triu_indices(hamiltonian.size)
+    excited = (first < occupied.shape[1]) & (second >= occupied.shape[1])
+    atomic = hamiltonian._inverseRoot @ orbitals
+    uncertainty, checks = _COMPUTED_UNCERTAINTY, None
     if source == COMPUTED:
-        response = 2.0 * ResponseKernel(meanField, ground.density[0]).amongProducts(left, right)
+        kernel = ResponseKernel(meanField, ground.density[0])
+        response = kernel.amongPairs(atomic, first, second, excited)
     else:
-        response, uncertainty = _predicted(source, meanField, molecule, left, right)
-    packing = Packing(1, hamiltonian.size)
-    pairs = np.einsum("pi,qa->iapq", occupied, virtual).reshape(-1, hamiltonian.size, hamiltonian.size)
-    pairs = (pairs + pairs.transpose(0, 2, 1)) * np.sqrt(0.5)
-    packed = np.stack([packing.real(pair[None]) for pair in pairs])
-    matrix = packed.T @ response @ packed
-    checks = None if source == COMPUTED else _CHECK_INTERVAL
-    return LinearPrior(0.5 * (matrix + matrix.T), uncertainty, checks, packed)
+        fit = AuxiliaryFit(meanField.mol, loadedArchive(source)[1].basis())
+        response, uncertainty = _predicted(source, molecule, _unitPairs(fit, atomic, first, second), excited)
+        checks = _CHECK_INTERVAL
+    # To changes between occupied orbitals, or between virtual ones, the response is not taken to be known: they are of
+    # second order in a field.
+    pairs = np.zeros((len(first), len(first)))
+    pairs[:, excited], pairs[excited, :] = response, response.T
+    pairs = 0.5 * (pairs + pairs.T)
+    packed = _packedPairs(orbitals, first, second)
+    return LinearPrior(packed.T @ pairs @ packed, uncertainty, checks, packed[excited])
 
 
 def predictedDensity(source: str, meanField: Any, molecule: Molecule) -> tuple[AuxiliaryFit, RealArray]:
@@ -112,16 +118,33 @@ def predictedDensity(source: str, meanField: Any, molecule: Molecule) -> tuple[A
 
 
 def _predicted(
-    source: str, meanField: Any, molecule: Molecule, left: RealArray, right: RealArray
+    source: str, molecule: Molecule, products: RealArray, excited: NDArray[np.bool_]
 ) -> tuple[RealArray, float]:
+    """Response [m,k] of all pairs to those that an external field excites, and how wrong it may be."""
     module, contract = loadedArchive(source)
-    products = np.sqrt(2.0) * AuxiliaryFit(meanField.mol, contract.basis()).products(left, right)
     with calledOnce():
         mean, _ = module(*arguments(molecule))
         members = module.members(*arguments(molecule))
-    response = products.T @ mean.numpy() @ products
-    deviations = [products.T @ (member - mean).numpy() @ products for member in members]
-    spread = float(np.sqrt(np.mean(np.square(deviations)) / np.mean(np.square(response))))
+    inner = products[:, excited]
+    response = products.T @ (mean.numpy() @ inner)
+    deviations = [inner.T @ (member - mean).numpy() @ inner for member in members]
+    spread = float(np.sqrt(np.mean(np.square(deviations)) / np.mean(np.square(response[excited]))))
     known = [float(errors["response"]) for errors in contract.validation.get("molecules", {}).values()]
     smallest = min(known, default=1.0)
     return response, float(min(1.0, max(_SPREAD_FACTOR * spread, smallest)))
+
+
+def _unitPairs(fit: AuxiliaryFit, atomic: RealArray, first: IntArray, second: IntArray) -> RealArray:
+    """Coefficients [M,m] of the densities of unit symmetric matrices between orthonormal orbitals."""
+    size = atomic.shape[1]
+    products = fit.products(atomic, atomic).reshape(-1, size, size)
+    return products[:, first, second] * np.where(first == second, 1.0, np.sqrt(2.0))
+
+
+def _packedPairs(orbitals: RealArray, first: IntArray, second: IntArray) -> RealArray:
+    """Unit symmetric matrices between orbitals, as rows of packed matrices of the Loewdin basis [m,m]; orthogonal."""
+    left, right = orbitals[:, first], orbitals[:, second]
+    # Rows: pairs of orbitals; columns: pairs of Loewdin functions, in the same order.
+    products = left[first] * right[second] + left[second] * right[first]
+    factors = np.where(first == second, np.sqrt(0.5), 1.0)
+    return (factors[:, None] * products * factors).T
