@@ -95,6 +95,9 @@ def responsePrior(
         fit = AuxiliaryFit(meanField.mol, loadedArchive(source)[1].basis())
         response, uncertainty = _predicted(source, molecule, _unitPairs(fit, atomic, first, second), excited)
         checks = _CHECK_INTERVAL
+        if uncertainty >= 1.0:
+            # Networks that disagree as much may be wrong by orders of magnitude, which no later sample repairs.
+            response = np.zeros_like(response)
     # To changes between occupied orbitals, or between virtual ones, the response is not taken to be known: they are of
     # second order in a field.
     pairs = np.zeros((len(first), len(first)))
