@@ -54,6 +54,7 @@ def same(one: Path, other: Path) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_from_responses_to_a_spectrum(
     tmp_path: Path, kstep: Callable[..., str], smallSize: ResponseNetworkConfig
 ) -> None:
@@ -151,7 +152,7 @@ def test_geometries_from_a_file(tmp_path: Path) -> None:
         ({"molecules": ["XyzQ"]}, "ASE knows no molecule XyzQ"),
         ({"molecules": ["none.xyz"]}, "none.xyz"),
         ({"molecules": ["H2", "H2"]}, "two molecules are called H2"),
-        ({"molecules": ["OH"]}, "unpaired electrons"),
+        ({"molecules": ["OH"]}, "OH with charge 0 has 9 electrons"),
         ({"level": {**LEVEL, "method": "uks"}}, "closed shell"),
         ({"level": {**LEVEL, "functional": "tpss"}}, "LDA or GGA"),
         ({"level": {"method": "rhf", "basis": "sto-3g"}}, "closed shell"),

@@ -21,6 +21,8 @@ from torch import Tensor
 
 # Geometries whose features are computed at once.
 _BATCH = 8
+# What is smaller than this, relative to its kind, is zero by symmetry: round-off, from which nothing is learned.
+_ROUND_OFF = 1e-10
 
 
 @dataclass
@@ -98,8 +100,10 @@ class LastLayer:
 
 def _regress(readout: Readout, features: Tensor, blocks: Tensor, with_mean: bool, regularisation: float) -> None:
     readout.set_statistics(blocks, with_mean)
-    smallest = torch.finfo(readout.scale.dtype).tiny
-    targets = (readout.blocks.features_of(blocks) - readout.mean) / readout.scale.clamp(min=smallest)
+    readout.scale[readout.scale < _ROUND_OFF * readout.scale.max()] = 0.0
+    inverse = torch.where(readout.scale > 0, 1.0 / readout.scale, 0.0)
+    targets = (readout.blocks.features_of(blocks) - readout.mean) * inverse
+    smallest = _ROUND_OFF**2 * float(features.square().mean())
     linear = readout.linear
     inputs, outputs = linear.irreps_in, linear.irreps_out
     solved: dict[int, tuple[Tensor, Tensor]] = {}
@@ -109,6 +113,8 @@ def _regress(readout: Readout, features: Tensor, blocks: Tensor, with_mean: bool
     ):
         if instruction.i_in not in solved:
             columns = _components(features, inputs, instruction.i_in)
+            if float(columns.square().mean()) <= smallest:
+                columns = torch.zeros_like(columns)
             covariance = columns.T @ columns
             ridge = regularisation * covariance.diagonal().mean().clamp(min=1e-30)
             factor = torch.linalg.cholesky(covariance + ridge * torch.eye(len(covariance), dtype=covariance.dtype))
