@@ -34,10 +34,13 @@ class Modes:
     Attributes:
         frequencies: [K], hartree.
         dipoles: [3,K]; the oscillator strength of mode n is 2/3 sum_x dipoles_xn^2.
+        changes: real part of the density change of each mode, in the density changes of the matrices [R,K]. After a
+            kick of unit strength along x mode n moves as dipoles_xn / W_n sin(W_n t) times its column.
     """
 
     frequencies: RealArray
     dipoles: RealArray
+    changes: RealArray
 
     def traces(self, times: RealArray) -> RealArray:
         """Dipole along x after a kick of unit strength along y: [3,3,T], atomic units."""
@@ -72,7 +75,8 @@ def modes(total: RealArray, difference: RealArray, dipole: RealArray, response: 
     squares, states = np.linalg.eigh(root @ (total + 2.0 * response) @ root)
     if not squares[0] > 0:
         raise UnstableResponseError(f"a squared frequency is {squares[0]:.2e}: the response matrix is wrong")
-    return Modes(np.sqrt(squares), dipole @ root @ states)
+    changes = root @ states
+    return Modes(np.sqrt(squares), dipole @ changes, changes)
 
 
 @dataclass(frozen=True)

@@ -376,19 +376,23 @@ class ResponseNetwork(nn.Module):
             ValueError: an element is not covered.
         """
         sites, pairs = self.features(numbers, positions)
+        return self.assembled(numbers, sites, pairs)
+
+    def assembled(self, numbers: Tensor, sites: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """The last layer: A [T,M,M] and d [T,M] of the features of :meth:`features`, in which both are linear."""
         elements = self.element_index.index_select(0, numbers)
-        first, second = self.ordered_pairs(positions.size(1))
+        first, second = self.ordered_pairs(sites.size(1))
         pair_type = elements.index_select(0, first) * len(self.elements) + elements.index_select(0, second)
-        count = positions.size(0)
+        count = sites.size(0)
         offsets: list[int] = []
         size = 0
         for atom in range(elements.size(0)):
             offsets.append(size)
             size += self.sizes[int(elements[atom])]
-        starts = torch.tensor(offsets, device=positions.device)
+        starts = torch.tensor(offsets, device=sites.device)
         dtype = sites.dtype
-        response = torch.zeros([count, size, size], dtype=dtype, device=positions.device)
-        density = torch.zeros([count, size], dtype=dtype, device=positions.device)
+        response = torch.zeros([count, size, size], dtype=dtype, device=sites.device)
+        density = torch.zeros([count, size], dtype=dtype, device=sites.device)
         for kind, (readout, coefficients) in enumerate(zip(self.site_blocks, self.densities)):  # noqa: B905
             chosen = torch.nonzero(elements == kind).reshape(-1)
             if chosen.numel() > 0:
