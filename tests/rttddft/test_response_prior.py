@@ -121,9 +121,9 @@ def test_computed_response_is_not_trusted_in_a_strong_field() -> None:
 
 
 def test_trained_response(archives: Archives) -> None:
-    """Better than a hundredth of the dipole without any evaluation, and without the prior a wrong answer."""
+    """Better than a hundredth of the dipole, with no evaluation but the one that checks the network."""
     observables = run(Reduction(response=str(archives.trained)))
-    assert observables.fockBuilds[1:].sum() == 0
+    assert observables.fockBuilds[1:].sum() == 1
     assert dipoleError(observables.dipole, reference("sto-3g")) < 0.01
 
 
@@ -135,7 +135,7 @@ def test_response_learned_in_one_orbital_basis_serves_another(archives: Archives
     with_prior = run(Reduction(tolerance=0.9, response=str(trusted)), level)
     without = run(Reduction(tolerance=0.9), level)
     errors = [dipoleError(each.dipole, reference("6-31g")) for each in (with_prior, without)]
-    assert with_prior.fockBuilds[1:].sum() == 0
+    assert with_prior.fockBuilds[1:].sum() == 1
     assert errors[0] < 0.3 * errors[1]
 
 
@@ -189,10 +189,16 @@ def test_uncertainty_is_twice_the_spread_of_the_ensemble(archives: Archives, tmp
     assert prior(tmp_path / "d.pt").uncertainty == 1.0
 
 
-def test_spread_leads_to_evaluations_and_to_the_right_answer(archives: Archives, tmp_path: Path) -> None:
+def test_spread_and_checks_lead_to_evaluations_and_to_the_right_answer(
+    archives: Archives, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A last layer that learned little. Trusted, it needs no evaluation and is wrong; with an ensemble that disagrees,
-    the functional is evaluated again where the trajectory is new, and the dipole is right."""
+    or where a check finds it out, the functional is evaluated where the trajectory is new, and the dipole is right."""
     poor = archives.write("poor", regularisation=POOR)
+    checked = run(Reduction(response=str(poor)))
+    assert checked.fockBuilds[1:].sum() > 3
+    assert dipoleError(checked.dipole, reference("sto-3g")) < 0.02
+    monkeypatch.setattr("openmmkstep.rttddft.responsePrior._CHECK_INTERVAL", None)
     trusting = run(Reduction(response=str(poor)))
     assert trusting.fockBuilds[1:].sum() == 0
     assert dipoleError(trusting.dipole, reference("sto-3g")) > 0.05
@@ -208,7 +214,9 @@ def test_untrained_networks_do_no_harm(archives: Archives, tmp_path: Path) -> No
     module, contract = load_response(archives.write("noise", noise=1.0))
     write_archive(torch.jit.script(Disagreeing(module, 0.8)), contract, tmp_path / "d.pt")
     own, plain = (run(reduction) for reduction in (Reduction(response=str(tmp_path / "d.pt")), Reduction()))
-    assert own.fockBuilds[1:].sum() == plain.fockBuilds[1:].sum() > 3
+    assert plain.fockBuilds[1:].sum() > 3
+    # One of them may be the check.
+    assert abs(own.fockBuilds[1:].sum() - plain.fockBuilds[1:].sum()) <= 1
     assert dipoleError(own.dipole, reference("sto-3g")) < 0.01
 
 

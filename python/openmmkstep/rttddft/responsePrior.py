@@ -104,7 +104,8 @@ def responsePrior(
     pairs[:, excited], pairs[excited, :] = response, response.T
     pairs = 0.5 * (pairs + pairs.T)
     packed = _packedPairs(orbitals, first, second)
-    return LinearPrior(packed.T @ pairs @ packed, uncertainty, checks, packed[excited])
+    matrix = packed.T @ pairs @ packed
+    return LinearPrior(0.5 * (matrix + matrix.T), uncertainty, checks, packed[excited])
 
 
 def predictedDensity(source: str, meanField: Any, molecule: Molecule) -> tuple[AuxiliaryFit, RealArray]:
