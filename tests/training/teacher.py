@@ -34,12 +34,15 @@ _CHANGES = 3
 
 @torch.no_grad()
 def prepare(network: ResponseNetwork, seed: int) -> ResponseNetwork:
-    """Give all blocks a mean and scales, so that the responses have the size of true ones."""
+    """Give all blocks scales, and those of one atom a mean, so that the responses have the size of true ones."""
     random = torch.Generator().manual_seed(seed)
-    for part in network.modules():
-        if isinstance(part, Readout):
-            shape = (6, part.blocks.rows, part.blocks.columns)
-            part.set_statistics(0.05 * torch.randn(shape, generator=random, dtype=torch.float64), True)
+    for readouts in (network.site_blocks, network.pair_blocks, network.densities):
+        for part in readouts:
+            if isinstance(part, Readout):
+                shape = (6, part.blocks.rows, part.blocks.columns)
+                blocks = 0.05 * torch.randn(shape, generator=random, dtype=torch.float64)
+                # Blocks of pairs vanish with the distance.
+                part.set_statistics(blocks, with_mean=readouts is not network.pair_blocks)
     return network
 
 
