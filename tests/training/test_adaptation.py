@@ -15,6 +15,7 @@ from kstep_training.rttddft.adaptation import (
     GROUPS,
     LastLayerProblem,
     Shots,
+    adapted_response,
     function_space_update,
     geometry,
     gradient_update,
@@ -144,6 +145,18 @@ def test_last_layer_is_the_most_probable_one() -> None:
         expected = problem.kernel().numpy()
     assert error(found, given) < 0.5 * error(kernel_of(own), given)
     np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
+
+
+def test_default_fulfils_the_responses_and_uses_them_elsewhere() -> None:
+    own = network(3)
+    true = with_other_last_layer(own, 4)
+    given = shots(true, seed=5)
+    response, before = given.fit.T @ true @ given.fit, given.fit.T @ kernel_of(own) @ given.fit
+    found = adapted_response([own], given)
+    np.testing.assert_allclose(found, found.T, atol=1e-12)
+    np.testing.assert_allclose(found @ given.directions, given.potentials, atol=1e-10)
+    plain = function_space_update(before, given.directions, given.potentials)
+    assert np.linalg.norm(found - response) < np.linalg.norm(plain - response)
 
 
 def test_nothing_to_adapt_changes_nothing() -> None:

@@ -13,6 +13,9 @@ that the true response G is known along them: g_s = G c_s. Three ways to make us
   molecules, :func:`meta_learned_rates`; encoder and start are those of training. See A. Raghu et al., ICLR 2020 (ANIL)
   for steps on the last layer alone, Z. Li et al., arXiv:1707.09835 for learned rates, and C. Finn et al., ICML 2017 for
   the first-order gradient.
+
+The default, :func:`adapted_response`, is the second followed by the first, which had the best dipoles for its time
+(``examples/electron_dynamics/ablations``).
 """
 
 from __future__ import annotations
@@ -179,7 +182,18 @@ class LastLayerProblem:
                 start += weight.numel()
 
 
-def last_layer_update(network: ResponseNetwork, shots: Shots, ridge: float = 1e-3, iterations: int = 100) -> RealArray:
+def adapted_response(networks: Sequence[ResponseNetwork], shots: Shots) -> RealArray:
+    """The response [R,R] of an ensemble after its adaptation: last layers first, what they leave in function space.
+
+    Args:
+        networks: in double precision; not changed.
+        shots: true responses, which the result fulfils.
+    """
+    kernel = np.mean([last_layer_update(network, shots) for network in networks], axis=0)
+    return function_space_update(shots.fit.T @ kernel @ shots.fit, shots.directions, shots.potentials)
+
+
+def last_layer_update(network: ResponseNetwork, shots: Shots, ridge: float = 0.01, iterations: int = 15) -> RealArray:
     """The kernel A [M,M] of a network with the most probable last layer, given true responses.
 
     Minimises |errors|^2 + s |weights - trained weights|^2; s is ``ridge`` times the squared slope of the errors along
@@ -189,7 +203,7 @@ def last_layer_update(network: ResponseNetwork, shots: Shots, ridge: float = 1e-
         network: in double precision; not changed.
         shots: true responses.
         ridge: variance of a response's error over that of a weight, relative as above.
-        iterations: at most.
+        iterations: at most; few, since stopping early keeps the weights near the trained ones as well.
     """
     problem = LastLayerProblem(network, shots)
     trained = problem.vector()
