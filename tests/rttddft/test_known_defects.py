@@ -240,7 +240,9 @@ def test_thresholds_are_relative_to_the_response() -> None:
         responses.append(full)
     # Round-off of the ground state is a thousandth of the weaker response.
     assert abs(builds[0] - builds[1]) <= 1 and builds[1] > 10
-    assert errors[1] == pytest.approx(errors[0], rel=0.3) and max(errors) < 0.01
+    # Which densities are evaluated differs by one or two, and the errors with them; a fixed threshold that suits one
+    # kick is wrong for the other by a factor of a hundred.
+    assert 0.5 < errors[1] / errors[0] < 2.0 and max(errors) < 1e-3
     assert np.linalg.norm(responses[1] - responses[0]) < 2e-3 * np.linalg.norm(responses[0])
 
 
