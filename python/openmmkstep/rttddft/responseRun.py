@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from .levelOfTheory import LevelOfTheory
 from .molecule import Molecule
 from .responseGeneration import displaced, responseRecord
 from .responsePrior import COMPUTED, checkResponse
+from .softwareVersions import softwareVersions
 from .units import NM_PER_BOHR
 
 
@@ -48,7 +48,7 @@ class ResponseRun:
             ResponseFileError: the file belongs to another auxiliary basis or level of theory.
             ConvergenceError: an SCF did not converge.
         """
-        writer = ResponseWriter(path, self.basis, self.level.describe(), _software())
+        writer = ResponseWriter(path, self.basis, self.level.describe(), softwareVersions())
         deviation = self.config.displacement / 10.0 / NM_PER_BOHR
         # Molecule by molecule within each round: a file that is cut off has some of everything.
         done = 0
@@ -108,13 +108,3 @@ def _molecules(entry: str, folder: Path) -> list[Molecule]:
             f"ASE knows no molecule {entry}: give a name of its G2 set, such as H2O or CH3OH, or a geometry file"
         ) from error
     return [Molecule.create(atoms.get_chemical_symbols(), atoms.positions / 10.0, name=entry)]
-
-
-def _software() -> dict[str, str]:
-    versions = {}
-    for name in ("openmm-kstep", "pyscf", "numpy"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:  # run from a source tree that was not installed
-            continue
-    return versions

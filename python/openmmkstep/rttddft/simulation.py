@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from .propagators import Propagator, State
 from .pyscfLoading import loadPySCF
 from .reducedHamiltonian import ReducedHamiltonian, Reduction
 from .responsePrior import responsePrior
+from .softwareVersions import softwareVersions
 from .trajectory.reader import TrajectoryFile
 from .trajectory.schema import Frame, TrajectoryHeader
 from .trajectory.writer import TrajectoryWriter, readState, refuseExisting
@@ -344,7 +344,7 @@ class ElectronDynamics:
             position=hamiltonian.position,
             groundDensity=ground.density,
             groundEnergy=ground.energy,
-            software=_softwareVersions(),
+            software=softwareVersions(),
         )
 
     def _continued(self, path: Path, steps: int, densityInterval: int) -> tuple[State, TrajectoryWriter, RealArray]:
@@ -399,13 +399,3 @@ class ElectronDynamics:
                     f"{file.path} cannot be continued with another {name}: it has {stored}, this run {value}. "
                     "Use the same, or write to another file"
                 )
-
-
-def _softwareVersions() -> dict[str, str]:
-    versions = {}
-    for name in ("openmm-kstep", "pyscf", "numpy", "h5py"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:  # run from a source tree that was not installed
-            continue
-    return versions
