@@ -84,20 +84,22 @@ def test_agreement() -> None:
     """Of a trace with itself; of one with all lines moved by 0.2 eV; of one that is 1 % too strong."""
     frequencies = np.array([9.0, 12.0, 17.0]) / EV_PER_HARTREE
     dipoles = np.array([[0.5, 0.0, 0.1], [0.0, 0.9, 0.0], [0.0, 0.0, 0.6]])
-    true = Modes(frequencies, dipoles)
+    changes = np.eye(3)
+    true = Modes(frequencies, dipoles, changes)
     same = agreement(true, true)
     assert (same.dipole, same.peak) == (0.0, 0.0) and same.overlap == pytest.approx(1.0, abs=1e-12)
-    moved = agreement(true, Modes(frequencies + 0.2 / EV_PER_HARTREE, dipoles))
+    moved = agreement(true, Modes(frequencies + 0.2 / EV_PER_HARTREE, dipoles, changes))
     assert moved.peak == pytest.approx(0.2, abs=1e-9)
     assert moved.dipole > 0.3 and moved.overlap < 0.999
-    stronger = agreement(true, Modes(frequencies, 1.01 * dipoles))
+    stronger = agreement(true, Modes(frequencies, 1.01 * dipoles, changes))
     assert stronger.dipole == pytest.approx(1.01**2 - 1.0, rel=1e-9)
     assert stronger.overlap == pytest.approx(1.0, abs=1e-12) and stronger.peak == 0.0
 
 
 def test_shift_is_that_of_the_same_line() -> None:
     """Modes in another order, of other signs, and with a dark one nearer to the bright line than its true partner."""
-    true = Modes(np.array([0.4, 0.6]), np.array([[0.0, 1.0], [0.1, 0.0], [0.0, 0.0]]))
+    true = Modes(np.array([0.4, 0.6]), np.array([[0.0, 1.0], [0.1, 0.0], [0.0, 0.0]]), np.eye(2))
     shift = 0.1 / EV_PER_HARTREE
-    other = Modes(np.array([0.6 + 0.01 * shift, 0.6 - shift, 0.4]), np.array([[0.01, -1.0, 0], [0, 0, 0.1], [0, 0, 0]]))
+    dipoles = np.array([[0.01, -1.0, 0], [0, 0, 0.1], [0, 0, 0]])
+    other = Modes(np.array([0.6 + 0.01 * shift, 0.6 - shift, 0.4]), dipoles, np.eye(3))
     assert agreement(true, other).peak == pytest.approx(0.1, abs=1e-9)

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from .absorption import Absorption, AbsorptionSettings, Geometry, absorption
-from .errors import MissingDependencyError
 from .geometryWorkers import GeometryWorkers, InProcess
-from .pyscfLoading import loadPySCF
+from .oneThread import oneThread
 from .savedAbsorptions import SavedAbsorptions
 
 
@@ -50,14 +49,5 @@ def absorptions(
 
 
 def _withOneThread(geometry: Geometry, settings: AbsorptionSettings) -> Absorption:
-    try:
-        import threadpoolctl
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"several geometries need threadpoolctl, which cannot be imported ({error}): "
-            "pip install 'openmm-kstep[rttddft]'"
-        ) from error
-    # Its libraries must be there to be limited.
-    loadPySCF()
-    with threadpoolctl.threadpool_limits(1):
+    with oneThread():
         return absorption(geometry, settings)

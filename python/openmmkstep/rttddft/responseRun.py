@@ -16,6 +16,7 @@ from .errors import ElectronDynamicsError, MissingDependencyError
 from .geometries import readGeometries
 from .levelOfTheory import LevelOfTheory
 from .molecule import Molecule
+from .oneThread import oneThread
 from .responseGeneration import displaced, responseRecord
 from .responsePrior import COMPUTED, checkResponse
 from .softwareVersions import softwareVersions
@@ -57,7 +58,9 @@ class ResponseRun:
                 if index >= writer.count(name):
                     generator = np.random.default_rng([self.config.seed, index, *map(ord, name)])
                     molecule = displaced(starts[index % len(starts)], deviation, generator)
-                    writer.append(name, molecule.numbers, responseRecord(molecule, self.level, self.basis))
+                    with oneThread():
+                        record = responseRecord(molecule, self.level, self.basis)
+                    writer.append(name, molecule.numbers, record)
                 done += 1
                 tell(done)
 
