@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 from electronSystems import Prepared, prepared
-from kstep_models.rttddft.propagation import LinearDynamics, Steps, TimeSteps
+from kstep_models.rttddft.dynamics_modules import LinearDynamics, TimeSteps
+from kstep_models.rttddft.propagation import Steps
 from numpy.typing import NDArray
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 from openmmkstep.rttddft.exchangeCorrelation import ExchangeCorrelation

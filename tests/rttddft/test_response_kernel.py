@@ -34,9 +34,12 @@ def test_kernel_against_differences_of_the_potential(functional: str) -> None:
     """Central differences of the potential in every direction, extrapolated to vanishing steps."""
     system = water(functional)
     coefficients = np.asarray(system.meanField.mo_coeff)  # type: ignore[attr-defined]
-    left, right = coefficients[:, :4], coefficients[:, 3:]
-    own = ResponseKernel(system.meanField, system.ground.density[0]).amongProducts(left, right)
-    products = np.einsum("pa,qb->abpq", left, right).reshape(len(own), *2 * [len(coefficients)])
+    size = len(coefficients)
+    # Among them a square.
+    first, second = np.repeat(np.arange(4), size - 3), np.tile(np.arange(3, size), 4)
+    kernel = ResponseKernel(system.meanField, system.ground.density[0])
+    own = kernel.amongProducts(coefficients, first, second)
+    products = np.einsum("pk,qk->kpq", coefficients[:, first], coefficients[:, second])
     products = 0.5 * (products + products.transpose(0, 2, 1))
     potential = system.hamiltonian._exchangeCorrelation
 
@@ -49,6 +52,9 @@ def test_kernel_against_differences_of_the_potential(functional: str) -> None:
         expected = np.einsum("kpq,pq->k", products, potentials)
         np.testing.assert_allclose(own[index], expected, atol=3e-6 * np.abs(own).max())
     np.testing.assert_allclose(own, own.T, atol=1e-14)
+    chosen = first != second
+    some = kernel.amongProducts(coefficients, first, second, chosen)
+    np.testing.assert_allclose(some, own[:, chosen], atol=1e-14)
 
 
 def test_kernel_among_auxiliary_functions() -> None:
@@ -69,8 +75,7 @@ def test_kernel_among_auxiliary_functions() -> None:
     count = len(fit.metric)
     joint = kernel.amongFunctions(both, count + 1)
     np.testing.assert_allclose(joint[:count, :count], kernel.amongFunctions(fit.values, count), rtol=0, atol=1e-12)
-    unit = np.eye(mol.nao)
-    expected = kernel.amongProducts(unit[:, [2]], unit[:, [3]])
+    expected = kernel.amongProducts(np.eye(mol.nao), np.array([2]), np.array([3]))
     np.testing.assert_allclose(joint[count:, count:], expected, rtol=1e-12)
     np.testing.assert_allclose(joint, joint.T, atol=1e-12 * np.abs(joint).max())
 
@@ -101,7 +106,11 @@ def test_response_does_not_depend_on_the_choice_of_virtual_orbitals() -> None:
     occupied, virtual = coefficients[:, :5], coefficients[:, 5:]
     turn, _ = np.linalg.qr(np.random.default_rng(1).normal(size=2 * [virtual.shape[1]]))
     kernel = ResponseKernel(system.meanField, system.ground.density[0])
-    one, other = (np.linalg.eigvalsh(kernel.amongProducts(occupied, part)) for part in (virtual, virtual @ turn))
+    first, second = np.repeat(np.arange(5), virtual.shape[1]), np.tile(np.arange(5, len(coefficients)), 5)
+    one, other = (
+        np.linalg.eigvalsh(kernel.amongProducts(np.hstack([occupied, part]), first, second))
+        for part in (virtual, virtual @ turn)
+    )
     np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
 
 

@@ -38,7 +38,8 @@ from openmmkstep.rttddft import (
 from openmmkstep.rttddft.agreement import dipoleError
 from openmmkstep.rttddft.auxiliaryFit import localAuxiliaryBasis
 from openmmkstep.rttddft.responseGeneration import displaced, responseRecord
-from openmmkstep.rttddft.responsePrior import predictedDensity, responsePrior
+from openmmkstep.rttddft.responsePrior import responsePrior
+from openmmkstep.rttddft.warmStart import predictedDensity
 
 LEVEL = LevelOfTheory("rks", "sto-3g", "pbe0", gridLevel=1)
 KICK = DeltaKick(1e-3, (0, 1, 1))

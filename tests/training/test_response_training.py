@@ -20,7 +20,7 @@ from kstep_models.rttddft.export import load_response
 from kstep_models.rttddft.linear_response import agreement, modes
 from kstep_models.rttddft.network import ResponseNetwork, ResponseNetworkConfig
 from kstep_models.rttddft.response_file import ResponseFile, ResponseFileError, ResponseSet
-from kstep_training.checkpoints import CheckpointError, checkpoint_format, read_checkpoint
+from kstep_training.checkpoints import RESPONSE_FORMAT, CheckpointError, checkpoint_format, read_checkpoint
 from kstep_training.configuration import ConfigurationError
 from kstep_training.rttddft.checkpoint import ResponseCheckpoint, load, new_network, save
 from kstep_training.rttddft.closed_form import LastLayer
@@ -194,7 +194,7 @@ def test_training_run(trained: Any, files: Path) -> None:
     stored = json.loads((trained.checkpoint.parent / "evaluation.json").read_text())
     assert stored["molecules"]["H2O"]["response"] == evaluation.molecules["H2O"].response
     checkpoint = read_checkpoint(trained.checkpoint)
-    assert checkpoint_format(trained.checkpoint) == "kstep-training-response"
+    assert checkpoint_format(trained.checkpoint) == RESPONSE_FORMAT
     assert (len(checkpoint["members"]), checkpoint["geometries"]) == (2, {"H2": 6, "H2O": 9})
     assert checkpoint["level_of_theory"] == teacher.LEVEL
     # What was measured is what the checkpoint gives, of the molecule that was left out as of others.
@@ -258,7 +258,29 @@ def same_weights(one: ResponseNetwork, other: ResponseNetwork) -> bool:
 
 
 def checkpoint_of(network: ResponseNetwork) -> ResponseCheckpoint:
-    return ResponseCheckpoint((network,), {"method": "response"}, teacher.LEVEL, "d", {"H2": 1}, {}, 1.0)
+    return ResponseCheckpoint((network,), {"method": "response"}, teacher.LEVEL, "d", {"H2": 1}, (1e-8,), {}, 1.0)
+
+
+def test_an_interrupted_run_keeps_its_networks(trained: Any, single: Path, configured: Callable[..., Path]) -> None:
+    """Stopped after the first of two networks: the second is trained, the first is not, and both are as in one go."""
+    path = configured("interrupted", members=2)
+    folder = path.parent / "interrupted"
+    folder.mkdir()
+    content = {**read_checkpoint(single), "evaluation": {}}
+    # Of a weight that training would not give, by which it is known again.
+    content["members"][0]["embedding.weight"] = content["members"][0]["embedding.weight"] + 1.0
+    torch.save({**content, "regularisation": content["regularisation"][:1]}, folder / "last.ckpt")
+    with pytest.raises(CheckpointError, match="was interrupted"):
+        kstep_training.export(folder / "last.ckpt", folder / "m.pt")
+    with pytest.raises(CheckpointError, match="is in the way"):
+        kstep_training.train(path)
+    with pytest.raises(CheckpointError, match="begun with other damping"):
+        kstep_training.train(configured("other_damping", members=2, damping=0.02), folder, resume=True)
+    result = kstep_training.train(path, resume=True)
+    one, other = read_checkpoint(trained.checkpoint), read_checkpoint(result.checkpoint)
+    assert torch.equal(other["members"][0]["embedding.weight"], content["members"][0]["embedding.weight"])
+    assert all(torch.equal(value, other["members"][1][name]) for name, value in one["members"][1].items())
+    assert other["evaluation"] and len(result.regularisation) == 2
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ __all__ = ["evaluate", "export", "train"]
 Path = str | os.PathLike[str]
 
 
-def configured_method(config_path: Path) -> str:
+def _configured_method(config_path: Path) -> str:
     """What a configuration says is trained; empty if it does not say."""
     from kstep_training.configuration import read_yaml
 
@@ -47,7 +47,7 @@ def train(config_path: Path, output: Path | None = None, resume: bool = False) -
         kstep_models.rttddft.response_file.ResponseFileError: likewise for a file of responses.
         kstep_training.checkpoints.CheckpointError: nothing to resume, or a run is in the way.
     """
-    if configured_method(config_path) == "response":
+    if _configured_method(config_path) == "response":
         from kstep_training.rttddft.training import train as run_response
 
         return run_response(config_path, output, resume)
@@ -73,9 +73,9 @@ def evaluate(
         kstep_models.frames.FrameFileError, kstep_models.contract.ContractError,
         kstep_training.checkpoints.CheckpointError: an input cannot be used.
     """
-    from kstep_training.checkpoints import checkpoint_format
+    from kstep_training.checkpoints import RESPONSE_FORMAT, checkpoint_format
 
-    if checkpoint_format(model) == "kstep-training-response":
+    if checkpoint_format(model) == RESPONSE_FORMAT:
         from kstep_training.rttddft.training import evaluate as run_response
 
         return run_response(model, files, output)
@@ -100,9 +100,9 @@ def export(
         kstep_models.export.ExportError: the exported forces are not the derivative of the energy; nothing is written.
         kstep_training.checkpoints.CheckpointError, kstep_models.frames.FrameFileError: an input is unusable.
     """
-    from kstep_training.checkpoints import checkpoint_format
+    from kstep_training.checkpoints import RESPONSE_FORMAT, checkpoint_format
 
-    if checkpoint_format(checkpoint) == "kstep-training-response":
+    if checkpoint_format(checkpoint) == RESPONSE_FORMAT:
         from kstep_training.rttddft.exporting import export_checkpoint as run_response
 
         return run_response(checkpoint, path, dtype)

@@ -8,6 +8,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+RESPONSE_FORMAT = "kstep-training-response"
+"""What checkpoints of response networks call themselves; here, so that others are told from them without e3nn."""
+
 
 class CheckpointError(ValueError):
     """A checkpoint is missing, not ours, or does not fit the run."""

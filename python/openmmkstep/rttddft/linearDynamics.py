@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from kstep_models.rttddft.propagation import LinearDynamics, field_fractions
+from kstep_models.rttddft.dynamics_modules import LinearDynamics
+from kstep_models.rttddft.propagation import field_fractions
 from numpy.typing import NDArray
 
 from .checks import integerFrom, positiveNumber

@@ -128,8 +128,8 @@ class ReducedHamiltonian(Hamiltonian):
                 f"{self._packing.length}: it belongs to another basis set or number of spins"
             )
         self._prior = prior
-        self._linear = None if prior is None else prior.matrix
-        self._kernel = createKernel(self._coulombExchange, self._inverseRoot, self._packing, self._linear)
+        linear = None if prior is None else prior.matrix
+        self._kernel = createKernel(self._coulombExchange, self._inverseRoot, self._packing, linear)
         self.fockBuilds = 1
         self.evaluations = 0
         density = np.ascontiguousarray(groundDensity, dtype=np.float64)
@@ -173,11 +173,11 @@ class ReducedHamiltonian(Hamiltonian):
         change = real - self._groundDensity
         prediction = self._regression.predict(change)
         self._largest = max(self._largest, prediction.size)
-        isDue = self._isCheckDue(prediction.size)
-        if isDue or prediction.deviation > self._settings.tolerance * self._largest:
+        due = self._priorToCheck(prediction.size)
+        if due is not None or prediction.deviation > self._settings.tolerance * self._largest:
             residual = self._learn(density.real, change)
-            if isDue:
-                self._compare(residual, prediction.value, change)
+            if due is not None:
+                self._compare(due, residual, prediction.value, change)
             prediction = self._regression.predict(change)
         linear, exchange = self._kernel.apply(change, imaginary)
         energy = self._groundEnergy + prediction.work + float(change @ (self._groundFock + 0.5 * linear))
@@ -185,23 +185,21 @@ class ReducedHamiltonian(Hamiltonian):
             energy += 0.5 * float(imaginary @ exchange)
         return Evaluation(self._packing.matrices(self._groundFock + linear + prediction.value, exchange), energy)
 
-    def _isCheckDue(self, size: float) -> bool:
+    def _priorToCheck(self, size: float) -> LinearPrior | None:
         if self._prior is None or self._prior.checkInterval is None:
-            return False
+            return None
         self._untilCheck -= 1
         # Small deviations, as right after a kick, are of second order, and say nothing of the linear response.
         if self._untilCheck >= 0 or size < 0.5 * self._largest:
-            return False
+            return None
         self._untilCheck = self._prior.checkInterval
-        return True
+        return self._prior
 
-    def _compare(self, residual: RealArray, predicted: RealArray, change: RealArray) -> None:
+    def _compare(self, prior: LinearPrior, residual: RealArray, predicted: RealArray, change: RealArray) -> None:
         """Take the prior's error from what was found where that is more than was expected of it."""
-        if self._prior is None:
-            return
-        true, wrong = residual + self._prior.matrix @ change, residual - predicted
-        if self._prior.directions is not None:
-            true, wrong = self._prior.directions @ true, self._prior.directions @ wrong
+        true, wrong = residual + prior.matrix @ change, residual - predicted
+        if prior.directions is not None:
+            true, wrong = prior.directions @ true, prior.directions @ wrong
         error = min(1.0, float(np.linalg.norm(wrong)) / max(float(np.linalg.norm(true)), np.finfo(float).tiny))
         if error**2 > self._regression.linearWeight:
             self._regression.setLinearWeight(error**2)
@@ -211,8 +209,8 @@ class ReducedHamiltonian(Hamiltonian):
         self.fockBuilds += 1
         _, potential = self._functional.evaluate(self._inverseRoot @ density @ self._inverseRoot)
         residual = self._packedOperator(potential) - self._groundPotential
-        if self._linear is not None:
-            residual -= self._linear @ change
+        if self._prior is not None:
+            residual -= self._prior.matrix @ change
         self._regression.add(change, residual)
         return residual
 

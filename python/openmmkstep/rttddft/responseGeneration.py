@@ -44,10 +44,12 @@ def responseRecord(molecule: Molecule, level: LevelOfTheory, basis: AuxiliaryBas
     total, difference, dipole = responseMatrices(meanField, occupied, virtual, gaps)
     fit = AuxiliaryFit(meanField.mol, basis)
     kernel = ResponseKernel(meanField, density)
+    # The virtual orbital is the faster index, as in the matrices above.
+    first, second = np.nonzero(np.outer(filled, ~filled))
     return ResponseRecord(
         positions=molecule.positions,
         fit=np.sqrt(2.0) * fit.products(occupied, virtual),
-        response=2.0 * kernel.amongProducts(occupied, virtual),
+        response=2.0 * kernel.amongProducts(coefficients, first, second),
         kernel=kernel.amongFunctions(fit.values, len(fit.metric)),
         sum=total,
         difference=difference,

@@ -24,7 +24,7 @@ from .errors import ElectronDynamicsError
 from .pyscfLoading import loadPySCF
 
 RealArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
+IntArray = NDArray[np.integer[Any]]
 
 # Numbers in a block of products at grid points: some tens of megabytes.
 _BLOCK_NUMBERS = 4_000_000
@@ -74,45 +74,25 @@ class ResponseKernel:
         weights = np.where(present, meanField.grids.weights, 0.0)
         self._kernel: RealArray = np.where(present, np.nan_to_num(derivatives), 0.0) * weights
 
-    def amongProducts(self, left: RealArray, right: RealArray) -> RealArray:
-        """G between all products of two orbitals [a*b,a*b].
-
-        Args:
-            left: coefficients [n,a], AO basis.
-            right: coefficients [n,b], AO basis.
-        """
-        count = left.shape[1] * right.shape[1]
-        result = np.zeros((count, count))
-        for part in self._parts(count):
-            values = self._orbitalValues(part)
-            one, other = values @ left, values @ right
-            products = np.einsum("ga,gb->gab", one[0], other[0])[None]
-            if self._gradients:
-                slopes = np.einsum("xga,gb->xgab", one[1:], other[0]) + np.einsum("ga,xgb->xgab", one[0], other[1:])
-                products = np.concatenate([products, slopes])
-            result += self._contracted(products.reshape(len(products), -1, count), part)
-        return result
-
-    def amongPairs(
-        self, orbitals: RealArray, first: IntArray, second: IntArray, chosen: NDArray[np.bool_]
+    def amongProducts(
+        self, orbitals: RealArray, first: IntArray, second: IntArray, chosen: NDArray[np.bool_] | None = None
     ) -> RealArray:
-        """G between unit symmetric matrices of pairs of orbitals, and chosen ones of them [m,k].
+        """G between products of two orbitals each, and chosen ones of them [m,k].
 
         Args:
-            orbitals: coefficients [n,n], AO basis, orthonormal.
-            first, second: the pairs [m].
-            chosen: k of the pairs [m].
+            orbitals: coefficients [n,a], AO basis.
+            first, second: which two columns make each product [m].
+            chosen: k of the products [m]; None for all.
         """
-        factors = np.where(first == second, 1.0, np.sqrt(2.0))
-        result = np.zeros((len(first), int(np.count_nonzero(chosen))))
+        columns = slice(None) if chosen is None else chosen
+        result = np.zeros((len(first), len(first[columns])))
         for part in self._parts(len(first)):
             values = self._orbitalValues(part) @ orbitals
-            one, other = values[:, :, first], values[:, :, second] * factors
+            one, other = values[:, :, first], values[:, :, second]
             products = one[:1] * other[:1]
             if self._gradients:
                 products = np.concatenate([products, one[1:] * other[:1] + one[:1] * other[1:]])
-            weighted = np.einsum("abg,bgp->agp", self._kernel[:, :, part], products[:, :, chosen])
-            result += products.reshape(-1, len(first)).T @ weighted.reshape(-1, result.shape[1])
+            result += self._contracted(products, products[:, :, columns], part)
         return result
 
     def amongFunctions(self, values: Any, count: int) -> RealArray:
@@ -124,13 +104,13 @@ class ResponseKernel:
         """
         result = np.zeros((count, count))
         for part in self._parts(count):
-            result += self._contracted(values(self.points[part], self._gradients), part)
+            functions = values(self.points[part], self._gradients)
+            result += self._contracted(functions, functions, part)
         return result
 
-    def _contracted(self, functions: RealArray, part: slice) -> RealArray:
-        weighted = np.einsum("abg,bgp->agp", self._kernel[:, :, part], functions)
-        count = functions.shape[-1]
-        return functions.reshape(-1, count).T @ weighted.reshape(-1, count)
+    def _contracted(self, functions: RealArray, others: RealArray, part: slice) -> RealArray:
+        weighted = np.einsum("abg,bgp->agp", self._kernel[:, :, part], others)
+        return functions.reshape(-1, functions.shape[-1]).T @ weighted.reshape(-1, others.shape[-1])
 
     def _parts(self, columns: int) -> list[slice]:
         size = max(16, _BLOCK_NUMBERS // (4 * max(columns, 1)))

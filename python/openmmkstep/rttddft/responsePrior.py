@@ -87,38 +87,28 @@ def responsePrior(
     first, second = np.triu_indices(hamiltonian.size)
     excited = (first < occupied.shape[1]) & (second >= occupied.shape[1])
     atomic = hamiltonian._inverseRoot @ orbitals
-    uncertainty, checks = _COMPUTED_UNCERTAINTY, None
+    uncertainty = _COMPUTED_UNCERTAINTY
+    checks: int | None = None
     if source == COMPUTED:
         kernel = ResponseKernel(meanField, ground.density[0])
-        response = kernel.amongPairs(atomic, first, second, excited)
+        response = kernel.amongProducts(atomic, first, second, excited)
     else:
         fit = AuxiliaryFit(meanField.mol, loadedArchive(source)[1].basis())
-        response, uncertainty = _predicted(source, molecule, _unitPairs(fit, atomic, first, second), excited)
+        products = fit.products(atomic, atomic).reshape(-1, hamiltonian.size, hamiltonian.size)[:, first, second]
+        response, uncertainty = _predicted(source, molecule, products, excited)
         checks = _CHECK_INTERVAL
         if uncertainty >= 1.0:
             # Networks that disagree as much may be wrong by orders of magnitude, which no later sample repairs.
-            response = np.zeros_like(response)
+            response, checks = np.zeros_like(response), None
+    # Of unit symmetric matrices, whose densities are products times sqrt(2) but for squares.
+    response = response * np.where(first == second, np.sqrt(2.0), 2.0)[:, None]
     # To changes between occupied orbitals, or between virtual ones, the response is not taken to be known: they are of
     # second order in a field.
     pairs = np.zeros((len(first), len(first)))
     pairs[:, excited], pairs[excited, :] = response, response.T
-    pairs = 0.5 * (pairs + pairs.T)
     packed = _packedPairs(orbitals, first, second)
     matrix = packed.T @ pairs @ packed
     return LinearPrior(0.5 * (matrix + matrix.T), uncertainty, checks, packed[excited])
-
-
-def predictedDensity(source: str, meanField: Any, molecule: Molecule) -> tuple[AuxiliaryFit, RealArray]:
-    """The ground state's density that a network predicts: its auxiliary functions and their coefficients [M].
-
-    Raises:
-        ElectronDynamicsError: the archive cannot be used, or does not cover the molecule.
-    """
-    module, contract = loadedArchive(source)
-    fit = AuxiliaryFit(meanField.mol, contract.basis())
-    with calledOnce():
-        _, density = module(*arguments(molecule))
-    return fit, density.numpy()
 
 
 def _predicted(
@@ -136,13 +126,6 @@ def _predicted(
     known = [float(errors["response"]) for errors in contract.validation.get("molecules", {}).values()]
     smallest = min(known, default=1.0)
     return response, float(min(1.0, max(_SPREAD_FACTOR * spread, smallest)))
-
-
-def _unitPairs(fit: AuxiliaryFit, atomic: RealArray, first: IntArray, second: IntArray) -> RealArray:
-    """Coefficients [M,m] of the densities of unit symmetric matrices between orthonormal orbitals."""
-    size = atomic.shape[1]
-    products = fit.products(atomic, atomic).reshape(-1, size, size)
-    return products[:, first, second] * np.where(first == second, 1.0, np.sqrt(2.0))
 
 
 def _packedPairs(orbitals: RealArray, first: IntArray, second: IntArray) -> RealArray:

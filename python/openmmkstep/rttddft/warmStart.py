@@ -25,8 +25,7 @@ from .hamiltonian import Hamiltonian
 from .levelOfTheory import LevelOfTheory
 from .molecule import Molecule
 from .pyscfLoading import loadPySCF
-from .responseArchive import ArchiveUse
-from .responsePrior import predictedDensity
+from .responseArchive import ArchiveUse, arguments, calledOnce, loadedArchive
 
 RealArray = NDArray[np.float64]
 
@@ -82,6 +81,19 @@ class WarmStart:
             ElectronDynamicsError: the archive cannot be used, or the functional needs more than density and gradient.
         """
         return densityFromFit(meanField, hamiltonian, *predictedDensity(self.archive, meanField, molecule))
+
+
+def predictedDensity(source: str, meanField: Any, molecule: Molecule) -> tuple[AuxiliaryFit, RealArray]:
+    """The ground state's density that a network predicts: its auxiliary functions and their coefficients [M].
+
+    Raises:
+        ElectronDynamicsError: the archive cannot be used, or does not cover the molecule.
+    """
+    module, contract = loadedArchive(source)
+    fit = AuxiliaryFit(meanField.mol, contract.basis())
+    with calledOnce():
+        _, density = module(*arguments(molecule))
+    return fit, density.numpy()
 
 
 def densityFromFit(meanField: Any, hamiltonian: Hamiltonian, fit: AuxiliaryFit, coefficients: RealArray) -> RealArray:

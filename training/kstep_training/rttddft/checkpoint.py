@@ -12,10 +12,9 @@ import torch
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
 from kstep_models.rttddft.network import ResponseNetwork, ResponseNetworkConfig
 
-from kstep_training.checkpoints import CheckpointError, read_checkpoint
+from kstep_training.checkpoints import RESPONSE_FORMAT, CheckpointError, read_checkpoint
 
-FORMAT = "kstep-training-response"
-VERSION = 1
+VERSION = 2
 NAME = "last.ckpt"
 
 
@@ -29,7 +28,8 @@ class ResponseCheckpoint:
         level_of_theory: of the labels.
         digest: over all training data.
         geometries: molecule -> number of geometries learned from.
-        evaluation: errors on held-out geometries, JSON values.
+        regularisation: of each member's last layer.
+        evaluation: errors on held-out geometries, JSON values; empty until all members are there.
         seconds: of training.
     """
 
@@ -38,6 +38,7 @@ class ResponseCheckpoint:
     level_of_theory: dict[str, Any]
     digest: str
     geometries: dict[str, int]
+    regularisation: tuple[float, ...]
     evaluation: dict[str, Any]
     seconds: float
 
@@ -58,7 +59,7 @@ def save(path: str | os.PathLike[str], checkpoint: ResponseCheckpoint) -> None:
     """Write a checkpoint, atomically."""
     target = Path(path)
     content = {
-        "format": FORMAT,
+        "format": RESPONSE_FORMAT,
         "version": VERSION,
         "basis": checkpoint.members[0].basis.to_json(),
         "model": dataclasses.asdict(checkpoint.members[0].config),
@@ -81,7 +82,7 @@ def load(path: str | os.PathLike[str]) -> ResponseCheckpoint:
         CheckpointError: no such file, or not a checkpoint of this method and version.
     """
     content = read_checkpoint(path)
-    if content.get("format") != FORMAT:
+    if content.get("format") != RESPONSE_FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of a response network")
     if content["version"] != VERSION:
         raise CheckpointError(f"{path} has version {content['version']}, this program reads {VERSION}: train again")

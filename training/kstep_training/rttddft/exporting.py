@@ -13,6 +13,7 @@ from kstep_models.contract import Contract
 from kstep_models.export import versions
 from kstep_models.rttddft.export import Geometry, ResponseChecks, export_response
 
+from kstep_training.checkpoints import CheckpointError
 from kstep_training.rttddft.checkpoint import ResponseCheckpoint, load
 
 
@@ -38,6 +39,8 @@ def export_checkpoint(
     if dtype not in ("float32", "float64"):
         raise ExportError(f"dtype must be float32 or float64, got {dtype!r}")
     trained = load(checkpoint)
+    if not trained.evaluation:
+        raise CheckpointError(f"{checkpoint} is of a run that was interrupted: go on with kstep train --resume")
     first = trained.members[0]
     contract = Contract.of_response(
         basis=first.basis,

@@ -6,12 +6,13 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from kstep_models.rttddft.network import ResponseNetwork
 from kstep_models.rttddft.response_file import ResponseFile, ResponseFileError
+from numpy.typing import NDArray
 from rich.console import Console
 
 from kstep_training.checkpoints import CheckpointError
@@ -43,50 +44,47 @@ class ResponseResult:
 def train(
     config_path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None, resume: bool = False
 ) -> ResponseResult:
-    """See :func:`kstep_training.train`; ``resume`` lets a finished run be overwritten."""
+    """See :func:`kstep_training.train`; the networks that an interrupted run had finished are kept."""
     config = load_configuration(config_path, ResponseTraining)
     parent = Path(config_path).parent
     folder = Path(output) if output is not None else parent / config.output
     checkpoint = folder / NAME
     if checkpoint.exists() and not resume:
-        raise CheckpointError(f"{checkpoint} is in the way: give another output folder, or remove it")
+        raise CheckpointError(f"{checkpoint} is in the way: give another output folder, or go on with it by --resume")
     dataset = load_responses(config.data, parent)
     folder.mkdir(parents=True, exist_ok=True)
     console = Console()
-    begin = time.monotonic()
+    state = _begun(checkpoint, config, dataset) if checkpoint.exists() else _nothing(config, dataset)
+    begin = time.monotonic() - state.seconds
     console.print(
         "learning from "
         + ", ".join(f"{len(part)} {part.name}" for part in dataset.training)
         + (f"; leaving out {', '.join(part.name for part in dataset.left_out)}" if dataset.left_out else "")
     )
-    members, chosen = [], []
-    for index in range(config.members):
-        member, regularisation, error = _member(config, dataset, config.seed + index, console)
-        members.append(member)
-        chosen.append(regularisation)
+    labels = [effective_kernels(part.records, config.damping) for part in dataset.training]
+    for index in range(len(state.members), config.members):
+        member, regularisation, error = _member(config, dataset, labels, config.seed + index, console)
+        seconds = time.monotonic() - begin
+        state = replace(
+            state,
+            members=(*state.members, member),
+            regularisation=(*state.regularisation, regularisation),
+            evaluation={},
+            seconds=seconds,
+        )
+        save(checkpoint, state)
         console.print(
             f"network {index + 1} of {config.members}: error of the response on held-out geometries "
-            f"{100 * error:.2f} % with regularisation {regularisation:g}, {time.monotonic() - begin:.0f} s"
+            f"{100 * error:.2f} % with regularisation {regularisation:g}, {seconds:.0f} s"
         )
     evaluation = ResponseEvaluation(
         "validation",
-        {part.name: molecule_errors(members, part) for part in (*dataset.validation, *dataset.left_out)},
+        {part.name: molecule_errors(state.members, part) for part in (*dataset.validation, *dataset.left_out)},
         tuple(part.name for part in dataset.left_out),
     )
-    save(
-        checkpoint,
-        ResponseCheckpoint(
-            tuple(members),
-            config.plain(),
-            dataset.level_of_theory,
-            dataset.digest,
-            {part.name: len(part) for part in dataset.training},
-            evaluation.to_dict(),
-            time.monotonic() - begin,
-        ),
-    )
-    (folder / "evaluation.json").write_text(json.dumps(evaluation.to_dict(), indent=2) + "\n", encoding="utf-8")
-    return ResponseResult(checkpoint, evaluation, tuple(chosen))
+    save(checkpoint, replace(state, evaluation=evaluation.to_dict(), seconds=time.monotonic() - begin))
+    _write(evaluation, folder)
+    return ResponseResult(checkpoint, evaluation, state.regularisation)
 
 
 def evaluate(
@@ -116,16 +114,53 @@ def evaluate(
     evaluation = ResponseEvaluation("all", errors, left_out)
     if output is not None:
         Path(output).mkdir(parents=True, exist_ok=True)
-        text = json.dumps(evaluation.to_dict(), indent=2) + "\n"
-        (Path(output) / "evaluation.json").write_text(text, encoding="utf-8")
+        _write(evaluation, Path(output))
     return evaluation
 
 
+def _nothing(config: ResponseTraining, dataset: ResponseDataset) -> ResponseCheckpoint:
+    """What a run has before its first network."""
+    return ResponseCheckpoint(
+        members=(),
+        configuration=config.plain(),
+        level_of_theory=dataset.level_of_theory,
+        digest=dataset.digest,
+        geometries={part.name: len(part) for part in dataset.training},
+        regularisation=(),
+        evaluation={},
+        seconds=0.0,
+    )
+
+
+def _begun(checkpoint: Path, config: ResponseTraining, dataset: ResponseDataset) -> ResponseCheckpoint:
+    """What an interrupted run had finished; it may be given more members than it was begun with.
+
+    Raises:
+        CheckpointError: it was begun with other data or settings.
+    """
+    state = load(checkpoint)
+    ours, theirs = ({**each, "members": 0, "output": ""} for each in (config.plain(), state.configuration))
+    differing = sorted(key for key in ours if ours[key] != theirs.get(key))
+    if state.digest != dataset.digest:
+        differing.append("training data")
+    if differing or len(state.members) > config.members:
+        what = ", ".join(differing) or "more members"
+        raise CheckpointError(f"{checkpoint} was begun with other {what}: use the same, or give another output folder")
+    return replace(state, configuration=config.plain())
+
+
+def _write(evaluation: ResponseEvaluation, folder: Path) -> None:
+    (folder / "evaluation.json").write_text(json.dumps(evaluation.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
 def _member(
-    config: ResponseTraining, dataset: ResponseDataset, seed: int, console: Console
+    config: ResponseTraining,
+    dataset: ResponseDataset,
+    labels: list[NDArray[np.float64]],
+    seed: int,
+    console: Console,
 ) -> tuple[ResponseNetwork, float, float]:
     network = new_network(dataset.basis, config.model.network(), seed)
-    labels = [effective_kernels(part.records, config.damping) for part in dataset.training]
     best, error = _solved(network, dataset, labels, config.regularisation)
     if config.refinement.steps:
 
@@ -139,7 +174,7 @@ def _member(
 
 
 def _solved(
-    network: ResponseNetwork, dataset: ResponseDataset, labels: list[np.ndarray], candidates: list[float]
+    network: ResponseNetwork, dataset: ResponseDataset, labels: list[NDArray[np.float64]], candidates: list[float]
 ) -> tuple[float, float]:
     """Set the last layer with the best of several regularisations; returns it and its error."""
     layer = LastLayer(network, dataset.training, labels)
