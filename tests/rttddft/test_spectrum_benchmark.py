@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 def invoke(folder: Path, case: dict[str, Any], **options: Any) -> Any:
     path = folder / "bench.yaml"
     content = {"cases": {"water": {"geometry": "water.xyz", "level": LEVEL, **case}}, "timeStep": "10 as", **options}
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
     return CliRunner().invoke(app, ["bench-spectrum", str(path), "--output", str(folder / "result.json")])
 
 
@@ -80,6 +80,17 @@ def test_beginning_that_is_too_short_is_left_out(folder: Path) -> None:
     assert results(folder)["methods"]["esprit"] is None
 
 
+def test_several_reductions(folder: Path) -> None:
+    reductions = {"loose": {"tolerance": 0.2}, "default": {}, "computed": {"response": "computed"}}
+    done = invoke(folder, {"kick": 1e-3, "directions": ["z"], "reductions": reductions}, steps=60)
+    assert done.exit_code == 0, done.output
+    methods = results(folder)["methods"]
+    assert list(methods) == ["reference", *reductions]
+    evaluations = [methods[name]["fockBuilds"] for name in ("computed", "loose", "default")]
+    assert evaluations == sorted(set(evaluations))
+    assert methods["default"]["dipoleError"] < methods["loose"]["dipoleError"]
+
+
 def test_cost_of_more_steps() -> None:
     traces = Traces({}, Spent(1.0, 2.0), Spent(3.0, 4.0), 10).extrapolated(2.0)
     assert (traces.total.wall, traces.total.processor, traces.fockBuilds) == (7.0, 10.0, 20)
@@ -95,6 +106,8 @@ def test_cost_of_more_steps() -> None:
         ({"kick": 1e-3, "directions": ["x", "x"]}, "must differ"),
         ({"kick": 1e-3, "referenceSteps": 100}, "is more than steps 60"),
         ({"kick": 1e-3, "level": {"method": "rhf"}}, "level.functional is missing"),
+        ({"kick": 1e-3, "reductions": {"reference": {}}}, "another name than reference"),
+        ({"kick": 1e-3, "reductions": {"own": {"response": "none.pt"}}}, "none.pt"),
         ({"kick": 1e-3, "geometry": "none.xyz"}, "do not exist"),
         ({"kick": 1e-3, "referencesteps": 10}, "did you mean cases.water.referenceSteps"),
     ],

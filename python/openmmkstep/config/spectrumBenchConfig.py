@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
 from .loading import Section
 from .quantities import Time
 from .spectrumConfig import LevelSection, ReductionSection
+
+Comparison = Literal["staticFock", "dynamicModes", "esprit", "linearResponse"]
+COMPARISONS: tuple[str, ...] = get_args(Comparison)
+REFERENCE = "reference"
+"""The name of the full propagation in the results."""
 
 
 class PulseSection(Section):
@@ -36,7 +41,7 @@ class SpectrumBenchCase(Section):
         charge: e.
         multiplicity: 2S+1.
         level: level of theory, with a functional.
-        reduction: of the reduced propagation.
+        reductions: of the reduced propagations, by the name they have in the results.
         kick: strength of the field pulse at t = 0, atomic units; leave it out for a pulse.
         pulse: instead of the kick.
         directions: of the kicks or pulses.
@@ -51,13 +56,13 @@ class SpectrumBenchCase(Section):
     charge: int = 0
     multiplicity: int = Field(default=1, ge=1)
     level: LevelSection = LevelSection(functional="pbe0")
-    reduction: ReductionSection = ReductionSection()
+    reductions: dict[str, ReductionSection] = Field(default={"reduced": ReductionSection()}, min_length=1)
     kick: float | None = Field(default=None, gt=0.0)
     pulse: PulseSection | None = None
     directions: tuple[Literal["x", "y", "z"], ...] = Field(default=("x", "y", "z"), min_length=1)
     referenceDirections: tuple[Literal["x", "y", "z"], ...] | None = Field(default=None, min_length=1)
     referenceSteps: int | None = Field(default=None, ge=1)
-    comparisons: tuple[Literal["staticFock", "dynamicModes", "esprit", "linearResponse"], ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
 
     @property
     def comparedDirections(self) -> tuple[str, ...]:
@@ -75,6 +80,9 @@ class SpectrumBenchCase(Section):
                 raise ValueError("directions must differ from each other")
         if not self.level.functional:
             raise ValueError("the reduction saves evaluations of the functional: level.functional is missing")
+        taken = sorted(set(self.reductions) & {REFERENCE, *COMPARISONS})
+        if taken:
+            raise ValueError(f"a reduction needs another name than {taken[0]}, which is that of another method")
         if self.kick is None and set(self.comparisons) - {"staticFock"}:
             raise ValueError("in a pulse only staticFock can be compared: the others continue free motion after a kick")
         return self

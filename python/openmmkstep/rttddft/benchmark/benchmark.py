@@ -1,4 +1,4 @@
-"""Runs the comparison: the reference propagation, the reduced one, and other methods on the same molecules."""
+"""Runs the comparison: the reference propagation, reduced ones, and other methods on the same molecules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...config.spectrumBenchConfig import SpectrumBenchCase, SpectrumBenchConfig
+from ...config.spectrumBenchConfig import REFERENCE, SpectrumBenchCase, SpectrumBenchConfig
 from ...machineInfo import machineInfo
 from ..absorption import AXES
 from ..agreement import dipoleError, peakShift, spectralOverlap
@@ -18,6 +18,8 @@ from ..fromConfig import levelFrom, propagatorFrom, reductionFrom
 from ..geometries import readGeometries
 from ..molecule import Molecule
 from ..reducedHamiltonian import Reduction
+from ..responseArchive import loadedArchive
+from ..responsePrior import COMPUTED
 from ..simulation import ElectronDynamics
 from ..spectrum import dipoleStrength, polarizability
 from ..units import EV_PER_HARTREE
@@ -25,7 +27,7 @@ from .comparisons import compared, framesNeeded
 from .traces import Traces, propagated
 
 SCHEMA = "kstep-bench-spectrum"
-VERSION = 1
+VERSION = 2
 
 RealArray = NDArray[np.float64]
 
@@ -88,8 +90,9 @@ class _Case:
         self._level = levelFrom(case.level)
         self._molecule: Molecule = readGeometries(folder / case.geometry, case.charge, case.multiplicity)[0].molecule
         self._level.check(self._molecule)
-        self._reduction = reductionFrom(case.reduction, folder)
-        self._reduction.check(self._molecule, self._level)
+        self._reductions = {key: reductionFrom(section, folder) for key, section in case.reductions.items()}
+        for reduction in self._reductions.values():
+            reduction.check(self._molecule, self._level)
         self._propagator = propagatorFrom(config.propagator, config.timeStep, case.kick or _WEAK)
 
     def measure(self) -> dict[str, Any]:
@@ -98,24 +101,25 @@ class _Case:
         steps = config.steps if case.referenceSteps is None else case.referenceSteps
         kept = framesNeeded("dynamicModes", self._propagator.timeStep) if "dynamicModes" in case.comparisons else 0
         self._warmUp()
-        self._tell(f"{self._name}: reduced propagation")
-        reduced = propagated(self._dynamics(self._reduction), case, case.directions, config.steps)
+        reduced: dict[str, Traces] = {}
+        for name, reduction in self._reductions.items():
+            self._tell(f"{self._name}: {name}, {config.steps} steps along {', '.join(case.directions)}")
+            reduced[name] = propagated(self._dynamics(reduction), case, case.directions, config.steps)
         self._tell(f"{self._name}: reference, {steps} steps along {', '.join(directions)}")
         full = self._dynamics()
         reference = propagated(full, case, directions, steps, kept)
         share = config.steps * len(case.directions) / (steps * len(directions))
         whole = reference.extrapolated(share)
-        methods: dict[str, Any] = {
-            "reference": _cost(whole, whole),
-            "reduced": _cost(reduced, whole) | self._scores(reduced, reference, share),
-        }
+        methods: dict[str, Any] = {REFERENCE: _cost(whole, whole)}
+        for name, traces in reduced.items():
+            methods[name] = _cost(traces, whole) | self._scores(traces, reference, share)
         for name in case.comparisons:
             self._tell(f"{self._name}: {name}")
-            traces = compared(name, self._dynamics(), case, reference, config.steps)
+            other = compared(name, self._dynamics(), case, reference, config.steps)
             # None where the reference is too short for a method that continues it.
             methods[name] = None
-            if traces is not None:
-                methods[name] = _cost(traces.extrapolated(share), whole) | self._scores(traces, reference, share)
+            if other is not None:
+                methods[name] = _cost(other.extrapolated(share), whole) | self._scores(other, reference, share)
         return {
             "molecule": self._molecule.name,
             "basisFunctions": full.hamiltonian.size,
@@ -125,7 +129,10 @@ class _Case:
         }
 
     def _warmUp(self) -> None:
-        """Let libraries load what they load on first use, for which the first of the methods would have to pay."""
+        """Load what is loaded once for a process, for which the first of the methods or cases would have to pay."""
+        for reduction in self._reductions.values():
+            if reduction.response not in (None, COMPUTED):
+                loadedArchive(reduction.response)
         level = replace(self._level, basis="sto-3g", gridLevel=0)
         hydrogen = Molecule.create("HH", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.074]])
         ElectronDynamics(hydrogen, level, self._propagator, reduction=Reduction()).run(1)
