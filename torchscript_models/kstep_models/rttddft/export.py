@@ -122,7 +122,8 @@ def export_response(
     dtype = DTYPES[contract.dtype]
     written = double if dtype == torch.float64 else script_response(models, dtype)
     eager = _prepared(models, torch.float64)
-    with torch.no_grad():
+    # Optimised, each module's first two calls take half a minute, and there are few.
+    with torch.no_grad(), torch.jit.optimized_execution(False):
         checks = _checks(eager, double, written, contract, geometries)
     write_archive(written, contract, path)
     return checks

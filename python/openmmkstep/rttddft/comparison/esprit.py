@@ -15,8 +15,8 @@ RealArray = NDArray[np.float64]
 
 # Length of the beginning, atomic units of time.
 TRAINING_TIME = 100.0
-# Relative singular values of the signal's Hankel matrix that still carry motion.
-_KEPT = 1e-6
+# Relative singular values of the signal's Hankel matrix that still carry motion; chosen as for dynamic modes.
+_KEPT = 1e-5
 
 
 def espritDipole(dipole: RealArray, frames: int) -> RealArray:
