@@ -15,9 +15,9 @@ RealArray = NDArray[np.float64]
 
 # Length of the beginning, atomic units of time.
 TRAINING_TIME = 80.0
-# Relative singular values of the snapshots that still carry motion rather than the step tolerance. Of powers of ten, the
-# best over water, ammonia and ethene, symmetric and not: with more, oscillations of almost one frequency nearly cancel each
-# other in the beginning, and no longer do later.
+# Relative singular values of the snapshots that still carry motion rather than the step tolerance: the best power of
+# ten over water, ammonia and ethene, symmetric and not. With more of them, oscillations of almost one frequency nearly
+# cancel each other in the beginning, and no longer do later.
 _KEPT = 1e-4
 _CONDITION = 1e-9
 
