@@ -45,6 +45,7 @@ def main() -> None:
         type=Path,
         nargs=2,
         action="append",
+        default=[],
         help="adaptation: a checkpoint that leaves out one molecule more and the file with that one, for meta-learning",
     )
     parser.add_argument("--output", type=Path, default=HERE / "results.json")

@@ -65,10 +65,10 @@ def adaptation_study(
         responses: file with it.
         name: of the molecule.
         geometries: which of it.
-        tasks: checkpoint and file of each task of meta-learning; see :func:`meta_task`.
+        tasks: checkpoint and file of each task of meta-learning, see :func:`meta_task`; with none, it is left out.
     """
     begin = time.process_time()
-    rates = meta_learned_rates([meta_task(*task) for task in tasks])
+    rates = meta_learned_rates([meta_task(*task) for task in tasks]) if tasks else None
     meta_seconds = time.process_time() - begin
     networks = load(checkpoint).members
     molecule = ResponseFile(responses).read(name)
@@ -88,7 +88,8 @@ def adaptation_study(
         shots = shots_of(molecule, index, visited_directions(record, prior, SHOTS))
         score("function space", function_space_update(prior, shots.directions, shots.potentials))
         adapted = {f"last layer, ridge {ridge:g}": (last_layer_update, (ridge, ITERATIONS)) for ridge in RIDGES}
-        adapted |= {f"meta-learned rates, {steps} steps": (gradient_update, (rates, steps)) for steps in STEPS}
+        if rates is not None:
+            adapted |= {f"meta-learned rates, {steps} steps": (gradient_update, (rates, steps)) for steps in STEPS}
         for label, (method, settings) in adapted.items():
             begin = time.process_time()
             kernel = np.mean([method(network, shots, *settings) for network in networks], axis=0)
