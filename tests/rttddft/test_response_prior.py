@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ase
+import ase.io
 import numpy as np
 import pytest
 import torch
@@ -21,6 +24,7 @@ from kstep_training.rttddft.checkpoint import new_network
 from kstep_training.rttddft.closed_form import LastLayer
 from kstep_training.rttddft.labels import effective_kernels
 from numpy.typing import NDArray
+from openmmkstep.config.spectrumBenchConfig import SpectrumBenchConfig
 from openmmkstep.rttddft import (
     DeltaKick,
     ElectronDynamics,
@@ -37,8 +41,10 @@ from openmmkstep.rttddft import (
 )
 from openmmkstep.rttddft.agreement import dipoleError
 from openmmkstep.rttddft.auxiliaryFit import localAuxiliaryBasis
+from openmmkstep.rttddft.benchmark.benchmark import runSpectrumBenchmark
 from openmmkstep.rttddft.responseGeneration import displaced, responseRecord
 from openmmkstep.rttddft.responsePrior import responsePrior
+from openmmkstep.rttddft.units import NM_PER_BOHR
 from openmmkstep.rttddft.warmStart import predictedDensity
 
 LEVEL = LevelOfTheory("rks", "sto-3g", "pbe0", gridLevel=1)
@@ -142,6 +148,26 @@ def test_trained_response(archives: Archives) -> None:
     observables = run(Reduction(response=str(archives.trained)))
     assert observables.fockBuilds[1:].sum() == 1
     assert dipoleError(observables.dipole, reference("sto-3g")) < 0.01
+
+
+def test_trained_response_in_a_benchmark(archives: Archives, tmp_path: Path) -> None:
+    """The path of the archive is relative to the configuration; it is measured beside the others."""
+    shutil.copy(archives.trained, tmp_path / "model.pt")
+    ase.io.write(tmp_path / "water.xyz", ase.Atoms("OHH", WATER.positions * NM_PER_BOHR * 10))
+    case = {
+        "geometry": "water.xyz",
+        "level": {"functional": "pbe0", "basis": "sto-3g", "gridLevel": 1},
+        "kick": 1e-3,
+        "directions": ["z"],
+        "reductions": {"learned": {"response": "model.pt"}, "nothing known": {}},
+    }
+    config = SpectrumBenchConfig.model_validate({"cases": {"water": case}, "steps": STEPS})
+    saved: list[dict[str, Any]] = []
+    methods = runSpectrumBenchmark(config, tmp_path, lambda _: None, saved.append)["cases"]["water"]["methods"]
+    # The ground state, and at least one check.
+    assert 1 < methods["learned"]["fockBuilds"] < methods["nothing known"]["fockBuilds"]
+    assert methods["learned"]["dipoleError"] < 0.01
+    assert saved[-1]["configuration"]["cases"]["water"]["reductions"]["learned"]["response"] == "model.pt"
 
 
 def test_response_learned_in_one_orbital_basis_serves_another(archives: Archives) -> None:

@@ -113,6 +113,8 @@ ElectronDynamicsModel::Response ElectronDynamicsModel::computeResponse(const vec
     result.numFunctions = static_cast<int>(size);
     callTorch(owner, numThreads, [&] {
         const c10::AutoGradMode gradients(false);
+        // Optimised, the first two calls take half a minute each, and later ones are no faster.
+        const torch::jit::GraphOptimizerEnabledGuard optimizer(false);
         const c10::IValue output = implementation->network.forward({numbers, asTensor(positions)});
         if (!output.isTuple() || output.toTupleRef().elements().size() != 2)
             refuse("the model does not return the outputs that its contract names");

@@ -122,7 +122,7 @@ def export_response(
     dtype = DTYPES[contract.dtype]
     written = double if dtype == torch.float64 else script_response(models, dtype)
     eager = _prepared(models, torch.float64)
-    # Optimised, each module's first two calls take half a minute, and there are few.
+    # As electron dynamics runs them: optimised, each module's first two calls take half a minute, later ones no less.
     with torch.no_grad(), torch.jit.optimized_execution(False):
         checks = _checks(eager, double, written, contract, geometries)
     write_archive(written, contract, path)
