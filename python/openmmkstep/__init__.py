@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from .plugin import load_plugins
+from ._plugin import load_plugins
 
 pluginLoadFailures: dict[str, str] = load_plugins()
 
-from .embeddingCharges import EmbeddingCharges  # noqa: E402
-from .integrator import KStepIntegrator, Statistics  # noqa: E402
-from .qmmmForce import LinkAtom, QMMMForce, QMResult  # noqa: E402
-from .qmmmPotential import QMMMPotential  # noqa: E402
-from .torchScriptForce import TorchScriptForce  # noqa: E402
+from openmmkstep.openmmapi.embedding_charges import EmbeddingCharges  # noqa: E402
+from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, Statistics  # noqa: E402
+from openmmkstep.openmmapi.qmmm_force import LinkAtom, QMMMForce, QMResult  # noqa: E402
+from openmmkstep.openmmapi.torchscript_force import TorchScriptForce  # noqa: E402
+from openmmkstep.qmmm.potential import QMMMPotential  # noqa: E402
 
 try:
     __version__ = version("openmm-kstep")

@@ -90,7 +90,7 @@ def test_generate_and_resume(workFolder: Path, sampling: dict[str, Any], monkeyp
     refused = CliRunner().invoke(app, ["generate", str(config)])
     assert refused.exit_code == 1 and "exists already" in refused.output
     # As a kill in the second trajectory would leave it.
-    from openmmkstep.frameFiles import keepFrames
+    from openmmkstep.io.frames import keepFrames
 
     keepFrames("frames.h5", 6)
     assert "12 frames" in invoke("generate", config, "--resume")

@@ -19,7 +19,7 @@ import pytest
 from kstep_models.rttddft.network import ResponseNetworkConfig
 from kstep_models.rttddft.response_file import ResponseFile
 from openmmkstep.cli import app
-from openmmkstep.rttddft import responseRun
+from openmmkstep.workflows.spectra import responses
 from typer.testing import CliRunner
 from yamlFiles import writeYaml
 
@@ -116,7 +116,7 @@ def test_extended_files_are_those_written_in_one_go(tmp_path: Path) -> None:
 def test_interrupted_is_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped within the second of three geometries, with the record half written, and begun again."""
     assert generated(tmp_path, "whole.h5").exit_code == 0
-    compute, calls = responseRun.responseRecord, []
+    compute, calls = responses.responseRecord, []
 
     def stopping(*arguments: Any) -> Any:
         calls.append(1)
@@ -124,7 +124,7 @@ def test_interrupted_is_uninterrupted(tmp_path: Path, monkeypatch: pytest.Monkey
             raise KeyboardInterrupt
         return compute(*arguments)
 
-    monkeypatch.setattr(responseRun, "responseRecord", stopping)
+    monkeypatch.setattr(responses, "responseRecord", stopping)
     assert generated(tmp_path, "cut.h5").exit_code != 0
     assert len(ResponseFile(tmp_path / "cut.h5").read("H2")) == 1
     with h5py.File(tmp_path / "cut.h5", "r+") as file:

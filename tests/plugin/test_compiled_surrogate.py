@@ -11,11 +11,11 @@ from kstep_models import compilation
 from kstep_models.compilation import CompilationError, cached_package, compile_archive
 from kstep_models.contract import ContractError
 from openmmkstep import TorchScriptForce
-from openmmkstep.surrogateCompilation import compiledPackage
-from openmmkstep.systemCopy import copyWithout
+from openmmkstep.qmmm.system_copy import copyWithout
+from openmmkstep.surrogates.compilation import compiledPackage
 
-from .archives import COUPLED, Coupled, PairEnergyAndForces, Raises, archive, contract
-from .test_torchscript_force import NUMBERS, PARTICLES, context_of, environment, numerical_forces
+from tests.plugin.archives import COUPLED, Coupled, PairEnergyAndForces, Raises, archive, contract
+from tests.plugin.test_torchscript_force import NUMBERS, PARTICLES, context_of, environment, numerical_forces
 
 COMPLETE = {"level_of_theory": {"method": "springs"}, "training_data": {"digest": "none"}}
 MODULES = {"uncoupled": (PairEnergyAndForces(), {}), "coupled": (Coupled(), COUPLED)}

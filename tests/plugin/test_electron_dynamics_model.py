@@ -13,15 +13,14 @@ import torch
 from kstep_models.rttddft.export import ExportedResponse, export_response, load_response
 from openmmkstep._openmmkstep import ElectronDynamicsModel
 from openmmkstep.rttddft import CFM4, DeltaKick, GaussianEnvelope, LevelOfTheory, Magnus2, Molecule, Pulse
-from openmmkstep.rttddft.groundState import solveGroundState
-from openmmkstep.rttddft.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.linearDynamics import createLinearDynamics, pairResponse, sampledField
-from openmmkstep.rttddft.meanField import createMeanField
-from openmmkstep.rttddft.propagators import Propagator
+from openmmkstep.rttddft.electronic_structure.ground_state import solveGroundState
+from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
+from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
+from openmmkstep.rttddft.propagation.linear_dynamics import createLinearDynamics, pairResponse, sampledField
+from openmmkstep.rttddft.propagation.propagators import Propagator
 
 from tests.models.response_network import BASIS, PEROXIDE, WATER, network, response_contract
-
-from .archives import PairEnergyAndForces, Raises, archive, contract
+from tests.plugin.archives import PairEnergyAndForces, Raises, archive, contract
 
 PULSE = Pulse(0.03, GaussianEnvelope(4.0, 2.0), (1, 0.5, -2), frequency=0.4)
 

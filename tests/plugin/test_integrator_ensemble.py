@@ -9,7 +9,7 @@ import pytest
 from openmm import unit
 from openmmkstep import KStepIntegrator
 
-from .chain import make_chain
+from tests.plugin.chain import make_chain
 
 KB = 8.31446261815324e-3
 TEMPERATURE = 300.0

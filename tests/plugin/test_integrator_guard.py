@@ -7,7 +7,7 @@ import openmm
 import pytest
 from openmmkstep import KStepIntegrator
 
-from .chain import Chain, bond_force, make_chain, respa
+from tests.plugin.chain import Chain, bond_force, make_chain, respa
 
 STEP = 0.0005
 

@@ -7,7 +7,7 @@ import openmm
 import pytest
 from openmmkstep import KStepIntegrator
 
-from .chain import Chain, make_chain, respa
+from tests.plugin.chain import Chain, make_chain, respa
 
 STEP = 0.0005
 THREE_LEVELS = {1: (180_000.0, 0.0), 2: (200_000.0, -4e5), 3: (150_000.0, 0.0)}

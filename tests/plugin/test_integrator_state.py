@@ -12,7 +12,7 @@ import pytest
 from openmm import unit
 from openmmkstep import KStepIntegrator
 
-from .chain import make_chain
+from tests.plugin.chain import make_chain
 
 STEP = 0.0005
 

@@ -6,7 +6,7 @@ import numpy as np
 import openmm
 import pytest
 from openmmkstep import KStepIntegrator, QMMMForce
-from openmmkstep.embeddingCharges import EmbeddingCharges
+from openmmkstep.openmmapi.embedding_charges import EmbeddingCharges
 
 STEP = 0.0005
 NUMBERS = [8, 1, 1, 8, 1, 1]

@@ -7,7 +7,7 @@ import openmm
 import pytest
 from openmmkstep import EmbeddingCharges, QMMMForce
 
-from .qmmmSystems import ETHANOL, ETHANOL_NUMBERS, Case, makeCase
+from tests.plugin.qmmmSystems import ETHANOL, ETHANOL_NUMBERS, Case, makeCase
 
 RELATIVE = 1e-6
 # Energies carry round-off of about 1e-14 hartree per hartree; over the step it bounds what their differences resolve.

@@ -8,8 +8,8 @@ import numpy as np
 import openmm
 import pytest
 
-from .libxtbReference import singlePoint
-from .qmmmSystems import ETHANOL, ETHANOL_NUMBERS, makeCase, randomRotation
+from tests.plugin.libxtbReference import singlePoint
+from tests.plugin.qmmmSystems import ETHANOL, ETHANOL_NUMBERS, makeCase, randomRotation
 
 BOHR = 0.0529177210903  # nm, CODATA 2018
 HARTREE = 2625.4996394798254  # kJ/mol

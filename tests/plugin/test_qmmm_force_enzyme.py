@@ -8,7 +8,7 @@ import pytest
 from openmm import app, unit
 from openmmkstep import EmbeddingCharges, QMMMForce
 
-from .libxtbReference import singlePoint
+from tests.plugin.libxtbReference import singlePoint
 
 BOHR = 0.0529177210903  # nm
 HARTREE = 2625.4996394798254  # kJ/mol

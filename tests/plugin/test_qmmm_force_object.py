@@ -11,7 +11,7 @@ import pytest
 from openmm import unit
 from openmmkstep import EmbeddingCharges, LinkAtom, QMMMForce
 
-from .qmmmSystems import ETHANOL, makeCase
+from tests.plugin.qmmmSystems import ETHANOL, makeCase
 
 
 def fullForce():

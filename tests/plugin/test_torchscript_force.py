@@ -11,7 +11,7 @@ import pytest
 import torch
 from openmmkstep import EmbeddingCharges, TorchScriptForce
 
-from .archives import COUPLED, Coupled, PairEnergy, PairEnergyAndForces, Raises, Returns, archive, contract
+from tests.plugin.archives import COUPLED, Coupled, PairEnergy, PairEnergyAndForces, Raises, Returns, archive, contract
 
 NUMBERS = [6, 1, 8, 1]
 PARTICLES = [1, 0, 3, 6]

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
-from openmmkstep.config.benchConfig import BenchConfig
-from openmmkstep.config.generateConfig import GenerateConfig
-from openmmkstep.config.loading import ConfigError, Section, loadConfig, parseConfig
-from openmmkstep.config.quantities import Length, Rate, Temperature, Time
-from openmmkstep.config.runConfig import RunConfig
-from openmmkstep.config.validateConfig import ValidateConfig
+from openmmkstep.workflows.config.bench import BenchConfig
+from openmmkstep.workflows.config.generate import GenerateConfig
+from openmmkstep.workflows.config.loading import ConfigError, Section, loadConfig, parseConfig
+from openmmkstep.workflows.config.quantities import Length, Rate, Temperature, Time
+from openmmkstep.workflows.config.run import RunConfig
+from openmmkstep.workflows.config.validate import ValidateConfig
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "alanine_dipeptide"
 

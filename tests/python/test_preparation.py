@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from molecules import ALA2_PDB, Molecule
-from openmmkstep.config.sections import SystemSection
-from openmmkstep.moleculeGraph import MoleculeGraph
-from openmmkstep.preparation.equilibration import equilibrate
-from openmmkstep.preparation.molecularSystem import MolecularSystem, PreparationError, SystemBuilder
-from openmmkstep.preparation.platforms import PlatformError, findPlatform
-from openmmkstep.preparation.selection import SelectionError, selectAtoms
-from openmmkstep.preparation.topologyFile import readTopology, writeTopology
+from openmmkstep.io.topology import readTopology, writeTopology
+from openmmkstep.qmmm.molecule_graph import MoleculeGraph
+from openmmkstep.workflows.config.sections import SystemSection
+from openmmkstep.workflows.setup.equilibration import equilibrate
+from openmmkstep.workflows.setup.molecular_system import MolecularSystem, PreparationError, SystemBuilder
+from openmmkstep.workflows.setup.platforms import PlatformError, findPlatform
+from openmmkstep.workflows.setup.selection import SelectionError, selectAtoms
 
 
 def test_selections(solvatedAla2: Molecule) -> None:

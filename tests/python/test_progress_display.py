@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 
 import pytest
-from openmmkstep import progressDisplay
-from openmmkstep.progressDisplay import CountedProgress, LogLines
+from openmmkstep import terminal
+from openmmkstep.terminal import CountedProgress, LogLines
 from rich.console import Console
 
 
@@ -23,7 +23,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(progressDisplay, "time", made)
+    monkeypatch.setattr(terminal, "time", made)
     return made
 
 

@@ -11,12 +11,12 @@ import pytest
 from energies import energyAndForces
 from molecules import Molecule
 from openmm import app, unit
-from openmmkstep.embedding import EmbeddingError
-from openmmkstep.mixedForces import findQMForce
-from openmmkstep.qmmmPotential import QMMMPotential
-from openmmkstep.qmRegion import RegionError
-from openmmkstep.surrogateContract import SurrogateError
-from openmmkstep.torchScriptForce import TorchScriptForce
+from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
+from openmmkstep.qmmm.embedding import EmbeddingError
+from openmmkstep.qmmm.mixed_forces import findQMForce
+from openmmkstep.qmmm.potential import QMMMPotential
+from openmmkstep.qmmm.region import RegionError
+from openmmkstep.surrogates.suitability import SurrogateError
 from springs import writeSprings
 
 SPRINGS = {"harmonic": [{"atoms": [0, 1], "k": 1000.0, "length": 0.1}], "charges": [0.1, -0.1] + 20 * [0.0]}

@@ -12,10 +12,10 @@ import pytest
 from kstep_models.frames import FrameFile
 from molecules import Molecule
 from openmm import app
-from openmmkstep.degreesOfFreedom import BOLTZMANN, degreesOfFreedom
-from openmmkstep.integrator import KStepIntegrator
-from openmmkstep.mixedForces import findQMForce
-from openmmkstep.qmmmPotential import QMMMPotential
+from openmmkstep.analysis.temperature import BOLTZMANN, degreesOfFreedom
+from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
+from openmmkstep.qmmm.mixed_forces import findQMForce
+from openmmkstep.qmmm.potential import QMMMPotential
 from openmmkstep.reporters import FrameReporter, ProgressReporter, StatisticsReporter
 from rich.console import Console
 from springs import writeSprings

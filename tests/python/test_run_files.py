@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from molecules import Molecule
 from openmm import app, unit
-from openmmkstep.config.loading import loadConfig
-from openmmkstep.config.runConfig import RunConfig
-from openmmkstep.running import dcdFile
-from openmmkstep.running.atomicFile import writeAtomically
-from openmmkstep.running.checkpoint import Checkpoint, CheckpointError
-from openmmkstep.running.runFolder import RunFolder, RunFolderError
+from openmmkstep.io import dcd
+from openmmkstep.io.atomic import writeAtomically
+from openmmkstep.workflows.config.loading import loadConfig
+from openmmkstep.workflows.config.run import RunConfig
+from openmmkstep.workflows.run.checkpoint import Checkpoint, CheckpointError
+from openmmkstep.workflows.run_folder import RunFolder, RunFolderError
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "alanine_dipeptide"
 
@@ -31,21 +31,21 @@ def test_dcd_files_are_cut_and_continued(name: str, request: pytest.FixtureReque
     long, short = tmp_path / "long.dcd", tmp_path / "short.dcd"
     writeDcd(long, molecule, 5)
     writeDcd(short, molecule, 3)
-    assert (dcdFile.countFrames(long), dcdFile.countFrames(short)) == (5, 3)
+    assert (dcd.countFrames(long), dcd.countFrames(short)) == (5, 3)
     with long.open("ab") as file:
         file.write(b"half a frame")
-    dcdFile.keepFrames(long, 3, 5)
+    dcd.keepFrames(long, 3, 5)
     # The head holds the time of writing between bytes 176 and 260.
     first, second = long.read_bytes(), short.read_bytes()
     assert first[:176] == second[:176] and first[260:] == second[260:]
     with pytest.raises(ValueError, match="fewer than the 4"):
-        dcdFile.keepFrames(long, 4, 5)
+        dcd.keepFrames(long, 4, 5)
 
 
 def test_other_files_are_no_dcd(tmp_path: Path) -> None:
     (tmp_path / "x.dcd").write_bytes(b"x" * 200)
     with pytest.raises(ValueError, match="not a DCD file"):
-        dcdFile.countFrames(tmp_path / "x.dcd")
+        dcd.countFrames(tmp_path / "x.dcd")
 
 
 def test_checkpoint_round_trip(tmp_path: Path) -> None:

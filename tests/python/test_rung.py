@@ -12,9 +12,9 @@ from energies import energyAndForces
 from kstep_models.frames import Environment, Frame, FrameWriter, RegionDescription
 from molecules import EXAMPLES, Molecule
 from openmmkstep import QMMMPotential
-from openmmkstep.rung import internalCoordinates as internal
-from openmmkstep.rung.fitting import fitRung
-from openmmkstep.rung.rungModel import RungError, RungModel
+from openmmkstep.surrogates.bonded_fit import internal_coordinates as internal
+from openmmkstep.surrogates.bonded_fit.fitting import fitRung
+from openmmkstep.surrogates.bonded_fit.model import RungError, RungModel
 
 BONDS = np.array([[0, 1], [1, 2], [2, 3], [2, 4]])
 

@@ -7,7 +7,7 @@ import openmm
 from molecules import EXAMPLES, Molecule
 from openmm import app
 from openmmkstep import KStepIntegrator, QMMMPotential
-from openmmkstep.surrogateContract import readSurrogateContract
+from openmmkstep.surrogates.suitability import readSurrogateContract
 
 ARCHIVE = EXAMPLES / "alanine_dipeptide" / "ala2-gfn2.pt"
 

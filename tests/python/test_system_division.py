@@ -10,9 +10,9 @@ import pytest
 from energies import energyAndForces, withForces
 from molecules import Molecule
 from openmm import app
-from openmmkstep.moleculeGraph import MoleculeGraph
-from openmmkstep.regionNonbonded import COULOMB_CONSTANT, UnsupportedForceFieldError
-from openmmkstep.systemDivision import SystemDivision, divideSystem, refuseMissingBondTerms
+from openmmkstep.qmmm.division import SystemDivision, divideSystem, refuseMissingBondTerms
+from openmmkstep.qmmm.molecule_graph import MoleculeGraph
+from openmmkstep.qmmm.nonbonded_terms import COULOMB_CONSTANT, UnsupportedForceFieldError
 
 
 def divide(system: openmm.System, region: list[int], **options: object) -> SystemDivision:

@@ -6,13 +6,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from openmmkstep.rttddft.fields import DeltaKick, ElectricField, NoField
-from openmmkstep.rttddft.groundState import GroundState, solveGroundState
-from openmmkstep.rttddft.hamiltonian import Hamiltonian, Orbitals
-from openmmkstep.rttddft.levelOfTheory import LevelOfTheory
-from openmmkstep.rttddft.meanField import createMeanField
-from openmmkstep.rttddft.molecule import Molecule
-from openmmkstep.rttddft.propagators import Propagator, State
+from openmmkstep.rttddft.electronic_structure.ground_state import GroundState, solveGroundState
+from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian, Orbitals
+from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
+from openmmkstep.rttddft.propagation.fields import DeltaKick, ElectricField, NoField
+from openmmkstep.rttddft.propagation.propagators import Propagator, State
+from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
+from openmmkstep.rttddft.systems.molecule import Molecule
 
 # Positions in nm. H2O, NH3 and C2H4 have their symmetry axes along x, y and z.
 WATER = Molecule.create("OHH", [[0, 0, 0.01173], [0, 0.07572, -0.04692], [0, -0.07572, -0.04692]])

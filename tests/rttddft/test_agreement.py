@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from openmmkstep.rttddft import ElectronDynamicsError
-from openmmkstep.rttddft.agreement import dipoleError, peakShift, spectralOverlap
+from openmmkstep.rttddft.observables.agreement import dipoleError, peakShift, spectralOverlap
 
 FREQUENCIES = np.linspace(0.0, 1.0, 2001)
 

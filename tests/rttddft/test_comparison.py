@@ -18,13 +18,13 @@ from openmmkstep.rttddft import (
     dipoleStrength,
     polarizability,
 )
-from openmmkstep.rttddft.agreement import dipoleError, spectralOverlap
-from openmmkstep.rttddft.comparison.dynamicModes import dynamicModesDipole
+from openmmkstep.rttddft.comparison.casida import LinearResponse
+from openmmkstep.rttddft.comparison.dynamic_modes import dynamicModesDipole
 from openmmkstep.rttddft.comparison.esprit import espritDipole
-from openmmkstep.rttddft.comparison.linearResponse import LinearResponse
 from openmmkstep.rttddft.comparison.oscillations import continued
-from openmmkstep.rttddft.comparison.staticFock import staticFockDipole
-from openmmkstep.rttddft.meanField import createMeanField
+from openmmkstep.rttddft.comparison.static_fock import staticFockDipole
+from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
+from openmmkstep.rttddft.observables.agreement import dipoleError, spectralOverlap
 from pyscf import tddft
 
 LEVEL = LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=0)

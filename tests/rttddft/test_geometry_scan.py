@@ -28,13 +28,13 @@ from openmmkstep.rttddft import (
     Molecule,
     PointCharges,
     WorkerError,
-    geometryWorkers,
 )
-from openmmkstep.rttddft.absorption import Absorption, AbsorptionSettings, Geometry
-from openmmkstep.rttddft.geometries import thinned
-from openmmkstep.rttddft.geometryScan import absorptions
-from openmmkstep.rttddft.geometryWorkers import GeometryWorkers, InProcess, LocalProcesses, RunningScheduler
-from openmmkstep.rttddft.savedAbsorptions import SavedAbsorptions
+from openmmkstep.rttddft.ensembles import workers
+from openmmkstep.rttddft.ensembles.geometries import thinned
+from openmmkstep.rttddft.ensembles.saved_absorptions import SavedAbsorptions
+from openmmkstep.rttddft.ensembles.scan import absorptions
+from openmmkstep.rttddft.ensembles.workers import GeometryWorkers, InProcess, LocalProcesses, RunningScheduler
+from openmmkstep.rttddft.observables.absorption import Absorption, AbsorptionSettings, Geometry
 from typer.testing import CliRunner
 
 KSTEP = "from openmmkstep.cli import main\nif __name__ == '__main__':\n    main()\n"
@@ -95,7 +95,7 @@ def test_running_scheduler(serial: dict[int, Absorption], scheduler: str) -> Non
 
 
 def test_scheduler_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(geometryWorkers, "_CONNECTION_SECONDS", 0.5)
+    monkeypatch.setattr(workers, "_CONNECTION_SECONDS", 0.5)
     with pytest.raises(ElectronDynamicsError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         absorptions(GEOMETRIES, SETTINGS, workers=RunningScheduler("tcp://127.0.0.1:9"))
 

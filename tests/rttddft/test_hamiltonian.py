@@ -7,13 +7,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from electronSystems import HYDROXYL, SKEWED_WATER, WATER, prepare, prepared, randomDensities
-from openmmkstep.rttddft.coulombExchange import DirectCoulombExchange, createCoulombExchange, exchangeMix
+from openmmkstep.rttddft.electronic_structure.coulomb_exchange import (
+    DirectCoulombExchange,
+    createCoulombExchange,
+    exchangeMix,
+)
+from openmmkstep.rttddft.electronic_structure.exchange_correlation import createExchangeCorrelation
+from openmmkstep.rttddft.electronic_structure.ground_state import solveGroundState
+from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
+from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
 from openmmkstep.rttddft.errors import ConvergenceError, ElectronDynamicsError
-from openmmkstep.rttddft.exchangeCorrelation import createExchangeCorrelation
-from openmmkstep.rttddft.groundState import solveGroundState
-from openmmkstep.rttddft.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.levelOfTheory import LevelOfTheory
-from openmmkstep.rttddft.meanField import createMeanField
+from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 
 LEVELS = [
     LevelOfTheory("rhf", "6-31g"),
@@ -134,7 +138,7 @@ def test_density_fitting_is_close_to_exact() -> None:
 
 def test_scf_that_does_not_converge_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     meanField = createMeanField(HYDROXYL, LevelOfTheory("uhf", "6-31g"))
-    monkeypatch.setattr("openmmkstep.rttddft.groundState._MAX_CYCLES", 1)
+    monkeypatch.setattr("openmmkstep.rttddft.electronic_structure.ground_state._MAX_CYCLES", 1)
     solver = SimpleNamespace(kernel=lambda *_: None, converged=False)
     monkeypatch.setattr(type(meanField), "newton", lambda _: solver)
     with pytest.raises(ConvergenceError, match="did not converge"):
@@ -142,6 +146,6 @@ def test_scf_that_does_not_converge_is_an_error(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_linearly_dependent_basis_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openmmkstep.rttddft.hamiltonian._SMALLEST_OVERLAP", 0.5)
+    monkeypatch.setattr("openmmkstep.rttddft.electronic_structure.hamiltonian._SMALLEST_OVERLAP", 0.5)
     with pytest.raises(ElectronDynamicsError, match="linearly dependent"):
         Hamiltonian(createMeanField(WATER, LevelOfTheory("rhf", "6-31g")))

@@ -46,9 +46,9 @@ from openmmkstep.rttddft import (
     Reduction,
     TrajectoryFile,
 )
-from openmmkstep.rttddft.auxiliaryFit import AuxiliaryFit, localAuxiliaryBasis
-from openmmkstep.rttddft.hamiltonian import Orbitals
-from openmmkstep.rttddft.propagators import Propagator, State
+from openmmkstep.rttddft.electronic_structure.auxiliary_fit import AuxiliaryFit, localAuxiliaryBasis
+from openmmkstep.rttddft.electronic_structure.hamiltonian import Orbitals
+from openmmkstep.rttddft.propagation.propagators import Propagator, State
 from openmmkstep.rttddft.units import NM_PER_BOHR
 from pyscf import gto
 from typer.testing import CliRunner

@@ -14,12 +14,12 @@ from electronSystems import Prepared, prepared
 from kstep_models.rttddft.dynamics_modules import LinearDynamics, TimeSteps
 from kstep_models.rttddft.propagation import Steps
 from numpy.typing import NDArray
+from openmmkstep.rttddft.electronic_structure.exchange_correlation import ExchangeCorrelation
+from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
 from openmmkstep.rttddft.errors import ElectronDynamicsError
-from openmmkstep.rttddft.exchangeCorrelation import ExchangeCorrelation
-from openmmkstep.rttddft.fields import DeltaKick, ElectricField, GaussianEnvelope, NoField, Pulse, UserField
-from openmmkstep.rttddft.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.linearDynamics import createLinearDynamics, pairResponse, sampledField
-from openmmkstep.rttddft.propagators import CFM4, Magnus2, Propagator
+from openmmkstep.rttddft.propagation.fields import DeltaKick, ElectricField, GaussianEnvelope, NoField, Pulse, UserField
+from openmmkstep.rttddft.propagation.linear_dynamics import createLinearDynamics, pairResponse, sampledField
+from openmmkstep.rttddft.propagation.propagators import CFM4, Magnus2, Propagator
 
 SCHEMES = [Magnus2, CFM4]
 RealArray = NDArray[np.float64]

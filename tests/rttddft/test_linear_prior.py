@@ -9,11 +9,11 @@ import pytest
 from electronSystems import WATER, Prepared, dipoles, prepare, propagate
 from numpy.typing import NDArray
 from openmmkstep.rttddft import DeltaKick, ElectronDynamicsError, LevelOfTheory, Magnus2, Reduction
-from openmmkstep.rttddft.agreement import dipoleError
-from openmmkstep.rttddft.linearPrior import LinearPrior
-from openmmkstep.rttddft.packedMatrices import Packing
-from openmmkstep.rttddft.polynomialRegression import PolynomialRegression
-from openmmkstep.rttddft.reducedHamiltonian import ReducedHamiltonian
+from openmmkstep.rttddft.electronic_structure.packed_matrices import Packing
+from openmmkstep.rttddft.observables.agreement import dipoleError
+from openmmkstep.rttddft.reduction.linear_prior import LinearPrior
+from openmmkstep.rttddft.reduction.polynomial_regression import PolynomialRegression
+from openmmkstep.rttddft.reduction.reduced_hamiltonian import ReducedHamiltonian
 
 KICK = DeltaKick(1e-3, (0, 0, 1))
 PROPAGATOR = Magnus2(0.2, tolerance=1e-7)

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from electronSystems import HYDROXYL, SKEWED_WATER, randomDensities
 from openmmkstep.rttddft import DeltaKick, ElectronDynamics, LevelOfTheory, Magnus2, Molecule, Reduction
-from openmmkstep.rttddft.agreement import dipoleError
-from openmmkstep.rttddft.coulombExchange import (
+from openmmkstep.rttddft.electronic_structure.coulomb_exchange import (
     DenseCoulombExchange,
     DirectCoulombExchange,
     FittedCoulombExchange,
     createCoulombExchange,
 )
-from openmmkstep.rttddft.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.meanField import createMeanField
-from openmmkstep.rttddft.packedKernel import AtomicKernel, DenseKernel, createKernel
-from openmmkstep.rttddft.packedMatrices import Packing
+from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
+from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
+from openmmkstep.rttddft.electronic_structure.packed_coulomb_exchange import AtomicKernel, DenseKernel, createKernel
+from openmmkstep.rttddft.electronic_structure.packed_matrices import Packing
+from openmmkstep.rttddft.observables.agreement import dipoleError
 
 LEVELS = [
     (SKEWED_WATER, LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=0)),

@@ -14,8 +14,11 @@ from electronSystems import (
     prepared,
     propagate,
 )
+from openmmkstep.rttddft.electronic_structure.ground_state import solveGroundState
+from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
+from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
 from openmmkstep.rttddft.errors import ConvergenceError
-from openmmkstep.rttddft.fields import (
+from openmmkstep.rttddft.propagation.fields import (
     DeltaKick,
     ElectricField,
     GaussianEnvelope,
@@ -23,12 +26,9 @@ from openmmkstep.rttddft.fields import (
     SinSquaredEnvelope,
     UserField,
 )
-from openmmkstep.rttddft.groundState import solveGroundState
-from openmmkstep.rttddft.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.levelOfTheory import LevelOfTheory
-from openmmkstep.rttddft.meanField import createMeanField
-from openmmkstep.rttddft.molecule import Molecule
-from openmmkstep.rttddft.propagators import CFM4, Magnus2, Propagator, State
+from openmmkstep.rttddft.propagation.propagators import CFM4, Magnus2, Propagator, State
+from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
+from openmmkstep.rttddft.systems.molecule import Molecule
 from pyscf import scf
 
 SCHEMES = [Magnus2, CFM4]

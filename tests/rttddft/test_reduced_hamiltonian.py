@@ -19,9 +19,9 @@ from openmmkstep.rttddft import (
     Pulse,
     Reduction,
 )
-from openmmkstep.rttddft.agreement import dipoleError
-from openmmkstep.rttddft.polynomialRegression import PolynomialRegression
-from openmmkstep.rttddft.reducedHamiltonian import ReducedHamiltonian
+from openmmkstep.rttddft.observables.agreement import dipoleError
+from openmmkstep.rttddft.reduction.polynomial_regression import PolynomialRegression
+from openmmkstep.rttddft.reduction.reduced_hamiltonian import ReducedHamiltonian
 
 LEVEL = LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=1)
 

@@ -14,10 +14,10 @@ from kstep_models.rttddft.export import _representation
 from kstep_models.rttddft.linear_response import modes
 from numpy.typing import NDArray
 from openmmkstep.rttddft import ElectronDynamics, ElectronDynamicsError, LevelOfTheory, Magnus2, Reduction
-from openmmkstep.rttddft.auxiliaryFit import AuxiliaryFit, localAuxiliaryBasis
-from openmmkstep.rttddft.linearResponse import responseMatrices
-from openmmkstep.rttddft.responseGeneration import responseRecord
-from openmmkstep.rttddft.responseKernel import ResponseKernel
+from openmmkstep.rttddft.electronic_structure.auxiliary_fit import AuxiliaryFit, localAuxiliaryBasis
+from openmmkstep.rttddft.electronic_structure.casida_matrices import responseMatrices
+from openmmkstep.rttddft.electronic_structure.xc_kernel import ResponseKernel
+from openmmkstep.rttddft.learned.response_data import responseRecord
 from pyscf import gto
 
 RealArray = NDArray[np.float64]

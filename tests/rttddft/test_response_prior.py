@@ -24,7 +24,6 @@ from kstep_training.rttddft.checkpoint import new_network
 from kstep_training.rttddft.closed_form import LastLayer
 from kstep_training.rttddft.labels import effective_kernels
 from numpy.typing import NDArray
-from openmmkstep.config.spectrumBenchConfig import SpectrumBenchConfig
 from openmmkstep.rttddft import (
     DeltaKick,
     ElectronDynamics,
@@ -39,13 +38,14 @@ from openmmkstep.rttddft import (
     TrajectoryError,
     simulation,
 )
-from openmmkstep.rttddft.agreement import dipoleError
-from openmmkstep.rttddft.auxiliaryFit import localAuxiliaryBasis
-from openmmkstep.rttddft.benchmark.benchmark import runSpectrumBenchmark
-from openmmkstep.rttddft.responseGeneration import displaced, responseRecord
-from openmmkstep.rttddft.responsePrior import responsePrior
+from openmmkstep.rttddft.electronic_structure.auxiliary_fit import localAuxiliaryBasis
+from openmmkstep.rttddft.learned.initial_guess import predictedDensity
+from openmmkstep.rttddft.learned.response_data import displaced, responseRecord
+from openmmkstep.rttddft.observables.agreement import dipoleError
+from openmmkstep.rttddft.reduction.response_prior import responsePrior
 from openmmkstep.rttddft.units import NM_PER_BOHR
-from openmmkstep.rttddft.warmStart import predictedDensity
+from openmmkstep.workflows.config.bench_spectrum import SpectrumBenchConfig
+from openmmkstep.workflows.spectra.bench.benchmark import runSpectrumBenchmark
 
 LEVEL = LevelOfTheory("rks", "sto-3g", "pbe0", gridLevel=1)
 KICK = DeltaKick(1e-3, (0, 1, 1))
@@ -240,7 +240,7 @@ def test_spread_and_checks_lead_to_evaluations_and_to_the_right_answer(
     poor = archives.write("poor", regularisation=POOR)
     checked = run(Reduction(response=str(poor)))
     assert checked.fockBuilds[1:].sum() > 3
-    monkeypatch.setattr("openmmkstep.rttddft.responsePrior._CHECK_INTERVAL", None)
+    monkeypatch.setattr("openmmkstep.rttddft.reduction.response_prior._CHECK_INTERVAL", None)
     trusting = run(Reduction(response=str(poor)))
     assert trusting.fockBuilds[1:].sum() == 0
     assert dipoleError(checked.dipole, reference("sto-3g")) < 0.05 < dipoleError(trusting.dipole, reference("sto-3g"))

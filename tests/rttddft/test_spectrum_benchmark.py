@@ -12,9 +12,9 @@ import pytest
 import yaml
 from electronSystems import WATER
 from openmmkstep.cli import app
-from openmmkstep.rttddft.benchmark.stopwatch import Spent
-from openmmkstep.rttddft.benchmark.traces import Traces
 from openmmkstep.rttddft.units import NM_PER_BOHR
+from openmmkstep.workflows.spectra.bench.stopwatch import Spent
+from openmmkstep.workflows.spectra.bench.traces import Traces
 from typer.testing import CliRunner
 
 LEVEL = {"method": "rks", "functional": "pbe0", "basis": "6-31g", "gridLevel": 0}

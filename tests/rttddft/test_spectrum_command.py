@@ -17,7 +17,7 @@ from electronSystems import WATER
 from kstep_models.frames import Environment, Frame, FrameWriter, RegionDescription
 from openmmkstep.cli import app
 from openmmkstep.rttddft import LevelOfTheory
-from openmmkstep.rttddft.meanField import createMeanField
+from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
 from openmmkstep.rttddft.units import EV_PER_HARTREE, NM_PER_BOHR
 from pyscf import dft, qmmm, tddft
 from typer.testing import CliRunner
@@ -154,7 +154,7 @@ def test_charges_in_a_fresh_process() -> None:
     code = """
 import numpy as np
 from openmmkstep.rttddft import LevelOfTheory, Molecule, PointCharges
-from openmmkstep.rttddft.meanField import createMeanField
+from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
 
 charges = PointCharges(np.array([[0.0, 0.0, 8.0]]), np.array([0.5]))
 hydrogen = Molecule.create("HH", [[0, 0, 0], [0, 0, 0.074]])

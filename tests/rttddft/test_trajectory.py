@@ -32,7 +32,7 @@ from openmmkstep.rttddft import (
     TrajectoryFile,
     UserField,
 )
-from openmmkstep.rttddft.propagators import State
+from openmmkstep.rttddft.propagation.propagators import State
 
 PULSE = Pulse(0.02, GaussianEnvelope(3.0, 1.0), (1, 1, 0), frequency=0.4)
 KICK = DeltaKick(0.01, (1, 1, 1))

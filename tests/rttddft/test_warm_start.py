@@ -20,22 +20,15 @@ from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
 from kstep_models.rttddft.export import export_response
 from numpy.typing import NDArray
 from openmmkstep.cli import app
-from openmmkstep.rttddft import (
-    CFM4,
-    ElectronDynamics,
-    ElectronDynamicsError,
-    LevelOfTheory,
-    Molecule,
-    PointCharges,
-)
-from openmmkstep.rttddft.auxiliaryFit import AuxiliaryFit, localAuxiliaryBasis
-from openmmkstep.rttddft.exchangeCorrelation import potentialOfPoints
-from openmmkstep.rttddft.groundState import solveGroundState
-from openmmkstep.rttddft.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.meanField import createMeanField
-from openmmkstep.rttddft.responseArchive import loadedArchive
+from openmmkstep.rttddft import CFM4, ElectronDynamics, ElectronDynamicsError, LevelOfTheory, Molecule, PointCharges
+from openmmkstep.rttddft.electronic_structure.auxiliary_fit import AuxiliaryFit, localAuxiliaryBasis
+from openmmkstep.rttddft.electronic_structure.exchange_correlation import potentialOfPoints
+from openmmkstep.rttddft.electronic_structure.ground_state import solveGroundState
+from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
+from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
+from openmmkstep.rttddft.learned.archive import loadedArchive
+from openmmkstep.rttddft.learned.initial_guess import WarmStart, densityFromFit
 from openmmkstep.rttddft.units import NM_PER_BOHR
-from openmmkstep.rttddft.warmStart import WarmStart, densityFromFit
 from torch import Tensor, nn
 from typer.testing import CliRunner
 

@@ -100,10 +100,10 @@ def _recordRestart(name: str, content: bytes) -> None:
 
 def main() -> None:
     """Record everything again."""
-    from openmmkstep.rttddft.nwchem import densityStream
+    from openmmkstep.rttddft.nwchem import density_stream
 
     DATA.mkdir(exist_ok=True)
-    parse = densityStream.parseRestart
+    parse = density_stream.parseRestart
     for name, job in JOBS.items():
         contents: list[bytes] = []
 
@@ -111,7 +111,7 @@ def main() -> None:
             contents.append(content)
             return parse(content, source)
 
-        densityStream.parseRestart = keep
+        density_stream.parseRestart = keep
         with tempfile.TemporaryDirectory() as folder:
             _record(name, runNWChem(job, folder, timeout=600))
         # That of the last step, as NWChem leaves it on disk.

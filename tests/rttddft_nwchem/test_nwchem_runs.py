@@ -125,7 +125,7 @@ def test_without_all_densities_that_of_the_ground_state_is_left(tmp_path: Path) 
 @needsNWChem
 def test_densities_wait_for_a_slow_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # More data than a pipe holds, read in small pieces.
-    monkeypatch.setattr("openmmkstep.rttddft.nwchem.densityStream._CHUNK", 512)
+    monkeypatch.setattr("openmmkstep.rttddft.nwchem.density_stream._CHUNK", 512)
     job = dataclasses.replace(JOBS["cation_hf"], steps=15)
     run = runNWChem(job, tmp_path, timeout=300)
     assert len(run.densities) == 16

@@ -18,7 +18,7 @@ from openmmkstep.rttddft import (
     Pulse,
     TrajectoryFile,
 )
-from openmmkstep.rttddft.packedMatrices import Packing
+from openmmkstep.rttddft.electronic_structure.packed_matrices import Packing
 
 RealArray = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from kstep_training.rttddft.residual import ResidualModel, train_residual_model, windows
 from numpy.typing import NDArray
-from openmmkstep.rttddft.polynomialRegression import PolynomialRegression
-from openmmkstep.rttddft.reducedHamiltonian import Reduction
+from openmmkstep.rttddft.reduction.polynomial_regression import PolynomialRegression
+from openmmkstep.rttddft.reduction.reduced_hamiltonian import Reduction
 from residual_series import Channels, Trajectory, water
 
 RealArray = NDArray[np.float64]

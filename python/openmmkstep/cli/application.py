@@ -5,12 +5,12 @@ from __future__ import annotations
 import typer
 
 from .bench import bench
-from .benchSpectrum import benchSpectrum
-from .compilation import compileArchive
+from .bench_spectrum import benchSpectrum
+from .compile import compileArchive
 from .doctor import doctor
-from .fitRung import fitRung
+from .fit_rung import fitRung
 from .generate import generate
-from .responses import generateResponses
+from .generate_responses import generateResponses
 from .run import run
 from .spectrum import spectrum
 from .training import evaluate, export, train

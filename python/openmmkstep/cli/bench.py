@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .consoles import wideConsole
+from .console import wideConsole
 from .errors import shownPlainly
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ def bench(
 ) -> None:
     """Measure the speed-up of k-step dynamics over plain QM dynamics and over stock OpenMM, interleaved in one run."""
     with shownPlainly():
-        from ..bench.benchmark import runBenchmark
-        from ..config.benchConfig import BenchConfig
-        from ..config.loading import loadConfig
+        from openmmkstep.workflows.bench.benchmark import runBenchmark
+        from openmmkstep.workflows.config.bench import BenchConfig
+        from openmmkstep.workflows.config.loading import loadConfig
 
         settings = loadConfig(config, BenchConfig)
         if repeats is not None:

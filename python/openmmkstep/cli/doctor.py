@@ -14,7 +14,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON instead
     from rich.console import Console
     from rich.table import Table
 
-    from ..diagnosis.checks import runChecks
+    from openmmkstep.workflows.doctor.checks import runChecks
 
     checks = list(runChecks())
     if json:

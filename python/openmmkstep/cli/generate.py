@@ -23,10 +23,10 @@ def generate(
     with shownPlainly():
         from rich.console import Console
 
-        from ..config.generateConfig import GenerateConfig
-        from ..config.loading import loadConfig
-        from ..generation.generator import Generator, Progress
-        from ..progressDisplay import CountedProgress
+        from openmmkstep.terminal import CountedProgress
+        from openmmkstep.workflows.config.generate import GenerateConfig
+        from openmmkstep.workflows.config.loading import loadConfig
+        from openmmkstep.workflows.generate.generator import Generator, Progress
 
         settings = loadConfig(config, GenerateConfig)
         given = {"output": output, "seed": seed}

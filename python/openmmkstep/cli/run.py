@@ -19,9 +19,9 @@ def run(
     with shownPlainly():
         from rich.console import Console
 
-        from ..config.loading import loadConfig
-        from ..config.runConfig import RunConfig
-        from ..running.runner import Runner
+        from openmmkstep.workflows.config.loading import loadConfig
+        from openmmkstep.workflows.config.run import RunConfig
+        from openmmkstep.workflows.run.runner import Runner
 
         console = Console()
         runner = Runner(loadConfig(config, RunConfig), config.parent, " ".join(sys.argv), console)

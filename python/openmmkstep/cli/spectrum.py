@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .consoles import wideConsole
+from .console import wideConsole
 from .errors import shownPlainly
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..config.spectrumConfig import SpectrumConfig
+    from openmmkstep.workflows.config.spectrum import SpectrumConfig
 
 # The caption is longer than two narrow columns.
 _TABLE_WIDTH = 60
@@ -36,14 +36,14 @@ def spectrum(
 ) -> None:
     """Compute the absorption of a molecule, or of many geometries of it, from its electrons' motion after a kick."""
     with shownPlainly():
-        from ..config.loading import loadConfig
-        from ..config.spectrumConfig import SpectrumConfig
-        from ..progressDisplay import CountedProgress
-        from ..report.spectrumFigure import drawSpectrum
-        from ..rttddft import ConvergenceError, ElectronDynamicsError, WorkerError
-        from ..rttddft.savedAbsorptions import SavedAbsorptions
-        from ..rttddft.spectrumRun import prepareSpectrum
-        from ..running.atomicFile import writeAtomically
+        from openmmkstep.io.atomic import writeAtomically
+        from openmmkstep.rttddft import ConvergenceError, ElectronDynamicsError, WorkerError
+        from openmmkstep.rttddft.ensembles.saved_absorptions import SavedAbsorptions
+        from openmmkstep.terminal import CountedProgress
+        from openmmkstep.workflows.config.loading import loadConfig
+        from openmmkstep.workflows.config.spectrum import SpectrumConfig
+        from openmmkstep.workflows.spectra.figure import drawSpectrum
+        from openmmkstep.workflows.spectra.spectrum import prepareSpectrum
 
         settings = _onWorkers(loadConfig(config, SpectrumConfig), workers, scheduler)
         if not output.parent.is_dir():

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .consoles import wideConsole
+from .console import wideConsole
 from .errors import shownPlainly
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..config.validateConfig import ValidateConfig
+    from openmmkstep.workflows.config.validate import ValidateConfig
 
 validate = typer.Typer(help="Check energy conservation and temperatures of k-step dynamics.", no_args_is_help=True)
 
@@ -27,8 +27,8 @@ OutputOption = Annotated[Path, typer.Option(help="JSON file; the plot goes besid
 def nve(config: ConfigArgument, output: OutputOption = Path("nve.json")) -> None:
     """Drift of the total energy without thermostat, beside plain QM dynamics and the surrogate alone."""
     with shownPlainly():
-        from ..validation.figures import plotNVE
-        from ..validation.nve import validateNVE
+        from openmmkstep.workflows.validate.figures import plotNVE
+        from openmmkstep.workflows.validate.nve import validateNVE
 
         console, results = _run(config, output, validateNVE)
         plotNVE(results, output.with_suffix(".png"))
@@ -53,8 +53,8 @@ def nve(config: ConfigArgument, output: OutputOption = Path("nve.json")) -> None
 def temperature(config: ConfigArgument, output: OutputOption = Path("temperature.json")) -> None:
     """Temperature of each element of the QM region under a Langevin thermostat."""
     with shownPlainly():
-        from ..validation.figures import plotTemperature
-        from ..validation.temperature import validateTemperature
+        from openmmkstep.workflows.validate.figures import plotTemperature
+        from openmmkstep.workflows.validate.temperature import validateTemperature
 
         console, results = _run(config, output, validateTemperature)
         plotTemperature(results, output.with_suffix(".png"))
@@ -76,8 +76,8 @@ def temperature(config: ConfigArgument, output: OutputOption = Path("temperature
 def _run(
     config: Path, output: Path, check: Callable[[ValidateConfig, Path, Callable[[str], None]], dict[str, Any]]
 ) -> tuple[Console, dict[str, Any]]:
-    from ..config.loading import loadConfig
-    from ..config.validateConfig import ValidateConfig
+    from openmmkstep.workflows.config.loading import loadConfig
+    from openmmkstep.workflows.config.validate import ValidateConfig
 
     settings = loadConfig(config, ValidateConfig)
     if not output.parent.is_dir():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .frameReporter import FrameReporter
-from .progressReporter import ProgressReporter
-from .statisticsReporter import StatisticsReporter
+from .frame_reporter import FrameReporter
+from .progress_reporter import ProgressReporter
+from .statistics_reporter import StatisticsReporter
 
 __all__ = ["FrameReporter", "ProgressReporter", "StatisticsReporter"]

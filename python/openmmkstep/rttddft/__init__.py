@@ -11,8 +11,9 @@ charge -1. `units` has the factors to others; `Molecule.create` takes OpenMM's q
 Running needs PySCF: ``pip install 'openmm-kstep[pyscf]'``. Reading trajectories and computing spectra do not.
 """
 
-from .errors import ConvergenceError, ElectronDynamicsError, MissingDependencyError, TrajectoryError, WorkerError
-from .fields import (
+from openmmkstep.rttddft.observables.populations import GroundOrbitals, Populations, populations
+from openmmkstep.rttddft.observables.spectrum import dipoleStrength, padePolarizability, peaks, polarizability
+from openmmkstep.rttddft.propagation.fields import (
     DeltaKick,
     ElectricField,
     GaussianEnvelope,
@@ -21,14 +22,14 @@ from .fields import (
     SinSquaredEnvelope,
     UserField,
 )
-from .levelOfTheory import LevelOfTheory
-from .molecule import Molecule
-from .pointCharges import PointCharges
-from .populations import GroundOrbitals, Populations, populations
-from .propagators import CFM4, Magnus2
-from .reducedHamiltonian import Reduction
+from openmmkstep.rttddft.propagation.propagators import CFM4, Magnus2
+from openmmkstep.rttddft.reduction.reduced_hamiltonian import Reduction
+from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
+from openmmkstep.rttddft.systems.molecule import Molecule
+from openmmkstep.rttddft.systems.point_charges import PointCharges
+
+from .errors import ConvergenceError, ElectronDynamicsError, MissingDependencyError, TrajectoryError, WorkerError
 from .simulation import ElectronDynamics, Observables
-from .spectrum import dipoleStrength, padePolarizability, peaks, polarizability
 from .trajectory import TrajectoryFile
 
 __all__ = [

@@ -13,25 +13,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .basisFunctions import BasisFunctions
-from .checks import integerFrom
+from openmmkstep.rttddft.electronic_structure.ground_state import GroundState, solveGroundState
+from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
+from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
+from openmmkstep.rttddft.learned.initial_guess import WarmStart
+from openmmkstep.rttddft.propagation.fields import DeltaKick, ElectricField, NoField
+from openmmkstep.rttddft.propagation.propagators import Propagator, State
+from openmmkstep.rttddft.reduction.reduced_hamiltonian import ReducedHamiltonian, Reduction
+from openmmkstep.rttddft.reduction.response_prior import responsePrior
+from openmmkstep.rttddft.systems.basis_functions import BasisFunctions
+from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
+from openmmkstep.rttddft.systems.molecule import Molecule
+from openmmkstep.rttddft.systems.point_charges import PointCharges
+from openmmkstep.rttddft.trajectory.reader import TrajectoryFile
+from openmmkstep.rttddft.trajectory.schema import Frame, TrajectoryHeader
+from openmmkstep.rttddft.trajectory.writer import TrajectoryWriter, readState, refuseExisting
+
+from .arguments import integerFrom
 from .errors import ElectronDynamicsError, TrajectoryError
-from .fields import DeltaKick, ElectricField, NoField
-from .groundState import GroundState, solveGroundState
-from .hamiltonian import Hamiltonian
-from .levelOfTheory import LevelOfTheory
-from .meanField import createMeanField
-from .molecule import Molecule
-from .pointCharges import PointCharges
-from .propagators import Propagator, State
-from .pyscfLoading import loadPySCF
-from .reducedHamiltonian import ReducedHamiltonian, Reduction
-from .responsePrior import responsePrior
-from .softwareVersions import softwareVersions
-from .trajectory.reader import TrajectoryFile
-from .trajectory.schema import Frame, TrajectoryHeader
-from .trajectory.writer import TrajectoryWriter, readState, refuseExisting
-from .warmStart import WarmStart
+from .pyscf_loading import loadPySCF
+from .versions import softwareVersions
 
 RealArray = NDArray[np.float64]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ElectronDynamicsError
+from openmmkstep.rttddft.errors import ElectronDynamicsError
+
 from .oscillations import continued
 
 RealArray = NDArray[np.float64]

@@ -13,12 +13,12 @@ package.
 
 from __future__ import annotations
 
-from .basisOrder import BasisOrder, NWChemShell, basisOrder, parseShells
+from .basis_order import BasisOrder, NWChemShell, basisOrder, parseShells
 from .errors import NWChemBasisError, NWChemInputError, NWChemMissingError, NWChemOutputError, NWChemRunError
 from .fields import NWChemDelta, NWChemField, NWChemGaussian, deltaForImpulse, fieldOf, impulseOf
-from .inputFile import NWChemInput
-from .outputFile import NWChemOutput, parseOutput, readOutput
-from .restartFile import DensityMatrices, parseRestart, readRestart, readSnapshot
+from .input_file import NWChemInput
+from .output_file import NWChemOutput, parseOutput, readOutput
+from .restart_file import DensityMatrices, parseRestart, readRestart, readSnapshot
 from .runner import NWChemRun, findNWChem, runNWChem
 
 __all__ = [

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .densityStream import DensityStream
+from .density_stream import DensityStream
 from .errors import NWChemMissingError, NWChemRunError
-from .inputFile import PERMANENT, SCRATCH, NWChemInput
-from .outputFile import NWChemOutput, errorMessage, readOutput
-from .restartFile import DensityMatrices, readRestart
+from .input_file import PERMANENT, SCRATCH, NWChemInput
+from .output_file import NWChemOutput, errorMessage, readOutput
+from .restart_file import DensityMatrices, readRestart
 
 _INSTALL = "apt-get install nwchem (Debian, Ubuntu), or conda install -c conda-forge nwchem"
 _TAIL = 15

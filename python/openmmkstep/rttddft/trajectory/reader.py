@@ -14,9 +14,10 @@ import numpy as np
 from kstep_models.frames.opening import PATIENCE, opened
 from numpy.typing import NDArray
 
-from ..basisFunctions import BasisFunctions
-from ..errors import ElectronDynamicsError, TrajectoryError
-from ..molecule import Molecule
+from openmmkstep.rttddft.errors import ElectronDynamicsError, TrajectoryError
+from openmmkstep.rttddft.systems.basis_functions import BasisFunctions
+from openmmkstep.rttddft.systems.molecule import Molecule
+
 from .schema import BASIS_FIELDS, SCHEMA, SERIES, UNITS, VERSION, densitiesUpTo
 
 RealArray = NDArray[np.float64]

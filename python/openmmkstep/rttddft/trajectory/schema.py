@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..basisFunctions import BasisFunctions
-from ..molecule import Molecule
+from openmmkstep.rttddft.systems.basis_functions import BasisFunctions
+from openmmkstep.rttddft.systems.molecule import Molecule
 
 RealArray = NDArray[np.float64]
 

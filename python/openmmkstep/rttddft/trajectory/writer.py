@@ -11,8 +11,9 @@ import h5py
 import numpy as np
 from kstep_models.frames.opening import PATIENCE, opened
 
-from ..errors import TrajectoryError
-from ..propagators import GUESS_POINTS, State
+from openmmkstep.rttddft.errors import TrajectoryError
+from openmmkstep.rttddft.propagation.propagators import GUESS_POINTS, State
+
 from .reader import TrajectoryFile
 from .schema import (
     BASIS_FIELDS,

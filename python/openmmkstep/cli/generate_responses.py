@@ -1,0 +1,35 @@
+"""``kstep generate-responses``: what response networks learn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import wideConsole
+from .errors import shownPlainly
+
+
+def generateResponses(
+    config: Annotated[Path, typer.Argument(help="YAML file that says of which molecules and how.")],
+    output: Annotated[
+        Path, typer.Option(help="HDF5 file; what is in it already is kept, what is missing is added.")
+    ] = Path("responses.h5"),
+) -> None:
+    """Compute linear responses of small molecules, for `kstep train` with `method: response`."""
+    with shownPlainly():
+        from openmmkstep.terminal import CountedProgress
+        from openmmkstep.workflows.config.loading import loadConfig
+        from openmmkstep.workflows.config.responses import ResponsesConfig
+        from openmmkstep.workflows.spectra.responses import prepareResponses
+
+        settings = loadConfig(config, ResponsesConfig)
+        if not output.parent.is_dir():
+            raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
+        run = prepareResponses(settings, config.parent)
+        console = wideConsole()
+        total = settings.geometries * len(run.molecules)
+        with CountedProgress("geometries", total, console) as progress:
+            run.compute(output, progress.update)
+        console.print(f"responses: {output.resolve()}", soft_wrap=True)

@@ -1,0 +1,1 @@
+"""QM programs: what each covers, its settings and their defaults."""

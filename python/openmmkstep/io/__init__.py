@@ -1,0 +1,1 @@
+"""Files: frames, trajectories, topologies, and writing them atomically."""

@@ -1,0 +1,124 @@
+"""Frames of QM results for HDF5 files (schema of kstep_models.frames)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import h5py
+from kstep_models.frames import Environment, Frame, FrameFile, FrameWriter, RegionDescription
+
+from openmmkstep.openmmapi.qmmm_force import QMResult
+from openmmkstep.qmmm.region import QMRegion
+
+
+def describeRegion(region: QMRegion, levelOfTheory: Mapping[str, Any], command: str) -> RegionDescription:
+    """What all frames of a region have in common, for the head of a file."""
+    return RegionDescription(
+        numbers=region.numbers,
+        masses=region.masses,
+        bonds=region.bonds,
+        charge=region.charge,
+        multiplicity=region.multiplicity,
+        level_of_theory=levelOfTheory,
+        software=softwareVersions(),
+        command=command,
+        names=region.names,
+    )
+
+
+def softwareVersions() -> dict[str, str]:
+    """Versions of the packages that make the labels, where they are installed."""
+    versions = {}
+    for package in ("openmm-kstep", "openmm", "torch", "xtb", "numpy"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def frameOfResult(result: QMResult, embedded: bool, trajectory: int, time: float, temperature: float) -> Frame:
+    """A frame from what the QM level computed.
+
+    Args:
+        result: from QMMMForce.getLastResult().
+        embedded: whether the region is embedded in charges; the frame has an environment then, empty or not.
+        trajectory: index of the trajectory.
+        time: ps since its start.
+        temperature: of the thermostat, K; 0 at constant energy.
+    """
+    environment = None
+    if embedded:
+        environment = Environment(
+            potential=result.potential,
+            potential_gradient=result.potentialGradient,
+            positions=result.environmentPositions,
+            charges=result.environmentCharges,
+            forces=result.environmentForces,
+        )
+    return Frame(
+        positions=result.positions,
+        energy=result.energy,
+        forces=result.forces,
+        charges=result.charges,
+        dipole=result.dipole,
+        trajectory=trajectory,
+        time=time,
+        temperature=temperature,
+        environment=environment,
+    )
+
+
+def appendPatiently(writer: FrameWriter, frame: Frame) -> None:
+    """Append a frame even while somebody reads the file.
+
+    HDF5 locks files. A reader must not end hours of QM calculations: what cannot be written now stays with the
+    writer and is written with the next frame.
+    """
+    # The frame is taken before the lock is met, so that it is not lost.
+    with suppress(BlockingIOError):
+        writer.append(frame)
+
+
+def flushPatiently(writer: FrameWriter, seconds: float = 60.0) -> None:
+    """Write what the writer holds, waiting for readers to close the file.
+
+    Raises:
+        BlockingIOError: the file is still in use after that time.
+    """
+    limit = time.monotonic() + seconds
+    while True:
+        try:
+            writer.flush()
+            return
+        except BlockingIOError:
+            if time.monotonic() > limit:
+                raise
+            time.sleep(0.1)
+
+
+def keepFrames(path: str | os.PathLike[str], count: int) -> None:
+    """Cut a frames file back to its first ``count`` frames; a writer that resumes it continues from there.
+
+    Raises:
+        ValueError: the file has fewer.
+    """
+    with FrameFile(path) as file:
+        present = len(file)
+    if count > present:
+        raise ValueError(f"{path} has {present} frames, fewer than the {count} that should be kept")
+    if count < present:
+        # Readers and writers take this number for the truth and ignore what lies beyond.
+        with h5py.File(path, "r+") as data:
+            data.attrs["frames"] = count
+
+
+def countFrames(path: str | os.PathLike[str]) -> int:
+    """Complete frames in a file."""
+    with FrameFile(path) as file:
+        return len(file)

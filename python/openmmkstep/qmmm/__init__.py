@@ -1,0 +1,1 @@
+"""From an MM system to one with a QM region."""

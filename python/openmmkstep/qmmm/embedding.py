@@ -1,0 +1,115 @@
+"""Which MM charges a QM region sees: taken from the force field, grouped, and checked against the box."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import openmm
+from numpy.typing import ArrayLike, NDArray
+from openmm import unit
+
+from .molecule_graph import MoleculeGraph
+
+
+class EmbeddingError(ValueError):
+    """The embedding that was asked for cannot be had for this system."""
+
+
+@dataclass(frozen=True)
+class EmbeddingSettings:
+    """How the MM charges enter the QM calculation.
+
+    Attributes:
+        cutoff: nm; None for all charges.
+        switchDistance: nm, where charge groups begin to be switched off; None without a cut-off.
+        periodic: whether images are considered.
+    """
+
+    cutoff: float | None
+    switchDistance: float | None
+    periodic: bool
+
+
+def embeddingSettings(
+    system: openmm.System, cutoff: float | None, switchDistance: float | None, usesPeriodic: bool
+) -> EmbeddingSettings:
+    """Check cut-off and switching distance against each other and against the system's box.
+
+    Args:
+        system: its default box vectors are the box.
+        cutoff: nm or None.
+        switchDistance: nm or None: 80 % of the cut-off.
+        usesPeriodic: whether the nonbonded force is periodic.
+
+    Raises:
+        EmbeddingError: distances that make no sense, no cut-off in a periodic box, or a box that is too small.
+    """
+    if cutoff is None:
+        if switchDistance is not None:
+            raise EmbeddingError("switchDistance without cutoff: give both, or neither to embed in all charges")
+        if usesPeriodic:
+            raise EmbeddingError(
+                "a periodic system needs an embedding cut-off: pass cutoff (at most half the box), for example 0.85 nm"
+            )
+        return EmbeddingSettings(None, None, False)
+    if not cutoff > 0:
+        raise EmbeddingError(f"the embedding cut-off must be positive, got {cutoff} nm")
+    switchDistance = 0.8 * cutoff if switchDistance is None else switchDistance
+    if not 0 <= switchDistance < cutoff:
+        raise EmbeddingError(
+            f"switchDistance must lie between 0 and the cut-off of {cutoff} nm, got {switchDistance} nm"
+        )
+    if usesPeriodic:
+        refuseSmallBox(boxWidths(system), cutoff)
+    return EmbeddingSettings(cutoff, switchDistance, usesPeriodic)
+
+
+def boxWidths(system: openmm.System) -> NDArray[np.float64]:
+    """The diagonal of the system's default (reduced) box vectors [3], nm."""
+    vectors = system.getDefaultPeriodicBoxVectors()
+    return np.array([vectors[k][k].value_in_unit(unit.nanometer) for k in range(3)])
+
+
+def refuseSmallBox(widths: ArrayLike, cutoff: float) -> None:
+    """Raise EmbeddingError if the box [3], nm, is smaller than twice the cut-off, nm."""
+    smallest = float(np.min(np.asarray(widths)))
+    if smallest < 2 * cutoff:
+        raise EmbeddingError(
+            f"the periodic box is {smallest:.3f} nm wide, less than twice the embedding cut-off of {cutoff} nm: use a "
+            f"larger box or a cut-off of at most {smallest / 2:.3f} nm"
+        )
+
+
+def embeddingCharges(
+    force: openmm.NonbondedForce, region: Collection[int], graph: MoleculeGraph
+) -> list[tuple[int, float, int]]:
+    """The charges of all particles outside the region as (particle, charge in e, charge group).
+
+    Particles without charge are left out; groups are numbered from 0 without gaps.
+
+    Raises:
+        EmbeddingError: no charges at all, or charges that depend on a global parameter.
+    """
+    for index in range(force.getNumParticleParameterOffsets()):
+        parameter, particle, chargeScale, _, _ = force.getParticleParameterOffset(index)
+        if particle not in region and chargeScale.value_in_unit(unit.elementary_charge) != 0.0:
+            raise EmbeddingError(
+                f"the charge of {graph.name(particle)} depends on the global parameter {parameter!r}; embedding "
+                "charges are constants, so electrostatic embedding is not possible. Use embedding='mechanical'"
+            )
+    members = set(region)
+    groups = graph.chargeGroups()
+    numbers: dict[int, int] = {}
+    charges = []
+    for particle in range(force.getNumParticles()):
+        charge = force.getParticleParameters(particle)[0].value_in_unit(unit.elementary_charge)
+        if particle not in members and charge != 0.0:
+            charges.append((particle, float(charge), numbers.setdefault(int(groups[particle]), len(numbers))))
+    if not charges:
+        raise EmbeddingError(
+            "electrostatic embedding was asked for, but no particle outside the QM region has a charge: use "
+            "embedding='mechanical'"
+        )
+    return charges

@@ -1,0 +1,31 @@
+"""Copies of a mixed system that lack some of its forces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import openmm
+
+from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
+
+from . import force_groups
+
+
+def copyWithout(system: openmm.System, unwanted: Callable[[openmm.Force], bool]) -> openmm.System:
+    """A copy without some forces.
+
+    Unlike a copy by way of XML alone, its surrogate is compiled if the original's is.
+
+    Args:
+        system: from createMixedSystem().
+        unwanted: whether to leave a force out.
+    """
+    copy: openmm.System = openmm.XmlSerializer.clone(system)
+    for index in reversed(range(system.getNumForces())):
+        original = system.getForce(index)
+        if unwanted(original):
+            copy.removeForce(index)
+        elif original.getForceGroup() == force_groups.SURROGATE:
+            package = TorchScriptForce.cast(original).getCompiledPackage()
+            TorchScriptForce.cast(copy.getForce(index)).setCompiledPackage(package)
+    return copy

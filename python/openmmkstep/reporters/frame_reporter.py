@@ -1,0 +1,96 @@
+"""HDF5 file of the configurations that the QM level has labelled anyway."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import openmm
+from kstep_models.frames import FrameWriter
+from openmm import app, unit
+
+from openmmkstep.engines.specification import QMEngine
+from openmmkstep.io.frames import appendPatiently, describeRegion, flushPatiently, frameOfResult
+from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
+from openmmkstep.qmmm.mixed_forces import findQMForce
+from openmmkstep.qmmm.region import QMRegion
+
+from .schedule import Schedule
+
+
+class FrameReporter:
+    """Saves the QM region with energy, forces, charges, dipole and environment every so many macro steps.
+
+    Costs no QM call: the end of every macro step is a QM-labelled configuration. The files are training data for
+    ``kstep train``.
+
+    Args:
+        file: path of the HDF5 file (schema of kstep_models.frames).
+        reportInterval: macro steps between frames.
+        append: continue a file of the same region.
+        trajectory: number under which the frames are stored; training and validation never share a trajectory.
+        command: for the file's head.
+        flushEvery: frames kept in memory between writes.
+
+    Raises:
+        ValueError: the interval is not a positive integer.
+        FrameFileError: the file exists and ``append`` is false, or it cannot be continued.
+    """
+
+    def __init__(
+        self,
+        file: str | os.PathLike[str],
+        reportInterval: int,
+        append: bool = False,
+        trajectory: int = 0,
+        command: str = "",
+        flushEvery: int = 20,
+    ) -> None:
+        self._file = file
+        self._schedule = Schedule(reportInterval)
+        self._append = append
+        self._trajectory = trajectory
+        self._command = command
+        self._flushEvery = flushEvery
+        self._embedded = False
+        self._writer: FrameWriter | None = None
+
+    def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
+        """When the next frame is due."""
+        return self._schedule.next(simulation)
+
+    def report(self, simulation: app.Simulation, state: openmm.State) -> None:
+        """Save a frame."""
+        qmForce = findQMForce(simulation.system)
+        result = qmForce.getLastResult(simulation.context)
+        if self._writer is None:
+            self._embedded = qmForce.getEmbeddingCharges().getNumCharges() > 0
+            region = QMRegion.create(
+                simulation.topology,
+                simulation.system,
+                qmForce.getParticles(),
+                qmForce.getCharge(),
+                qmForce.getMultiplicity(),
+            )
+            engine = QMEngine(qmForce.getEngine(), qmForce.getEngineSettings())
+            self._writer = FrameWriter(
+                self._file,
+                describeRegion(region, engine.describe(), self._command),
+                environment=self._embedded,
+                resume=self._append,
+                flush_every=self._flushEvery,
+            )
+        integrator = KStepIntegrator.cast(simulation.integrator)
+        thermostat = integrator.getFriction()._value > 0
+        temperature = integrator.getTemperature().value_in_unit(unit.kelvin) if thermostat else 0.0
+        time = simulation.context.getTime().value_in_unit(unit.picosecond)
+        appendPatiently(self._writer, frameOfResult(result, self._embedded, self._trajectory, time, temperature))
+
+    def flush(self) -> None:
+        """Write what is still in memory."""
+        if self._writer is not None:
+            flushPatiently(self._writer)
+
+    def __len__(self) -> int:
+        """Frames in the file and on their way to it; 0 before the first report."""
+        return 0 if self._writer is None else len(self._writer)

@@ -1,0 +1,1 @@
+"""Fock matrices and ground states, and their parts."""

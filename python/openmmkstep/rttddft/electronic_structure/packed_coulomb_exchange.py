@@ -1,0 +1,166 @@
+"""Coulomb and exact exchange as a linear map of packed density changes, in the orthonormal basis of Loewdin.
+
+A trajectory needs them some ten thousand times. With the integrals transformed once, each time is a product of a
+symmetric matrix and a vector for either part of the density, and nothing needs to go through the atomic basis.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .coulomb_exchange import DENSE_LIMIT, CoulombExchange, DenseCoulombExchange
+from .packed_matrices import Packing
+
+RealArray = NDArray[np.float64]
+
+# Numbers per piece of the transformation of the integrals, to bound memory.
+_PIECE = 2 * 10**7
+
+
+class PackedKernel(ABC):
+    """The linear part of the potential."""
+
+    @abstractmethod
+    def apply(self, real: RealArray, imaginary: RealArray) -> tuple[RealArray, RealArray | None]:
+        """Both parts of the potential from both parts of the density, packed; the second is None without exchange."""
+
+
+class DenseKernel(PackedKernel):
+    """Matrices over pairs.
+
+    Attributes:
+        real: map of the real part, over packed densities [m,m].
+        imaginary: map of the imaginary part of each spin [m',m'], or None without exact exchange.
+
+    Args:
+        exchange: integrals over pairs.
+        inverseRoot: S^-1/2 [n,n].
+        packing: of the density.
+        linear: added to the map of the real part [m,m], or None.
+    """
+
+    def __init__(
+        self, exchange: DenseCoulombExchange, inverseRoot: RealArray, packing: Packing, linear: RealArray | None
+    ) -> None:
+        # PySCF brings SciPy; reading trajectories needs neither.
+        from scipy.linalg.blas import dsymv
+
+        self._multiply = dsymv
+        size = packing.size
+        # Packed vectors have the root of two with each off-diagonal element.
+        factors = np.where(np.equal(*np.tril_indices(size)), 1.0, np.sqrt(2.0))
+
+        def transformed(matrix: RealArray) -> RealArray:
+            return _transformed(matrix * (factors[:, None] / factors), inverseRoot, 1.0)
+
+        self.real = np.tile(transformed(exchange.coulomb), (packing.spins, packing.spins))
+        if exchange.symmetric is not None:
+            self.real -= np.kron(np.eye(packing.spins), transformed(exchange.symmetric))
+        if linear is not None:
+            self.real += linear
+        self._spins = packing.spins
+        self.imaginary: RealArray | None = None
+        if exchange.antisymmetric is not None:
+            self.imaginary = -_transformed(exchange.antisymmetric, inverseRoot, -1.0)
+
+    def apply(self, real: RealArray, imaginary: RealArray) -> tuple[RealArray, RealArray | None]:
+        """See the base class."""
+        symmetric = self._product(self.real, real)
+        if self.imaginary is None:
+            return symmetric, None
+        if self._spins == 1:
+            return symmetric, self._product(self.imaginary, imaginary)
+        parts = [self._product(self.imaginary, part) for part in imaginary.reshape(self._spins, -1)]
+        return symmetric, np.concatenate(parts)
+
+    def _product(self, matrix: RealArray, vector: RealArray) -> RealArray:
+        """Of a symmetric matrix. BLAS reads one triangle of it only, and reading is what takes the time."""
+        # Transposed, because BLAS wants columns one after the other.
+        return self._multiply(1.0, matrix.T, vector)
+
+
+class AtomicKernel(PackedKernel):
+    """By way of the atomic basis, where pairs do not fit in memory.
+
+    Args:
+        exchange: builder of the matrices.
+        inverseRoot: S^-1/2 [n,n].
+        packing: of the density.
+        linear: added to the map of the real part [m,m], or None.
+    """
+
+    def __init__(
+        self, exchange: CoulombExchange, inverseRoot: RealArray, packing: Packing, linear: RealArray | None
+    ) -> None:
+        self._exchange = exchange
+        self._inverseRoot = inverseRoot
+        self._packing = packing
+        self._linear = linear
+
+    def apply(self, real: RealArray, imaginary: RealArray) -> tuple[RealArray, RealArray | None]:
+        """See the base class."""
+        density = self._inverseRoot @ self._packing.matrices(real, imaginary) @ self._inverseRoot
+        potential = self._inverseRoot @ self._exchange.potential(density) @ self._inverseRoot
+        first, second = self._packing.parts(potential)
+        if self._linear is not None:
+            first = first + self._linear @ real
+        return first, second if np.iscomplexobj(potential) else None
+
+
+def createKernel(
+    exchange: CoulombExchange,
+    inverseRoot: RealArray,
+    packing: Packing,
+    linear: RealArray | None = None,
+    limit: int = DENSE_LIMIT,
+) -> PackedKernel:
+    """The kernel that suits a builder of Coulomb and exchange matrices.
+
+    Args:
+        exchange, inverseRoot, packing, linear: see the classes.
+        limit: bytes above which nothing is kept over pairs.
+    """
+    # The map has the pairs of all spins on both sides.
+    fits = DenseCoulombExchange.bytesNeeded(packing.size) * packing.spins**2 <= limit
+    dense = exchange.dense(closedShell=packing.spins == 1) if fits else None
+    if dense is None:
+        return AtomicKernel(exchange, inverseRoot, packing, linear)
+    return DenseKernel(dense, inverseRoot, packing, linear)
+
+
+def _transformed(matrix: RealArray, inverseRoot: RealArray, sign: float) -> RealArray:
+    """A symmetric map between packed matrices, from the atomic to the Loewdin basis.
+
+    Args:
+        matrix: over the lower triangle p >= q, or p > q for antisymmetric matrices.
+        inverseRoot: S^-1/2 [n,n].
+        sign: 1 for symmetric, -1 for antisymmetric matrices.
+
+    Returns:
+        Over the upper triangle, row by row, as :class:`.Packing` has it.
+    """
+    once = _transformedRows(matrix, inverseRoot, sign)
+    result = _transformedRows(np.ascontiguousarray(once.T), inverseRoot, sign)
+    return 0.5 * (result + result.T)
+
+
+def _transformedRows(matrix: RealArray, inverseRoot: RealArray, sign: float) -> RealArray:
+    size = len(inverseRoot)
+    diagonal = 0 if sign > 0 else 1
+    rows, columns = np.tril_indices(size, -diagonal)
+    newRows, newColumns = np.triu_indices(size, diagonal)
+    factors = np.where(rows == columns, 1.0, np.sqrt(2.0))
+    newFactors = np.where(newRows == newColumns, 1.0, np.sqrt(2.0))
+    result = np.empty_like(matrix)
+    count = max(1, _PIECE // size**2)
+    for start in range(0, len(matrix), count):
+        part = matrix[start : start + count] / factors
+        square = np.zeros((len(part), size, size))
+        square[:, rows, columns] = part
+        square[:, columns, rows] = sign * part
+        square = inverseRoot @ square @ inverseRoot
+        result[start : start + count] = square[:, newRows, newColumns] * newFactors
+    return result

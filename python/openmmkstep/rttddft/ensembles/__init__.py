@@ -1,0 +1,1 @@
+"""Many geometries, side by side and resumable."""

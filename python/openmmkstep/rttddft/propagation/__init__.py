@@ -1,0 +1,1 @@
+"""External fields and time steps."""

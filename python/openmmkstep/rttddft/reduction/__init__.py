@@ -1,0 +1,1 @@
+"""Evaluating the exchange-correlation potential only where it cannot be interpolated."""

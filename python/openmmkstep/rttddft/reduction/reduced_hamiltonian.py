@@ -1,0 +1,219 @@
+"""A Hamiltonian that evaluates the functional only where a trajectory is new.
+
+The expensive part of the Fock matrix is the exchange-correlation potential. Along a trajectory the density deviates
+from the ground state's in a few directions only, which come again and again, and the potential is a smooth function of
+the deviation. So
+
+    F[P] = F0 + J[dP] - K[dP] + dV_xc[dP],    dP = P - P0
+
+with Coulomb and exact exchange in full at every call (an error of one per cent in them would cost a quarter of the
+dipole), and dV_xc from a regression over those densities of the trajectory for which it was evaluated before
+(:mod:`.polynomial_regression`). Where a density is not within the span of those, to a tolerance, the
+functional is evaluated for it, and the regression knows one more sample. Nothing needs to be trained beforehand; where
+a linear response is known (:class:`.LinearPrior`), only what it leaves is learned. The propagation stays unitary
+whatever the error of the potential is.
+
+All of it happens with packed matrices in the Loewdin basis (:class:`.packedMatrices.Packing`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmmkstep.rttddft.arguments import positiveNumber
+from openmmkstep.rttddft.electronic_structure.hamiltonian import Evaluation, Hamiltonian, Orbitals
+from openmmkstep.rttddft.electronic_structure.packed_coulomb_exchange import createKernel
+from openmmkstep.rttddft.electronic_structure.packed_matrices import Packing
+from openmmkstep.rttddft.errors import ElectronDynamicsError
+from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
+from openmmkstep.rttddft.systems.molecule import Molecule
+
+from .linear_prior import LinearPrior
+from .polynomial_regression import PolynomialRegression
+from .response_prior import checkResponse, describeResponse
+
+Array = NDArray[Any]
+RealArray = NDArray[np.float64]
+
+# Norm of a change of the density (of occupation numbers) that is round-off rather than motion.
+_ROUND_OFF = 1e-9
+# Fock matrices before the first comparison of a prior with the functional: some motion must be there.
+_FIRST_CHECK = 30
+
+NO_FUNCTIONAL = "Hartree-Fock has no functional, whose evaluations could be saved: leave the reduction out"
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How far the functional may be left unevaluated.
+
+    Attributes:
+        tolerance: how much of the density's deviation from the ground state may lie outside of the known, as a fraction
+            of the largest deviation so far. Dipoles are wrong by a tenth to a third of it.
+        nonlinearity: norm of the deviation (of occupation numbers, Loewdin basis) at which the quadratic response is
+            taken to be as large as the linear one. Smaller values spend more evaluations in strong fields.
+        response: what is known of the linear response beforehand: ``"computed"`` for quadrature around the ground
+            state, the path of a trained archive of kind "fxc", or None for nothing. See :mod:`.responsePrior`.
+
+    Raises:
+        ElectronDynamicsError: a number is not positive.
+    """
+
+    tolerance: float = 0.03
+    nonlinearity: float = 2.0
+    response: str | None = None
+
+    def __post_init__(self) -> None:
+        store = object.__setattr__
+        store(self, "tolerance", positiveNumber("tolerance of the reduction", self.tolerance))
+        store(self, "nonlinearity", positiveNumber("nonlinearity of the reduction", self.nonlinearity))
+
+    def describe(self) -> dict[str, Any]:
+        """All settings, as JSON values."""
+        settings: dict[str, Any] = {"tolerance": self.tolerance, "nonlinearity": self.nonlinearity}
+        if self.response is not None:
+            settings["response"] = describeResponse(self.response)
+        return settings
+
+    def check(self, molecule: Molecule, level: LevelOfTheory) -> None:
+        """Refuse what cannot work for a molecule; cheap.
+
+        Raises:
+            ElectronDynamicsError: Hartree-Fock, or a response that does not suit the molecule.
+        """
+        if not level.isKohnSham:
+            raise ElectronDynamicsError(NO_FUNCTIONAL)
+        if self.response is not None:
+            checkResponse(self.response, molecule, level)
+
+
+class ReducedHamiltonian(Hamiltonian):
+    """See the module's documentation.
+
+    Attributes:
+        fockBuilds: evaluations of the functional so far, the expensive ones; that of the ground state is one of them.
+        evaluations: Fock matrices given so far.
+
+    Args:
+        full: of RKS or UKS; its integrals and its grid are shared.
+        groundDensity: [1,n,n] total of a closed shell or [2,n,n] of both spins; real, AO basis.
+        reduction: tolerances.
+        prior: linear response that is known, with its uncertainty; with one below the tolerance, weak fields need no
+            evaluation at all.
+
+    Raises:
+        ElectronDynamicsError: the method has no functional, or the prior is for another number of functions.
+    """
+
+    def __init__(
+        self,
+        full: Hamiltonian,
+        groundDensity: RealArray,
+        reduction: Reduction | None = None,
+        prior: LinearPrior | None = None,
+    ) -> None:
+        # Not by the base class's constructor, which would compute all integrals again.
+        vars(self).update(vars(full))
+        if full._exchangeCorrelation is None:
+            raise ElectronDynamicsError(NO_FUNCTIONAL)
+        self._functional = full._exchangeCorrelation
+        self._settings = Reduction() if reduction is None else reduction
+        self._packing = Packing(self.spins, self.size)
+        if prior is not None and len(prior.matrix) != self._packing.length:
+            raise ElectronDynamicsError(
+                f"the prior is for packed densities of length {len(prior.matrix)}, this molecule has "
+                f"{self._packing.length}: it belongs to another basis set or number of spins"
+            )
+        self._prior = prior
+        linear = None if prior is None else prior.matrix
+        self._kernel = createKernel(self._coulombExchange, self._inverseRoot, self._packing, linear)
+        self.fockBuilds = 1
+        self.evaluations = 0
+        density = np.ascontiguousarray(groundDensity, dtype=np.float64)
+        functionalEnergy, potential = self._functional.evaluate(density)
+        ground = self._assembled(density, functionalEnergy, potential)
+        self._groundDensity = self._packing.real(self._root @ density @ self._root)
+        self._groundFock = self._packing.real(ground.fock.real)
+        self._groundEnergy = ground.energy
+        self._groundPotential = self._packedOperator(potential)
+        self.forget()
+
+    def forget(self) -> None:
+        """Know nothing of the functional but the ground state's potential and the prior, as in the beginning."""
+        if self._prior is None:
+            self._regression = PolynomialRegression(self._settings.nonlinearity)
+        else:
+            weight, directions = self._prior.uncertainty**2, self._prior.directions
+            self._regression = PolynomialRegression(self._settings.nonlinearity, weight, directions)
+        self.beginTrajectory()
+
+    def beginTrajectory(self) -> None:
+        """From here on the tolerance refers to the largest deviation of a new trajectory; all samples are kept."""
+        self._largest = _ROUND_OFF
+        self._untilCheck = _FIRST_CHECK
+
+    def evaluate(self, orbitals: Orbitals) -> Evaluation:
+        """Field-free Fock matrices and energy of occupied orbitals."""
+        density = np.empty((self.spins, self.size, self.size), dtype=np.complex128)
+        for matrix, part in zip(density, orbitals, strict=True):
+            np.matmul(part, self.occupation * part.conj().T, out=matrix)
+        return self._evaluated(density)
+
+    def evaluateDensity(self, density: Array) -> Evaluation:
+        """Field-free Fock matrices and energy of a density; see the base class."""
+        return self._evaluated(self._root @ density @ self._root)
+
+    def _evaluated(self, density: Array) -> Evaluation:
+        """Of a density in the Loewdin basis."""
+        self.evaluations += 1
+        real, imaginary = self._packing.parts(density)
+        change = real - self._groundDensity
+        prediction = self._regression.predict(change)
+        self._largest = max(self._largest, prediction.size)
+        due = self._priorToCheck(prediction.size)
+        if due is not None or prediction.deviation > self._settings.tolerance * self._largest:
+            residual = self._learn(density.real, change)
+            if due is not None:
+                self._compare(due, residual, prediction.value, change)
+            prediction = self._regression.predict(change)
+        linear, exchange = self._kernel.apply(change, imaginary)
+        energy = self._groundEnergy + prediction.work + float(change @ (self._groundFock + 0.5 * linear))
+        if exchange is not None:
+            energy += 0.5 * float(imaginary @ exchange)
+        return Evaluation(self._packing.matrices(self._groundFock + linear + prediction.value, exchange), energy)
+
+    def _priorToCheck(self, size: float) -> LinearPrior | None:
+        if self._prior is None or self._prior.checkInterval is None:
+            return None
+        self._untilCheck -= 1
+        # Small deviations, as right after a kick, are of second order, and say nothing of the linear response.
+        if self._untilCheck >= 0 or size < 0.5 * self._largest:
+            return None
+        self._untilCheck = self._prior.checkInterval
+        return self._prior
+
+    def _compare(self, prior: LinearPrior, residual: RealArray, predicted: RealArray, change: RealArray) -> None:
+        """Take the prior's error from what was found where that is more than was expected of it."""
+        true, wrong = residual + prior.matrix @ change, residual - predicted
+        if prior.directions is not None:
+            true, wrong = prior.directions @ true, prior.directions @ wrong
+        error = min(1.0, float(np.linalg.norm(wrong)) / max(float(np.linalg.norm(true)), np.finfo(float).tiny))
+        if error**2 > self._regression.linearWeight:
+            self._regression.setLinearWeight(error**2)
+
+    def _learn(self, density: RealArray, change: RealArray) -> RealArray:
+        """Add a sample; returns what the prior leaves of the potential's change."""
+        self.fockBuilds += 1
+        _, potential = self._functional.evaluate(self._inverseRoot @ density @ self._inverseRoot)
+        residual = self._packedOperator(potential) - self._groundPotential
+        if self._prior is not None:
+            residual -= self._prior.matrix @ change
+        self._regression.add(change, residual)
+        return residual
+
+    def _packedOperator(self, matrices: RealArray) -> RealArray:
+        return self._packing.real(np.stack([self.toLoewdin(matrix) for matrix in matrices]))

@@ -1,0 +1,163 @@
+"""Plots of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from numpy.typing import NDArray
+
+from openmmkstep.workflows.plot_style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, inStyle, newFigure, save
+
+from .run_data import BackboneTrace, RunData
+
+
+def plotRun(data: RunData, folder: Path) -> dict[str, str]:
+    """Write all plots for which there is data; returns name -> file name."""
+    files = {}
+    with inStyle():
+        figures: dict[str, Figure | None] = {
+            "energy": _energy(data),
+            "correction": _correction(data),
+            "ramachandran": _ramachandran(data.backbone),
+            "cost": _cost(data.summary["speed"]),
+        }
+        for name, figure in figures.items():
+            if figure is not None:
+                save(figure, folder / f"{name}.png")
+                files[name] = f"{name}.png"
+    return files
+
+
+def _energy(data: RunData) -> Figure | None:
+    series = data.series
+    if data.summary["energy"] is None or data.summary["temperature"] is None:
+        return None
+    time = series["time"]
+    total = series["totalEnergy"] - series["totalEnergy"][0]
+    heat = series["heat"] - series["heat"][0]
+    figure, (upper, middle, lower) = newFigure(8.0, 7.2, 3, 1, sharex=True)
+    upper.plot(time, total, color=GREY, label="total energy")
+    if np.any(heat != 0):
+        upper.plot(time, heat, color=ORANGE, label="heat from the thermostat", lw=1.0)
+    upper.set_title("Energy")
+    upper.set_ylabel("change (kJ/mol)")
+    upper.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.1)
+    _conserved(middle, time, total - heat, data.summary)
+    temperature, target = series["temperature"], data.summary["temperature"]["target_K"]
+    lower.plot(time, temperature, color=BLUE, alpha=0.35, lw=0.8, label="instantaneous")
+    width = max(1, len(time) // 40)
+    if len(time) >= 3 * width:
+        lower.plot(_smooth(time, width), _smooth(temperature, width), color=BLUE, lw=1.8, label="running mean")
+    if target is not None:
+        lower.axhline(target, color=RED, ls="--", lw=1.0, label=f"target {target:g} K")
+    lower.set_title("Temperature")
+    lower.set_ylabel("K")
+    lower.set_xlabel("time (ps)")
+    lower.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.1)
+    return figure
+
+
+def _conserved(axes: Any, time: NDArray[np.float64], conserved: NDArray[np.float64], summary: dict[str, Any]) -> None:
+    thermal = summary["temperature"]["kT_kJ_mol"]
+    axes.axhspan(-thermal / 4, thermal / 4, color=GREY, alpha=0.25, lw=0, label="±kT/4")
+    axes.plot(time, conserved, color=GREEN, label="total energy − heat")
+    slope = summary["energy"]["conservedDrift_kJ_mol_ps"]
+    axes.plot(
+        time,
+        np.mean(conserved) + slope * (time - np.mean(time)),
+        color=RED,
+        ls="--",
+        lw=1.0,
+        label=f"drift {slope:+.3g} kJ/mol/ps",
+    )
+    axes.set_title("Conserved quantity")
+    axes.set_ylabel("change (kJ/mol)")
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.1)
+
+
+def _correction(data: RunData) -> Figure | None:
+    series = data.series
+    if len(series.get("time", ())) < 3 or data.summary["dynamics"]["k"] == 1:
+        return None
+    figure, (left, right) = newFigure(8.0, 3.2, 1, 2, width_ratios=(2, 1))
+    left.plot(series["time"], series["maxCorrection"], color=ORANGE, lw=0.8, alpha=0.7, label="largest on one atom")
+    left.plot(series["time"], series["correctionRMS"], color=BLUE, label="RMS per coordinate")
+    new = np.flatnonzero(np.diff(series["fallbacks"]) > 0)
+    if len(new):
+        left.plot(series["time"][new + 1], series["correctionRMS"][new + 1], "v", color=RED, label="step was redone")
+    left.set_yscale("log")
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left.yaxis.set_major_formatter(ScalarFormatter())
+    left.yaxis.set_minor_formatter(NullFormatter())
+    left.set_ylim(top=2.5 * float(series["maxCorrection"].max()))
+    left.set_title("Correction F(QM) − F(surrogate)")
+    left.set_xlabel("time (ps)")
+    left.set_ylabel("kJ/mol/nm")
+    left.legend(loc="upper right", fontsize=8)
+    right.hist(series["energyError"], bins=40, color=PURPLE, alpha=0.85)
+    right.set_title("Energy error per step")
+    right.set_xlabel("kJ/mol")
+    right.set_ylabel("count")
+    return figure
+
+
+def _ramachandran(traces: list[BackboneTrace]) -> Figure | None:
+    if not traces:
+        return None
+    columns = min(3, len(traces))
+    rows = -(-len(traces) // columns)
+    figure, grid = newFigure(4.6 * columns + 0.6, 4.2 * rows, rows, columns, squeeze=False)
+    for axes, trace in zip(grid.flat, traces, strict=False):
+        points = axes.scatter(trace.phi, trace.psi, c=trace.time, s=9, cmap="viridis", linewidths=0)
+        axes.set_xlim(-180, 180)
+        axes.set_ylim(-180, 180)
+        axes.set_xticks(range(-180, 181, 60))
+        axes.set_yticks(range(-180, 181, 60))
+        axes.axhline(0, color=GREY, lw=0.6)
+        axes.axvline(0, color=GREY, lw=0.6)
+        axes.set_aspect("equal")
+        axes.set_title(f"Ramachandran plot, {trace.residue}")
+        axes.set_xlabel("φ (degrees)")
+        axes.set_ylabel("ψ (degrees)")
+        figure.colorbar(points, ax=axes, label="time (ps)", shrink=0.85)
+    for axes in list(grid.flat)[len(traces) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def _cost(speed: dict[str, Any] | None) -> Figure | None:
+    if speed is None:
+        return None
+    figure, axes = newFigure(8.0, 2.4)
+    names = {"plain": f"plain QM dynamics, {1000 * speed['plainStep']:g} fs", "kstep": "k-step dynamics"}
+    parts = {
+        "qm": (BLUE, "QM"),
+        "surrogate": (ORANGE, "surrogate"),
+        "common": (GREEN, "MM"),
+        "integrator": (GREY, "rest"),
+    }
+    for row, method in enumerate(names):
+        left = 0.0
+        scale = speed[method]["secondsPerPs"] / sum(speed[method]["parts"].values())
+        for part, (color, label) in parts.items():
+            # Scaled to the median, because the parts are averages over all segments.
+            width = speed[method]["parts"][part] * scale
+            axes.barh(row, width, left=left, color=color, label=label if row == 0 else None, height=0.6)
+            left += width
+        axes.text(left, row, f"  {speed[method]['secondsPerPs']:.2f} s/ps", va="center")
+    axes.set_yticks(range(len(names)), list(names.values()))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.16 * max(speed[method]["secondsPerPs"] for method in names))
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("wall time per simulated ps (s)")
+    axes.set_title(f"Cost: {speed['speedUp']:.2f} times faster")
+    axes.legend(loc="lower right", fontsize=8)
+    return figure
+
+
+def _smooth(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    return np.convolve(values, np.ones(width) / width, mode="valid")

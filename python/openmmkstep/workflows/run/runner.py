@@ -1,0 +1,90 @@
+"""The main job from configuration to report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from openmm import app
+from rich.console import Console
+
+from openmmkstep.io.atomic import writeAtomically
+from openmmkstep.reporters import ProgressReporter
+from openmmkstep.workflows.config.run import RunConfig
+from openmmkstep.workflows.run_folder import RunFolder
+from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
+
+from .production import Production
+from .speed import measureSpeed
+from .stages import createMixed, createSimulation, prepareMolecules, startOfProduction
+
+_UPDATES_PER_PRODUCTION = 400
+
+
+class Runner:
+    """Runs a configuration, or takes up where it was interrupted.
+
+    Args:
+        config: of the run.
+        folder: relative paths are relative to it, usually that of the configuration file.
+        command: for the files' heads.
+        console: for progress.
+    """
+
+    def __init__(self, config: RunConfig, folder: Path, command: str, console: Console) -> None:
+        self._config = config
+        self._folder = folder
+        self._command = command
+        self._console = console
+        self._progress: list[ProgressReporter] = []
+        self.files = RunFolder(folder / config.output.folder)
+
+    def run(self, fresh: bool = False) -> Path:
+        """Run to the end.
+
+        Args:
+            fresh: throw away what an earlier run with this output folder wrote.
+
+        Returns:
+            The HTML report.
+        """
+        # The report's plots need matplotlib, which is slow to load: nothing before the run is over needs it.
+        config, files = self._config, self.files
+        if files.open(config, fresh):
+            self._tell(f"taking up the run in {files.path}")
+        self._tell("building the system")
+        molecules = prepareMolecules(config, self._folder, files)
+        mixed = createMixed(config, self._folder, molecules)
+        embedded = molecules.system.getNumParticles() - len(mixed.region.particles)
+        self._tell(f"{len(mixed.region.particles)} QM atoms, {embedded} MM particles")
+        start = startOfProduction(
+            config, molecules, mixed, files, self._tell, self._attach("equilibration", config.equilibration.kstep)
+        )
+        simulation = createSimulation(config, molecules, mixed, config.seed + 1)
+        production = Production(config, simulation, files, self._command)
+        if not production.isFinished:
+            self._tell(f"production ({config.time:g} ps)")
+            production.run(start, self._attach("production", config.time))
+        if config.speed.time > 0 and not files.speed.exists():
+            speed = measureSpeed(config, self._folder, molecules, PhaseSpacePoint.read(files.final), self._tell)
+            writeAtomically(files.speed, json.dumps(speed, indent=1).encode())
+        from openmmkstep.workflows.report.builder import buildReport
+
+        self._tell("writing the report")
+        return buildReport(config, files, molecules, mixed.region)
+
+    def _tell(self, message: str) -> None:
+        while self._progress:
+            self._progress.pop().close()
+        self._console.print(message, highlight=False)
+
+    def _attach(self, label: str, totalTime: float) -> Callable[[app.Simulation], None]:
+        steps = totalTime / self._config.integrator.macroStep
+        interval = max(1, round(steps / _UPDATES_PER_PRODUCTION))
+
+        def attach(simulation: app.Simulation) -> None:
+            self._progress.append(ProgressReporter(interval, totalTime, self._console, label))
+            simulation.reporters.append(self._progress[-1])
+
+        return attach

@@ -1,0 +1,119 @@
+"""Speed-up over plain QM dynamics, measured on short alternating segments from the end of a run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import openmm
+
+from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
+from openmmkstep.provenance import machineInfo
+from openmmkstep.workflows.config.run import RunConfig
+from openmmkstep.workflows.setup.molecular_system import MolecularSystem
+from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
+from openmmkstep.workflows.setup.platforms import findPlatform
+
+from .stages import createMixed, createSimulation
+
+_WARM_UP_STEPS = 2
+
+
+@dataclass(frozen=True)
+class MethodSpeed:
+    """Cost of one method.
+
+    Attributes:
+        secondsPerPs: wall seconds per simulated ps, median of the segments.
+        segments: the same for each segment.
+        qmCallsPerPs: QM calls per simulated ps.
+        parts: wall seconds per simulated ps spent in QM, surrogate, common forces and the integrator.
+    """
+
+    secondsPerPs: float
+    segments: list[float]
+    qmCallsPerPs: float
+    parts: dict[str, float]
+
+
+def measureSpeed(
+    config: RunConfig,
+    folder: Path,
+    molecules: MolecularSystem,
+    start: PhaseSpacePoint,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Time plain QM dynamics against k-step dynamics.
+
+    Both go through the plugin, on the same platform with the same threads and thermostat; segments alternate, so that
+    what else the machine does hits both.
+
+    Args:
+        config: of the run.
+        folder: the surrogate's path is relative to it.
+        molecules: force-field system.
+        start: where both begin.
+        tell: called with what is being done.
+
+    Returns:
+        JSON values: plain, kstep (each a MethodSpeed), speedUp, efficiency (speed-up per k), plainStep, machine.
+    """
+    section, speed = config.integrator, config.speed
+    tell(f"measuring the speed-up over plain QM dynamics at {1000 * speed.plainStep:g} fs")
+    plain = _plainContext(config, folder, molecules)
+    kstep = createSimulation(config, molecules, createMixed(config, folder, molecules), config.seed).context
+    contexts = {"plain": (plain, speed.plainStep), "kstep": (kstep, section.macroStep)}
+    seconds: dict[str, list[float]] = {name: [] for name in contexts}
+    for context, _ in contexts.values():
+        start.applyTo(context)
+        context.getIntegrator().step(_WARM_UP_STEPS)
+    before = {name: _statistics(context) for name, (context, _) in contexts.items()}
+    simulated = {name: max(1, round(speed.time / step)) * step for name, (_, step) in contexts.items()}
+    for _ in range(speed.segments):
+        for name, (context, step) in contexts.items():
+            begin = time.perf_counter()
+            context.getIntegrator().step(round(simulated[name] / step))
+            seconds[name].append((time.perf_counter() - begin) / simulated[name])
+    results = {
+        name: _methodSpeed(seconds[name], before[name], _statistics(context), simulated[name] * speed.segments)
+        for name, (context, _) in contexts.items()
+    }
+    speedUp = results["plain"].secondsPerPs / results["kstep"].secondsPerPs
+    return {
+        **{name: asdict(result) for name, result in results.items()},
+        "speedUp": speedUp,
+        "efficiency": speedUp / section.k,
+        "plainStep": speed.plainStep,
+        "machine": machineInfo(),
+    }
+
+
+def _plainContext(config: RunConfig, folder: Path, molecules: MolecularSystem) -> openmm.Context:
+    section = config.integrator
+    arguments = () if section.ensemble == "nve" else (section.temperature, section.friction)
+    integrator = KStepIntegrator(*arguments, config.speed.plainStep, 1)
+    integrator.setRandomNumberSeed(config.seed)
+    platform, properties = findPlatform(config.platform, config.threads)
+    return openmm.Context(createMixed(config, folder, molecules, plain=True).system, integrator, platform, properties)
+
+
+def _statistics(context: openmm.Context) -> dict[str, Any]:
+    return asdict(KStepIntegrator.cast(context.getIntegrator()).getStatistics())
+
+
+def _methodSpeed(segments: list[float], before: dict[str, Any], after: dict[str, Any], simulated: float) -> MethodSpeed:
+    def spent(name: str) -> float:
+        return float((after[name] - before[name]) / simulated)
+
+    surrogate = (sum(after["surrogateTime"]) - sum(before["surrogateTime"])) / simulated
+    parts = {
+        "qm": spent("qmTime"),
+        "surrogate": surrogate,
+        "common": spent("commonTime"),
+        "integrator": spent("integratorTime"),
+    }
+    return MethodSpeed(statistics.median(segments), segments, spent("qmCalls"), parts)

@@ -1,0 +1,57 @@
+"""Minimisation and short dynamics at the force-field level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+
+from .molecular_system import MolecularSystem
+from .platforms import findPlatform
+
+_FRICTION = 5.0  # 1/ps: strong, because it is only there to equilibrate
+
+
+@dataclass(frozen=True)
+class Equilibrated:
+    """Positions [N,3] nm, velocities [N,3] nm/ps and box vectors at the end."""
+
+    positions: NDArray[np.float64]
+    velocities: NDArray[np.float64]
+
+
+def equilibrate(
+    molecules: MolecularSystem,
+    temperature: float,
+    time: float,
+    seed: int,
+    platform: str = "CPU",
+    timeStep: float = 0.001,
+    minimise: bool = True,
+) -> Equilibrated:
+    """Minimise, draw velocities, and run Langevin dynamics with the force field.
+
+    Args:
+        molecules: system and starting positions.
+        temperature: K.
+        time: ps; may be 0.
+        seed: of velocities and noise.
+        platform: OpenMM platform.
+        timeStep: ps.
+        minimise: whether to minimise first.
+    """
+    integrator = openmm.LangevinMiddleIntegrator(temperature, _FRICTION, timeStep)
+    integrator.setRandomNumberSeed(seed)
+    chosen, properties = findPlatform(platform)
+    context = openmm.Context(molecules.system, integrator, chosen, properties)
+    context.setPositions(molecules.positions)
+    if minimise:
+        openmm.LocalEnergyMinimizer.minimize(context, 10.0)
+    context.setVelocitiesToTemperature(temperature, seed)
+    integrator.step(round(time / timeStep))
+    state = context.getState(positions=True, velocities=True)
+    return Equilibrated(
+        np.array(state.getPositions(asNumpy=True)._value), np.array(state.getVelocities(asNumpy=True)._value)
+    )

@@ -1,0 +1,77 @@
+"""The QM/MM system of a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import openmm
+
+from openmmkstep.qmmm.potential import QMMMPotential
+from openmmkstep.qmmm.region import QMRegion
+from openmmkstep.workflows.config.sections import QMSection, SurrogateSection
+
+from .molecular_system import MolecularSystem
+from .selection import selectAtoms
+
+
+@dataclass(frozen=True)
+class MixedSystem:
+    """A system with a QM region.
+
+    Attributes:
+        system: with the force groups of openmmkstep.qmmm.force_groups.
+        region: the QM region.
+    """
+
+    system: openmm.System
+    region: QMRegion
+
+
+def regionOf(molecules: MolecularSystem, qm: QMSection) -> QMRegion:
+    """The QM region that a configuration means, checked."""
+    atoms = selectAtoms(molecules.topology, qm.atoms)
+    return QMRegion.create(molecules.topology, molecules.system, atoms, qm.charge, qm.multiplicity)
+
+
+def potentialOf(qm: QMSection) -> QMMMPotential:
+    """The QM method that a configuration means."""
+    return QMMMPotential(qm.method, accuracy=qm.accuracy, threads=qm.threads, **qm.options)
+
+
+def createMixedSystem(
+    molecules: MolecularSystem,
+    qm: QMSection,
+    surrogate: SurrogateSection | None = None,
+    folder: Path | None = None,
+    splitNonbonded: bool = False,
+) -> MixedSystem:
+    """The QM/MM system that a configuration means.
+
+    Args:
+        molecules: force-field system.
+        qm: region, method, embedding.
+        surrogate: archive and ladder; none for plain QM dynamics.
+        folder: the archive's path is relative to it.
+        splitNonbonded: put nonbonded forces into the slow common group.
+    """
+    region = regionOf(molecules, qm)
+    potential = potentialOf(qm)
+    isolated = len(region.particles) == molecules.system.getNumParticles()
+    system = potential.createMixedSystem(
+        molecules.topology,
+        molecules.system,
+        region.particles,
+        charge=qm.charge,
+        multiplicity=qm.multiplicity,
+        embedding=qm.embedding,
+        cutoff=None if isolated else qm.cutoff,
+        switchDistance=None if isolated else qm.switchDistance,
+        surrogate=None if surrogate is None else (folder or Path()) / surrogate.archive,
+        surrogateThreads=1 if surrogate is None else surrogate.threads,
+        compileSurrogate=surrogate is not None and surrogate.compiled,
+        keepForceFieldRung=surrogate is not None and surrogate.forceFieldRung,
+        rung=None if surrogate is None or surrogate.rung is None else (folder or Path()) / surrogate.rung,
+        splitNonbonded=splitNonbonded,
+    )
+    return MixedSystem(system, region)

@@ -1,0 +1,162 @@
+"""Reads structures, adds solvent, and makes force-field systems of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+from openmm import app, unit
+
+from openmmkstep.workflows.config.sections import SolventSection, SystemSection
+
+
+class PreparationError(ValueError):
+    """A structure or force field from which no system can be made."""
+
+
+@dataclass(frozen=True)
+class MolecularSystem:
+    """A system as the force field describes it.
+
+    Attributes:
+        topology: its atoms and bonds; its box, where it has one.
+        positions: [N,3] nm.
+        system: OpenMM system.
+    """
+
+    topology: app.Topology
+    positions: NDArray[np.float64]
+    system: openmm.System
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Atoms and bonds with positions [N,3] in nm."""
+
+    topology: app.Topology
+    positions: NDArray[np.float64]
+
+
+class SystemBuilder:
+    """Makes systems as a configuration section describes them.
+
+    Args:
+        section: what to make.
+        folder: relative paths are relative to it.
+
+    Raises:
+        PreparationError: files that are missing or cannot be read.
+    """
+
+    def __init__(self, section: SystemSection, folder: Path) -> None:
+        self._section = section
+        self._folder = folder
+        self._prmtop: app.AmberPrmtopFile | None = None
+        self._forceField: app.ForceField | None = None
+        if section.prmtop is not None:
+            self.structure = self._readAmber()
+        else:
+            self.structure = self._readStructure()
+            try:
+                self._forceField = app.ForceField(*(self._forceFieldFile(name) for name in section.forceField))
+            except (ValueError, OSError) as error:
+                raise PreparationError(f"system.forceField: {error}") from error
+
+    @property
+    def hasSolvent(self) -> bool:
+        """Whether solvent is still to be added to the structure."""
+        return self._section.solvent is not None
+
+    def build(self, positions: NDArray[np.float64] | None = None) -> MolecularSystem:
+        """The complete system, with solvent if the configuration asks for it.
+
+        Args:
+            positions: of the structure [n,3], nm; those of the file if None.
+        """
+        structure = self.structure if positions is None else Structure(self.structure.topology, positions)
+        if self._section.solvent is not None:
+            structure = self._solvated(structure, self._section.solvent)
+        return self._parametrised(structure, inVacuum=False)
+
+    def buildInVacuum(self) -> MolecularSystem:
+        """The structure alone, without the solvent that is to be added and without periodicity."""
+        return self._parametrised(self.structure, inVacuum=True)
+
+    def _parametrised(self, structure: Structure, inVacuum: bool) -> MolecularSystem:
+        section = self._section
+        periodic = structure.topology.getPeriodicBoxVectors() is not None and not inVacuum
+        method = section.nonbondedMethod or ("PME" if periodic else "NoCutoff")
+        if not periodic and method in ("CutoffPeriodic", "Ewald", "PME"):
+            if not inVacuum:
+                raise PreparationError(
+                    f"system.nonbondedMethod {method} needs a periodic box: add system.solvent, or a box in the file"
+                )
+            method = "NoCutoff"
+        options: dict[str, Any] = {
+            "nonbondedMethod": getattr(app, method),
+            "nonbondedCutoff": section.nonbondedCutoff * unit.nanometer,
+            "constraints": None if section.constraints == "none" else getattr(app, section.constraints),
+            "rigidWater": section.rigidWater,
+            # Keeps the bond terms that the force-field rung needs; without constraints it would only slow rigid water.
+            "flexibleConstraints": section.constraints != "none",
+        }
+        if section.hydrogenMass is not None:
+            options["hydrogenMass"] = section.hydrogenMass * unit.dalton
+        if self._forceField is None and self._prmtop is not None:
+            system = self._prmtop.createSystem(**options)
+        elif self._forceField is not None:
+            try:
+                system = self._forceField.createSystem(structure.topology, **options)
+            except ValueError as error:
+                raise PreparationError(f"the force field does not fit the structure: {error}") from error
+        return MolecularSystem(structure.topology, structure.positions, system)
+
+    def _solvated(self, structure: Structure, solvent: SolventSection) -> Structure:
+        modeller = app.Modeller(structure.topology, structure.positions * unit.nanometer)
+        width = solvent.boxSize
+        modeller.addSolvent(
+            self._forceField,
+            model=solvent.model,
+            boxSize=openmm.Vec3(width, width, width) * unit.nanometer,
+            ionicStrength=solvent.ionicStrength * unit.molar,
+            neutralize=True,
+        )
+        return Structure(modeller.topology, _array(modeller.positions))
+
+    def _readStructure(self) -> Structure:
+        path = self._existing(self._section.structure, "structure")
+        try:
+            file = app.PDBxFile(str(path)) if path.suffix in (".cif", ".mmcif") else app.PDBFile(str(path))
+        except Exception as error:
+            # OpenMM's readers raise whatever their parsing hits; the user needs the file's name.
+            raise PreparationError(f"system.structure: {path} cannot be read: {error}") from error
+        return Structure(file.topology, _array(file.positions))
+
+    def _readAmber(self) -> Structure:
+        prmtop = self._existing(self._section.prmtop, "prmtop")
+        coordinates = self._existing(self._section.coordinates, "coordinates")
+        try:
+            inpcrd = app.AmberInpcrdFile(str(coordinates))
+            self._prmtop = app.AmberPrmtopFile(str(prmtop), periodicBoxVectors=inpcrd.boxVectors)
+        except Exception as error:
+            raise PreparationError(f"system.prmtop: {prmtop} and {coordinates} cannot be read: {error}") from error
+        return Structure(self._prmtop.topology, _array(inpcrd.positions))
+
+    def _existing(self, name: Path | None, key: str) -> Path:
+        path = self._folder / str(name)
+        if not path.is_file():
+            raise PreparationError(f"system.{key}: {path} does not exist")
+        return path
+
+    def _forceFieldFile(self, name: str) -> str:
+        # A file beside the configuration goes before one of OpenMM's own of the same name.
+        local = self._folder / name
+        return str(local) if local.is_file() else name
+
+
+def _array(positions: Any) -> NDArray[np.float64]:
+    return np.array(positions.value_in_unit(unit.nanometer), dtype=np.float64)

@@ -1,0 +1,1 @@
+"""Spectra and linear responses of many geometries, as configurations describe them."""

@@ -1,0 +1,184 @@
+"""Runs the comparison: the reference propagation, reduced ones, and other methods on the same molecules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmmkstep.provenance import machineInfo
+from openmmkstep.rttddft.ensembles.geometries import readGeometries
+from openmmkstep.rttddft.learned.archive import loadedArchive
+from openmmkstep.rttddft.observables.absorption import AXES
+from openmmkstep.rttddft.observables.agreement import dipoleError, peakShift, spectralOverlap
+from openmmkstep.rttddft.observables.spectrum import dipoleStrength, polarizability
+from openmmkstep.rttddft.reduction.reduced_hamiltonian import Reduction
+from openmmkstep.rttddft.reduction.response_prior import COMPUTED
+from openmmkstep.rttddft.simulation import ElectronDynamics
+from openmmkstep.rttddft.systems.molecule import Molecule
+from openmmkstep.rttddft.units import EV_PER_HARTREE
+from openmmkstep.workflows.config.bench_spectrum import REFERENCE, SpectrumBenchCase, SpectrumBenchConfig
+from openmmkstep.workflows.spectra.from_config import levelFrom, propagatorFrom, reductionFrom
+
+from .comparisons import compared, framesNeeded
+from .traces import Traces, propagated
+
+SCHEMA = "kstep-bench-spectrum"
+VERSION = 2
+
+RealArray = NDArray[np.float64]
+
+
+def runSpectrumBenchmark(
+    config: SpectrumBenchConfig,
+    folder: Path,
+    tell: Callable[[str], None],
+    save: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Measure all cases.
+
+    Args:
+        config: what to measure.
+        folder: relative paths are relative to it.
+        tell: called with what is being done.
+        save: called after each case with the results so far.
+
+    Returns:
+        JSON values; see the keys in the code below. Times are seconds for all directions and steps, ground state and
+        everything else included, of one thread.
+
+    Raises:
+        ElectronDynamicsError: a geometry cannot be read, or does not go with the level of theory.
+        ConvergenceError: SCF or a step.
+        MissingDependencyError: PySCF or ASE is not installed.
+    """
+    # All input is checked before the first case is run.
+    cases = {name: _Case(config, case, folder, name, tell) for name, case in config.cases.items()}
+    results: dict[str, Any] = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "configuration": config.model_dump(mode="json"),
+        "cases": {},
+        "machine": machineInfo(),
+    }
+    for name, case in cases.items():
+        results["cases"][name] = case.measure()
+        save(results)
+    return results
+
+
+# The strength that steps are solved for in pulses: that of a weak kick, which is the strictest.
+_WEAK = 1e-3
+
+
+class _Case:
+    def __init__(
+        self,
+        config: SpectrumBenchConfig,
+        case: SpectrumBenchCase,
+        folder: Path,
+        name: str,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._case = case
+        self._name = name
+        self._tell = tell
+        self._level = levelFrom(case.level)
+        self._molecule: Molecule = readGeometries(folder / case.geometry, case.charge, case.multiplicity)[0].molecule
+        self._level.check(self._molecule)
+        self._reductions = {key: reductionFrom(section, folder) for key, section in case.reductions.items()}
+        for reduction in self._reductions.values():
+            reduction.check(self._molecule, self._level)
+        self._propagator = propagatorFrom(config.propagator, config.timeStep, case.kick or _WEAK)
+
+    def measure(self) -> dict[str, Any]:
+        case, config = self._case, self._config
+        directions = case.comparedDirections
+        steps = config.steps if case.referenceSteps is None else case.referenceSteps
+        kept = framesNeeded("dynamicModes", self._propagator.timeStep) if "dynamicModes" in case.comparisons else 0
+        self._warmUp()
+        reduced: dict[str, Traces] = {}
+        for name, reduction in self._reductions.items():
+            self._tell(f"{self._name}: {name}, {config.steps} steps along {', '.join(case.directions)}")
+            reduced[name] = propagated(self._dynamics(reduction), case, case.directions, config.steps)
+        self._tell(f"{self._name}: reference, {steps} steps along {', '.join(directions)}")
+        full = self._dynamics()
+        reference = propagated(full, case, directions, steps, kept)
+        share = config.steps * len(case.directions) / (steps * len(directions))
+        whole = reference.extrapolated(share)
+        methods: dict[str, Any] = {REFERENCE: _cost(whole, whole)}
+        for name, traces in reduced.items():
+            methods[name] = _cost(traces, whole) | self._scores(traces, reference, share)
+        for name in case.comparisons:
+            self._tell(f"{self._name}: {name}")
+            other = compared(name, self._dynamics(), case, reference, config.steps)
+            # None where the reference is too short for a method that continues it.
+            methods[name] = None
+            if other is not None:
+                methods[name] = _cost(other.extrapolated(share), whole) | self._scores(other, reference, share)
+        return {
+            "molecule": self._molecule.name,
+            "basisFunctions": full.hamiltonian.size,
+            "loadAverage": machineInfo()["loadAverage"],
+            "referenceRun": {"directions": list(directions), "steps": steps, "isWhole": share == 1.0},
+            "methods": methods,
+        }
+
+    def _warmUp(self) -> None:
+        """Load what is loaded once for a process, for which the first of the methods or cases would have to pay."""
+        for reduction in self._reductions.values():
+            if reduction.response not in (None, COMPUTED):
+                loadedArchive(reduction.response)
+        level = replace(self._level, basis="sto-3g", gridLevel=0)
+        hydrogen = Molecule.create("HH", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.074]])
+        ElectronDynamics(hydrogen, level, self._propagator, reduction=Reduction()).run(1)
+
+    def _dynamics(self, reduction: Reduction | None = None) -> ElectronDynamics:
+        return ElectronDynamics(self._molecule, self._level, self._propagator, reduction=reduction)
+
+    def _scores(self, traces: Traces, reference: Traces, share: float) -> dict[str, Any]:
+        """Errors over what the reference was run for; of spectra only where that is everything, after a kick."""
+        frames = len(next(iter(reference.dipoles.values())))
+        own = np.stack([traces.dipoles[key][:frames] for key in reference.dipoles], axis=1)
+        other = np.stack(list(reference.dipoles.values()), axis=1)
+        scores: dict[str, Any] = {"dipoleError": dipoleError(own, other), "spectralOverlap": None, "peakShift_eV": None}
+        if self._case.kick is not None and share == 1.0:
+            frequencies = self._frequencies()
+            first, second = self._absorption(traces, frequencies), self._absorption(reference, frequencies)
+            strengths = [dipoleStrength(frequencies, trace) for trace in (first, second)]
+            scores["spectralOverlap"] = spectralOverlap(*strengths)
+            shift = peakShift(frequencies * EV_PER_HARTREE, first.imag, second.imag)
+            # JSON has no infinity; a spectrum without lines has no shift.
+            scores["peakShift_eV"] = shift if np.isfinite(shift) else None
+        return scores
+
+    def _frequencies(self) -> RealArray:
+        config = self._config
+        return np.arange(config.lowest, config.highest + 0.5 * config.spacing, config.spacing) / EV_PER_HARTREE
+
+    def _absorption(self, traces: Traces, frequencies: RealArray) -> NDArray[np.complex128]:
+        """Sum of the polarisabilities along the directions [W]."""
+        along = np.sum([dipole @ np.array(AXES[key]) for key, dipole in traces.dipoles.items()], axis=0)
+        times = np.arange(len(along)) * self._propagator.timeStep
+        return polarizability(times, along, self._case.kick or 0.0, frequencies)
+
+
+def _cost(traces: Traces, reference: Traces) -> dict[str, Any]:
+    own, other = traces.total, reference.total
+    saved = None
+    if traces.fockBuilds and reference.fockBuilds:
+        saved = reference.fockBuilds / traces.fockBuilds
+    return {
+        "seconds": own.wall,
+        "processorSeconds": own.processor,
+        "preparationSeconds": traces.preparation.wall,
+        "speedUp": other.wall / own.wall,
+        "processorSpeedUp": other.processor / own.processor,
+        "fockBuilds": traces.fockBuilds,
+        "fockBuildsSaved": saved,
+    }

@@ -1,0 +1,38 @@
+"""The objects of this package from the sections of configuration files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from openmmkstep.rttddft.propagation.propagators import CFM4, Magnus2, Propagator
+from openmmkstep.rttddft.reduction.reduced_hamiltonian import Reduction
+from openmmkstep.rttddft.reduction.response_prior import COMPUTED
+from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
+from openmmkstep.rttddft.units import FS_PER_TIME_UNIT
+from openmmkstep.workflows.config.spectrum import LevelSection, ReductionSection
+
+TIME_UNIT = 1e-3 * FS_PER_TIME_UNIT
+"""Picoseconds per atomic unit of time."""
+_PROPAGATORS = {"magnus2": Magnus2, "cfm4": CFM4}
+# Relative to the kick. Errors of the functional's regression are far above: iterating the steps further would be waste.
+_STEP_TOLERANCE = 1e-4
+
+
+def levelFrom(section: LevelSection) -> LevelOfTheory:
+    """The level of theory of a section."""
+    return LevelOfTheory(
+        section.method, section.basis, section.functional, section.densityFitting, gridLevel=section.gridLevel
+    )
+
+
+def reductionFrom(section: ReductionSection, folder: Path) -> Reduction:
+    """The reduction of a section; a path in it is relative to the folder."""
+    response = section.response
+    if response is not None and response != COMPUTED:
+        response = str(folder / response)
+    return Reduction(section.tolerance, section.nonlinearity, response)
+
+
+def propagatorFrom(name: str, timeStep: float, strength: float) -> Propagator:
+    """A propagator by its name, with a time step in ps, for motion after a kick of a strength in atomic units."""
+    return _PROPAGATORS[name](timeStep / TIME_UNIT, tolerance=_STEP_TOLERANCE * strength)

@@ -1,0 +1,132 @@
+"""Energy conservation of k-step dynamics beside plain QM dynamics and the surrogate alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+
+from openmmkstep.analysis.averages import drift
+from openmmkstep.analysis.temperature import BOLTZMANN
+from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
+from openmmkstep.provenance import machineInfo
+from openmmkstep.qmmm.integrator import createLadderIntegrator
+from openmmkstep.workflows.config.validate import ValidateConfig
+
+from .systems import Laboratory
+
+_MEV = 10.364269574711573  # meV per kJ/mol
+
+
+@dataclass(frozen=True)
+class _Run:
+    label: str
+    system: openmm.System
+    integrator: KStepIntegrator
+    step: float
+    time: float
+
+
+def validateNVE(config: ValidateConfig, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Run all variants from one starting point and measure the drift of their total energies.
+
+    Args:
+        config: what to run.
+        folder: relative paths are relative to it.
+        tell: called with what is being done.
+
+    Returns:
+        JSON values: for each run drift in meV/atom/ps, total-energy RMS in meV (about the mean, and about the drift),
+        fallbacks, QM calls, correction RMS, and the energies themselves.
+    """
+    laboratory = Laboratory(config, folder, tell)
+    start = laboratory.start()
+    atoms = len(laboratory.ladder.region.particles)
+    results = {}
+    for run in _runs(config, laboratory):
+        tell(f"{run.label}: {run.time:g} ps")
+        context = laboratory.context(run.system, run.integrator)
+        start.applyTo(context)
+        result = results[run.label] = _measure(run, atoms)
+        if "drift_meV_atom_ps" in result:
+            tell(f"  drift {result['drift_meV_atom_ps']:+.4f} meV/atom/ps, RMS {result['rms_meV']:.2f} meV")
+        del context
+    return {
+        "schema": "kstep-nve",
+        "version": 1,
+        "atoms": atoms,
+        "temperature_K": config.temperature,
+        "kT_meV": BOLTZMANN * config.temperature * _MEV,
+        "runs": results,
+        "machine": machineInfo(),
+    }
+
+
+def _runs(config: ValidateConfig, laboratory: Laboratory) -> list[_Run]:
+    section, inner = config.nve, config.innerStep
+    runs = []
+    rungs = [config.surrogate.hasRung]
+    if section.withoutRung and config.surrogate.hasRung:
+        rungs.append(False)
+    for rung in rungs:
+        mixed = laboratory.mixed(rung)
+        for k in section.ks:
+            integrator = createLadderIntegrator(
+                mixed.system,
+                inner,
+                k,
+                surrogatePeriod=config.surrogate.period if rung else 1,
+                correctionParticles=mixed.region.particles,
+            )
+            label = f"k = {k}, " + (f"ladder (network every {config.surrogate.period})" if rung else "network only")
+            runs.append(_Run(label, mixed.system, integrator, k * inner, section.time))
+    if section.surrogateAlone:
+        alone = laboratory.surrogateAlone()
+        runs.append(_Run("surrogate alone", alone, KStepIntegrator(inner, 1), inner, section.time))
+    for step in section.plainSteps:
+        label = f"plain QM, {1000 * step:g} fs"
+        runs.append(_Run(label, laboratory.plain(), KStepIntegrator(step, 1), step, section.plainTime))
+    return runs
+
+
+def _measure(run: _Run, atoms: int) -> dict[str, Any]:
+    begin = time.perf_counter()
+    steps = round(run.time / run.step)
+    energies = np.zeros(steps)
+    done, error = 0, None
+    try:
+        for done in range(steps):
+            run.integrator.step(1)
+            energies[done] = run.integrator.getStatistics().totalEnergy
+        done = steps
+    except openmm.OpenMMException as exception:
+        # A run that breaks down is a result, and the others must not be lost with it.
+        error = str(exception)
+    times = (np.arange(steps) + 1) * run.step
+    statistics = run.integrator.getStatistics()
+    result: dict[str, Any] = {
+        "finished": error is None,
+        "error": error,
+        "time_ps": done * run.step,
+        "wallTime_s": time.perf_counter() - begin,
+        "fallbacks": statistics.fallbacks,
+        "qmCalls": statistics.qmCalls,
+        "meanCorrectionRMS_meV_A": 0.1 * _MEV * statistics.meanCorrectionRMS,
+    }
+    if done >= 3:
+        line = drift(times[:done], energies[:done])
+        result["drift_meV_atom_ps"] = line.slope * _MEV / atoms
+        result["drift_kJ_mol_ps"] = line.slope
+        result["rms_meV"] = line.rms * _MEV
+        result["rmsAboutDrift_meV"] = line.residualRMS * _MEV
+        every = max(1, done // 1000)
+        result["trace"] = {
+            "time_ps": times[:done:every].tolist(),
+            "energy_meV": ((energies[:done:every] - energies[0]) * _MEV).tolist(),
+        }
+    return result

@@ -1,0 +1,86 @@
+"""Systems and starting points that the checks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import openmm
+
+from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
+from openmmkstep.qmmm import force_groups
+from openmmkstep.qmmm.integrator import createLadderIntegrator
+from openmmkstep.qmmm.system_copy import copyWithout
+from openmmkstep.workflows.config.validate import ValidateConfig
+from openmmkstep.workflows.setup.equilibration import equilibrate
+from openmmkstep.workflows.setup.mixed_system import MixedSystem, createMixedSystem
+from openmmkstep.workflows.setup.molecular_system import MolecularSystem, SystemBuilder
+from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
+from openmmkstep.workflows.setup.platforms import findPlatform
+
+_STRONG_FRICTION = 5.0  # 1/ps, for equilibration
+
+
+class Laboratory:
+    """Makes what the checks run.
+
+    Args:
+        config: of the validation.
+        folder: relative paths are relative to it.
+        tell: called with what is being done.
+    """
+
+    def __init__(self, config: ValidateConfig, folder: Path, tell: Callable[[str], None]) -> None:
+        self.config = config
+        self.tell = tell
+        self._folder = folder
+        self.molecules: MolecularSystem = SystemBuilder(config.system, folder).build()
+        self.ladder = self.mixed(config.surrogate.hasRung)
+
+    def mixed(self, rung: bool, splitNonbonded: bool = False) -> MixedSystem:
+        """A QM/MM system with the surrogate, with or without the rung below it."""
+        section = self.config.surrogate
+        if not rung:
+            section = section.model_copy(update={"forceFieldRung": False, "rung": None, "period": 1})
+        return createMixedSystem(self.molecules, self.config.qm, section, self._folder, splitNonbonded=splitNonbonded)
+
+    def plain(self) -> openmm.System:
+        """The QM/MM system without surrogates."""
+        return createMixedSystem(self.molecules, self.config.qm).system
+
+    def surrogateAlone(self) -> openmm.System:
+        """The system with the surrogate in place of the QM level."""
+        system = copyWithout(self.mixed(rung=False).system, lambda force: force.getForceGroup() == force_groups.QM)
+        for force in system.getForces():
+            if force.getForceGroup() == force_groups.SURROGATE:
+                force.setForceGroup(force_groups.QM)
+        return system
+
+    def context(self, system: openmm.System, integrator: KStepIntegrator) -> openmm.Context:
+        """A Context on the platform of the configuration."""
+        integrator.setRandomNumberSeed(self.config.seed)
+        platform, properties = findPlatform(self.config.platform)
+        return openmm.Context(system, integrator, platform, properties)
+
+    def start(self) -> PhaseSpacePoint:
+        """A point of the canonical ensemble at the QM level, nearly enough to start from."""
+        config = self.config
+        self.tell("equilibrating")
+        relaxed = equilibrate(
+            self.molecules, config.temperature, config.forceFieldEquilibration, config.seed, config.platform
+        )
+        k = min((*config.nve.ks, config.thermostat.k))
+        integrator = createLadderIntegrator(
+            self.ladder.system,
+            config.innerStep,
+            k,
+            config.temperature,
+            _STRONG_FRICTION,
+            config.surrogate.period,
+            correctionParticles=self.ladder.region.particles,
+        )
+        context = self.context(self.ladder.system, integrator)
+        context.setPositions(relaxed.positions)
+        context.setVelocities(relaxed.velocities)
+        integrator.step(round(config.equilibration / (k * config.innerStep)))
+        return PhaseSpacePoint.of(context)
