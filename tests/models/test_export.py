@@ -8,10 +8,10 @@ import methanol
 import numpy as np
 import pytest
 import torch
-from kstep_models import export as exporting
 from kstep_models.archive import without_source_positions
 from kstep_models.contract import Contract, ContractError, read_contract
-from kstep_models.export import ExportError, export, load, versions
+from kstep_models.potential import export as exporting
+from kstep_models.potential.export import ExportError, export, load, versions
 from torch import Tensor
 
 

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from kstep_models.rttddft.mamba import FiLM, Mamba, MambaState, create_mamba
+from kstep_models.experimental.mamba import FiLM, Mamba, MambaState, create_mamba
 from numpy.typing import NDArray
 from torch import Tensor, nn
 

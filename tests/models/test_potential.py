@@ -6,8 +6,8 @@ import methanol
 import numpy as np
 import pytest
 import torch
-from kstep_models.export import compile_graph
 from kstep_models.potential import KStepPotential, PairStatistics, PotentialConfig, Topology, TopologyError
+from kstep_models.potential.export import compile_graph
 from numpy.typing import NDArray
 from potential_properties import Function, PotentialProperties
 

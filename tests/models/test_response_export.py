@@ -13,7 +13,7 @@ import pytest
 import torch
 from kstep_models.archive import ExportError
 from kstep_models.contract import Contract, ContractError
-from kstep_models.export import export, load, versions
+from kstep_models.potential.export import export, load, versions
 from kstep_models.rttddft.dynamics_modules import TimeSteps
 from kstep_models.rttddft.export import export_response, load_response
 from response_network import BASIS, PEROXIDE, WATER, ResponseNetwork, network, response_contract

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import openmm
 import pytest
-from kstep_models import compilation
-from kstep_models.compilation import CompilationError, cached_package, compile_archive
 from kstep_models.contract import ContractError
+from kstep_models.potential import compilation
+from kstep_models.potential.compilation import CompilationError, cached_package, compile_archive
 from openmmkstep import TorchScriptForce
 from openmmkstep.qmmm.system_copy import copyWithout
 from openmmkstep.surrogates.compilation import compiledPackage

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pytest
 from electronSystems import HYDROXYL, WATER
-from kstep_models.frames.opening import opened
+from kstep_models.hdf5 import opened
 from openmmkstep.rttddft import (
     CFM4,
     ConvergenceError,

@@ -11,7 +11,7 @@ from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, Shell
 from kstep_models.rttddft.linear_response import modes
 from kstep_models.rttddft.network import ResponseNetwork, ResponseNetworkConfig
 from kstep_models.rttddft.response_file import ResponseRecord, ResponseSet
-from kstep_training.rttddft.adaptation import (
+from kstep_training.experimental.adaptation import (
     GROUPS,
     LastLayerProblem,
     Shots,

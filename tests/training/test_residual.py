@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from kstep_training.rttddft.residual import (
+from kstep_training.experimental.residual import (
     ResidualModel,
     ResidualSeries,
     Windows,

@@ -11,8 +11,8 @@ import pytest
 import synthetic
 import torch
 from kstep_models.contract import read_contract
-from kstep_models.export import load
 from kstep_models.frames import FrameFile, FrameFileError
+from kstep_models.potential.export import load
 from kstep_training.checkpoints import CheckpointError
 from kstep_training.configuration import load_configuration
 from kstep_training.potential.budget import Budget, learning_rate

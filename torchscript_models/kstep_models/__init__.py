@@ -7,6 +7,6 @@ light-weight users (the command line, a data reader) pay only for the submodule 
 - :mod:`kstep_models.potential`  the conservative equivariant potential
 - :mod:`kstep_models.contract`   the JSON document inside every exported archive
 - :mod:`kstep_models.archive`    archives of every kind: writing and reading
-- :mod:`kstep_models.export`     archives of potentials, with checks, and loading for Python use
+- :mod:`kstep_models.potential.export`     archives of potentials, with checks, and loading for Python use
 - :mod:`kstep_models.rttddft`    electrons in time: learned response, time steps, sequence models
 """

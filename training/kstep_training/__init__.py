@@ -97,7 +97,8 @@ def export(
             networks, the errors are those measured in training.
 
     Raises:
-        kstep_models.export.ExportError: the exported forces are not the derivative of the energy; nothing is written.
+        kstep_models.potential.export.ExportError: the exported forces are not the derivative of the energy; nothing is
+            written.
         kstep_training.checkpoints.CheckpointError, kstep_models.frames.FrameFileError: an input is unusable.
     """
     from kstep_training.checkpoints import RESPONSE_FORMAT, checkpoint_format

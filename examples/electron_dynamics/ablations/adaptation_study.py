@@ -10,7 +10,7 @@ import numpy as np
 from kstep_models.rttddft.linear_response import agreement, modes
 from kstep_models.rttddft.network import ResponseNetwork
 from kstep_models.rttddft.response_file import ResponseFile, ResponseRecord, ResponseSet
-from kstep_training.rttddft.adaptation import (
+from kstep_training.experimental.adaptation import (
     Shots,
     function_space_update,
     geometry,

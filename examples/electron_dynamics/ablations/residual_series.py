@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from kstep_training.rttddft.residual import ResidualSeries
+from kstep_training.experimental.residual import ResidualSeries
 from numpy.typing import NDArray
 from openmmkstep.rttddft import (
     ElectronDynamics,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from kstep_training.rttddft.residual import ResidualModel, train_residual_model, windows
+from kstep_training.experimental.residual import ResidualModel, train_residual_model, windows
 from numpy.typing import NDArray
 from openmmkstep.rttddft.reduction.polynomial_regression import PolynomialRegression
 from openmmkstep.rttddft.reduction.reduced_hamiltonian import Reduction

@@ -24,7 +24,7 @@ def compileArchive(
     Configurations with ``compiled: true`` under ``surrogate`` do this by themselves on first use.
     """
     with shownPlainly():
-        from kstep_models.compilation import cached_package, compile_archive
+        from kstep_models.potential.compilation import cached_package, compile_archive
         from rich.console import Console
 
         from openmmkstep.surrogates.suitability import SurrogateError, readSurrogateContract

@@ -19,8 +19,9 @@ class TorchScriptForce(openmm.Force):
     """A potential from a TorchScript archive, on some particles, with forces on the embedding charges if coupled to
     any.
 
-    The archive (written by ``kstep export`` or `kstep_models.export`) carries a contract: units, elements, atomic
-    numbers if the model was made for one molecule, inputs and outputs. It is checked here, before anything is computed.
+    The archive (written by ``kstep export`` or `kstep_models.potential.export`) carries a contract: units, elements,
+    atomic numbers if the model was made for one molecule, inputs and outputs. It is checked here, before anything is
+    computed.
     The module is called as ``forward(positions) -> energy`` or ``(energy, forces)``, or ``forward(positions, potential)
     -> (energy, forces, charges)`` with positions [N, 3] in nm, the electrostatic potential of the embedding charges at
     the atoms [N] in kJ/mol/e, energies in kJ/mol, forces [N, 3] in kJ/mol/nm at fixed potential, and charges [N] in e,
@@ -128,7 +129,7 @@ class TorchScriptForce(openmm.Force):
     def setCompiledPackage(self, path: str | PathLike[str]) -> None:
         """Evaluate a package that was compiled ahead of time from this archive, instead of interpreting the archive.
 
-        Make it with ``kstep compile`` or `kstep_models.compilation`. A package is native code for one kind of
+        Make it with ``kstep compile`` or `kstep_models.potential.compilation`. A package is native code for one kind of
         processor, and so no part of the XML form: a copy of the force, or one out of a file, interprets its archive
         until it is told otherwise. The package is loaded when a Context is created, and refused there (OpenMMException)
         if it cannot be loaded or does not give the forces of the archive.

@@ -21,7 +21,7 @@ def compiledPackage(archive: str | os.PathLike[str], atoms: int) -> Path | None:
     Returns:
         the file; None, with a warning that says why, if it cannot be compiled here, so that the archive is interpreted.
     """
-    from kstep_models.compilation import CompilationError, cached_package, compile_archive
+    from kstep_models.potential.compilation import CompilationError, cached_package, compile_archive
 
     package = cached_package(archive, atoms)
     if package.is_file():

@@ -13,7 +13,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from kstep_models.frames.opening import PATIENCE, opened
 from kstep_models.frames.schema import (
     FRAME_FIELDS,
     ROW_FIELDS,
@@ -28,6 +27,7 @@ from kstep_models.frames.schema import (
     FrameFileError,
     RegionDescription,
 )
+from kstep_models.hdf5 import PATIENCE, opened
 
 
 class FrameFile:

@@ -12,7 +12,6 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
-from kstep_models.frames.opening import PATIENCE, opened
 from kstep_models.frames.reader import FrameFile
 from kstep_models.frames.schema import (
     FRAME_FIELDS,
@@ -28,6 +27,7 @@ from kstep_models.frames.schema import (
     RegionDescription,
     plain,
 )
+from kstep_models.hdf5 import PATIENCE, opened
 
 
 class FrameWriter:

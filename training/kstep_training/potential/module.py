@@ -9,6 +9,7 @@ from typing import Any
 import lightning
 import torch
 from kstep_models.potential import KStepPotential
+from kstep_models.units import MEV_PER_ANGSTROM
 from torch import Tensor
 
 from kstep_training.potential.budget import Budget, learning_rate
@@ -16,7 +17,6 @@ from kstep_training.potential.config import OptimizerSection
 from kstep_training.potential.data import Batch
 from kstep_training.potential.losses import StepLoss, predict
 from kstep_training.potential.stability import StabilityMonitor
-from kstep_training.potential.units import MEV_PER_ANGSTROM
 
 _LOG = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from kstep_models.archive import ExportError
 from kstep_models.contract import Contract
-from kstep_models.export import versions
+from kstep_models.potential.export import versions
 from kstep_models.rttddft.export import Geometry, ResponseChecks, export_response
 
 from kstep_training.checkpoints import CheckpointError

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import h5py
 import numpy as np
-from kstep_models.frames.opening import PATIENCE, opened
+from kstep_models.hdf5 import PATIENCE, opened
 from numpy.typing import NDArray
 
 from openmmkstep.rttddft.errors import ElectronDynamicsError, TrajectoryError

@@ -162,7 +162,7 @@ def _torch() -> Check:
 
 
 def _compiler() -> Check:
-    from kstep_models.compilation import find_compiler
+    from kstep_models.potential.compilation import find_compiler
 
     compiler = find_compiler()
     if compiler is None:

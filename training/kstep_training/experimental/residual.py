@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from kstep_models.rttddft.mamba import FiLM, Mamba
+from kstep_models.experimental.mamba import FiLM, Mamba
 from numpy.typing import NDArray
 from torch import Tensor, nn
 

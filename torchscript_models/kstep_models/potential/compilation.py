@@ -62,11 +62,11 @@ def compile_archive(archive: str | os.PathLike[str], atoms: int, package: str | 
         the largest deviation of a force from the archive's, relative to the largest force.
 
     Raises:
-        ContractError: see :func:`kstep_models.export.load`, or the archive is for another number of atoms.
+        ContractError: see :func:`kstep_models.potential.export.load`, or the archive is for another number of atoms.
         CompilationError: no compiler, the compilation failed, or the package deviates.
     """
     from kstep_models.contract import ContractError
-    from kstep_models.export import load
+    from kstep_models.potential.export import load
 
     target = Path(package)
     module, contract = load(archive)
