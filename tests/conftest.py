@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import openmm
-import openmmkstep  # noqa: F401  (loads the plugin)
 import pytest
+
+import openmmkstep  # noqa: F401  (loads the plugin)
 
 if TYPE_CHECKING:
     from kstep_models.rttddft.network import ResponseNetworkConfig

@@ -1,6 +1,7 @@
 """Alanine dipeptide in water with one QM call every 4 fs, as an ordinary OpenMM script."""
 
 from openmm import Platform, Vec3, app, unit
+
 from openmmkstep import KStepIntegrator, QMMMPotential
 from openmmkstep.reporters import ProgressReporter, StatisticsReporter
 

@@ -11,12 +11,9 @@ from typing import Any
 import pytest
 from openmm import app, unit
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "python"))
+from tests.support.models.springs import writeSprings
 
-from springs import writeSprings  # noqa: E402
-
-EXAMPLE = ROOT / "examples" / "alanine_dipeptide"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "alanine_dipeptide"
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ import numpy as np
 import openmm
 import openmm.app
 import pytest
+from typer.testing import CliRunner
+
 from kstep_models.frames import FrameFile
 from openmmkstep import QMMMPotential
 from openmmkstep.cli import app
-from typer.testing import CliRunner
-from yamlFiles import writeYaml
+from tests.support.yaml_files import writeYaml
 
 
 def invoke(*arguments: object) -> str:

@@ -16,12 +16,13 @@ import ase.io
 import h5py
 import numpy as np
 import pytest
+from typer.testing import CliRunner
+
 from kstep_models.rttddft.network import ResponseNetworkConfig
 from kstep_models.rttddft.response_file import ResponseFile
 from openmmkstep.cli import app
 from openmmkstep.workflows.spectra import responses
-from typer.testing import CliRunner
-from yamlFiles import writeYaml
+from tests.support.yaml_files import writeYaml
 
 LEVEL = {"method": "rks", "functional": "pbe0", "basis": "sto-3g", "gridLevel": 0}
 

@@ -15,9 +15,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from openmmkstep.cli import app
 from typer.testing import CliRunner
-from yamlFiles import writeYaml
+
+from openmmkstep.cli import app
+from tests.support.yaml_files import writeYaml
 
 COMMAND = [sys.executable, "-c", "from openmmkstep.cli import main; main()"]
 # Columns of the statistics that are wall times.

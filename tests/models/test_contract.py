@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from kstep_models.contract import ATOMIC_UNITS, ENTRY, Contract, ContractError, read_contract
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, Shell
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+
 from kstep_models.frames import Environment, Frame, FrameFile, FrameFileError, FrameWriter, RegionDescription
 
 WATER = RegionDescription(

@@ -24,7 +24,9 @@ import pytest
 import torch
 import yaml
 from e3nn import o3
-from electronSystems import HYDROGEN, SKEWED_WATER, WATER, prepare, prepared
+from pyscf import gto
+from typer.testing import CliRunner
+
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, Shell
 from kstep_models.rttddft.blocks import AtomBlocks
 from kstep_models.rttddft.network import Gate, Readout, ResponseNetworkConfig
@@ -50,8 +52,7 @@ from openmmkstep.rttddft.electronic_structure.auxiliary_fit import AuxiliaryFit,
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Orbitals
 from openmmkstep.rttddft.propagation.propagators import Propagator, State
 from openmmkstep.rttddft.units import NM_PER_BOHR
-from pyscf import gto
-from typer.testing import CliRunner
+from tests.support.electrons.systems import HYDROGEN, SKEWED_WATER, WATER, prepare, prepared
 
 Array = np.ndarray
 

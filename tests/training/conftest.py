@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
 import yaml
+
+from tests.support.models import synthetic
 
 SMALL = {
     "channels": 6,

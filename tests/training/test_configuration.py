@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from kstep_training.configuration import ConfigurationError, Section, load_configuration
 from kstep_training.potential.config import PotentialTraining
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from kstep_models.rttddft.linear_response import agreement, modes
 from kstep_models.rttddft.network import ResponseNetwork
 from kstep_models.rttddft.response_file import ResponseFile, ResponseRecord, ResponseSet
@@ -22,7 +24,6 @@ from kstep_training.experimental.adaptation import (
 )
 from kstep_training.rttddft.checkpoint import load
 from kstep_training.rttddft.evaluation import predicted
-from numpy.typing import NDArray
 
 RealArray = NDArray[np.float64]
 

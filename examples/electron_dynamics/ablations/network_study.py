@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from kstep_training.rttddft.training import evaluate, train
 
 GEOMETRIES = 12

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from kstep_training.experimental.residual import ResidualSeries
 from numpy.typing import NDArray
+
+from kstep_training.experimental.residual import ResidualSeries
 from openmmkstep.rttddft import (
     ElectronDynamics,
     GaussianEnvelope,

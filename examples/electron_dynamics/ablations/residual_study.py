@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from kstep_training.experimental.residual import ResidualModel, train_residual_model, windows
 from numpy.typing import NDArray
+from residual_series import Channels, Trajectory, water
+
+from kstep_training.experimental.residual import ResidualModel, train_residual_model, windows
 from openmmkstep.rttddft.reduction.polynomial_regression import PolynomialRegression
 from openmmkstep.rttddft.reduction.reduced_hamiltonian import Reduction
-from residual_series import Channels, Trajectory, water
 
 RealArray = NDArray[np.float64]
 

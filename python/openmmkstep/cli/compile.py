@@ -24,9 +24,9 @@ def compileArchive(
     Configurations with ``compiled: true`` under ``surrogate`` do this by themselves on first use.
     """
     with shownPlainly():
-        from kstep_models.potential.compilation import cached_package, compile_archive
         from rich.console import Console
 
+        from kstep_models.potential.compilation import cached_package, compile_archive
         from openmmkstep.surrogates.suitability import SurrogateError, readSurrogateContract
 
         numbers = readSurrogateContract(archive).get("atomic_numbers")

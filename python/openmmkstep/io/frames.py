@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 import h5py
-from kstep_models.frames import Environment, Frame, FrameFile, FrameWriter, RegionDescription
 
+from kstep_models.frames import Environment, Frame, FrameFile, FrameWriter, RegionDescription
 from openmmkstep.openmmapi.qmmm_force import QMResult
 from openmmkstep.qmmm.region import QMRegion
 

@@ -6,9 +6,9 @@ import os
 from typing import Any
 
 import openmm
-from kstep_models.frames import FrameWriter
 from openmm import app, unit
 
+from kstep_models.frames import FrameWriter
 from openmmkstep.engines.specification import QMEngine
 from openmmkstep.io.frames import appendPatiently, describeRegion, flushPatiently, frameOfResult
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator

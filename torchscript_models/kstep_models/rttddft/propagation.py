@@ -5,10 +5,10 @@
 with the field-free Fock matrix F of :mod:`kstep_models.rttddft.linear_system`.
 
 The schemes are those of :mod:`openmmkstep.rttddft.propagation.propagators`, which says where they come from:
-``magnus2`` and ``cfm4``, self-consistent in every step, with the same guesses and the same criterion, so that both agree to round-off.
-Exponentials act on the occupied columns by diagonalisation: their unitarity is that of the eigenvectors, 1e-15. A
-Taylor series of the same accuracy takes twice as long for 13 functions and two thirds of the time for 66, where the
-product with R takes far longer than either.
+``magnus2`` and ``cfm4``, self-consistent in every step, with the same guesses and the same criterion, so that both
+agree to round-off. Exponentials act on the occupied columns by diagonalisation: their unitarity is that of the
+eigenvectors, 1e-15. A Taylor series of the same accuracy takes twice as long for 13 functions and two thirds of the
+time for 66, where the product with R takes far longer than either.
 
 All of it may be differentiated, for training on short rollouts, but only where it is not scripted: TorchScript's own
 rules for derivatives take complex numbers for real ones.

@@ -25,12 +25,13 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from kstep_models.rttddft.linear_response import Modes, modes
-from kstep_models.rttddft.network import ResponseNetwork
-from kstep_models.rttddft.response_file import ResponseRecord, ResponseSet
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, lsmr
 from torch import Tensor
+
+from kstep_models.rttddft.linear_response import Modes, modes
+from kstep_models.rttddft.network import ResponseNetwork
+from kstep_models.rttddft.response_file import ResponseRecord, ResponseSet
 
 RealArray = NDArray[np.float64]
 

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from kstep_models.experimental.mamba import FiLM, Mamba
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from kstep_models.experimental.mamba import FiLM, Mamba
 
 RealArray = NDArray[np.float64]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from kstep_models.contract import Contract
 from kstep_models.potential.export import ExportChecks
-
 from kstep_training.potential.checkpoint import Checkpoint
 from kstep_training.potential.evaluation import NEARBY, Evaluation, KindErrors
 

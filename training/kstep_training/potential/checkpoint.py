@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from kstep_models.potential import KStepPotential, PairStatistics, PotentialConfig, Topology
 
+from kstep_models.potential import KStepPotential, PairStatistics, PotentialConfig, Topology
 from kstep_training.checkpoints import CheckpointError, read_checkpoint
 from kstep_training.potential.data import FileRecord, FrameSet
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from kstep_models.potential import PotentialConfig
 from pydantic import BeforeValidator, Field, model_validator
 
+from kstep_models.potential import PotentialConfig
 from kstep_training.configuration import Section
 
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}

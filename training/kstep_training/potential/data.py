@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from kstep_models.frames import FrameFile, FrameFileError, RegionDescription
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset
+
+from kstep_models.frames import FrameFile, FrameFileError, RegionDescription
 
 USES = ("train", "validation", "test")
 GAS, EMBEDDED = "gas", "embedded"

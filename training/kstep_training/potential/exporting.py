@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from kstep_models.contract import Contract
 from kstep_models.frames import FrameFile
 from kstep_models.potential.export import ExportChecks, ExportError, export, versions
-
 from kstep_training.potential.card import write_card
 from kstep_training.potential.checkpoint import Checkpoint, load_checkpoint
 from kstep_training.potential.evaluation import Evaluation, evaluate

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from kstep_models.potential import KStepPotential
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from kstep_models.potential import KStepPotential
 from kstep_training.potential.config import LossSection
 from kstep_training.potential.data import Batch
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import lightning
 import torch
-from kstep_models.potential import KStepPotential
-from kstep_models.units import MEV_PER_ANGSTROM
 from torch import Tensor
 
+from kstep_models.potential import KStepPotential
+from kstep_models.units import MEV_PER_ANGSTROM
 from kstep_training.potential.budget import Budget, learning_rate
 from kstep_training.potential.config import OptimizerSection
 from kstep_training.potential.data import Batch

@@ -8,8 +8,9 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from kstep_models.units import MEV_PER_ANGSTROM
 from numpy.typing import NDArray
+
+from kstep_models.units import MEV_PER_ANGSTROM
 
 # Before pyplot, and without a display.
 matplotlib.use("Agg")

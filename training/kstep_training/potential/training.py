@@ -15,12 +15,12 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from kstep_models.potential import KStepPotential, PairStatistics, Topology
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from numpy.typing import NDArray
 from rich.console import Console
 from torch.utils.data import DataLoader
 
+from kstep_models.potential import KStepPotential, PairStatistics, Topology
 from kstep_training.checkpoints import CheckpointError
 from kstep_training.configuration import ConfigurationError, load_configuration
 from kstep_training.potential.budget import Budget

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
 from kstep_models.rttddft.network import ResponseNetwork, ResponseNetworkConfig
-
 from kstep_training.checkpoints import RESPONSE_FORMAT, CheckpointError, read_checkpoint
 
 VERSION = 2

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from kstep_models.rttddft.network import Readout, ResponseNetwork
-from kstep_models.rttddft.response_file import ResponseSet
 from numpy.typing import NDArray
 from torch import Tensor
+
+from kstep_models.rttddft.network import Readout, ResponseNetwork
+from kstep_models.rttddft.response_file import ResponseSet
 
 # Geometries whose features are computed at once.
 _BATCH = 8

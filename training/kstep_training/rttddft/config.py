@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from kstep_models.rttddft.network import ResponseNetworkConfig
 from pydantic import Field, field_validator
 
+from kstep_models.rttddft.network import ResponseNetworkConfig
 from kstep_training.configuration import Section
 
 

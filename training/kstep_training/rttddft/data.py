@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
 from kstep_models.rttddft.response_file import ResponseFile, ResponseFileError, ResponseRecord, ResponseSet
-
 from kstep_training.rttddft.config import ResponseData
 
 

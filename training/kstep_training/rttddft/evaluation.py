@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+
 from kstep_models.rttddft.linear_response import Agreement, UnstableResponseError, agreement, modes
 from kstep_models.rttddft.network import ResponseNetwork
 from kstep_models.rttddft.response_file import ResponseRecord, ResponseSet
-from numpy.typing import NDArray
 
 RealArray = NDArray[np.float64]
 

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+
 from kstep_models.archive import ExportError
 from kstep_models.contract import Contract
 from kstep_models.potential.export import versions
 from kstep_models.rttddft.export import Geometry, ResponseChecks, export_response
-
 from kstep_training.checkpoints import CheckpointError
 from kstep_training.rttddft.checkpoint import ResponseCheckpoint, load
 

@@ -13,8 +13,9 @@ B being the fits of the density changes, G their true response, and p the damped
 from __future__ import annotations
 
 import numpy as np
-from kstep_models.rttddft.response_file import ResponseRecord
 from numpy.typing import NDArray
+
+from kstep_models.rttddft.response_file import ResponseRecord
 
 RealArray = NDArray[np.float64]
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from kstep_models.rttddft.network import ResponseNetwork
-from kstep_models.rttddft.response_file import ResponseFile, ResponseFileError
 from numpy.typing import NDArray
 from rich.console import Console
 
+from kstep_models.rttddft.network import ResponseNetwork
+from kstep_models.rttddft.response_file import ResponseFile, ResponseFileError
 from kstep_training.checkpoints import CheckpointError
 from kstep_training.configuration import load_configuration
 from kstep_training.rttddft.checkpoint import NAME, ResponseCheckpoint, load, new_network, save

@@ -13,9 +13,9 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, Shell
 from numpy.typing import NDArray
 
+from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, Shell
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 from openmmkstep.rttddft.pyscf_loading import loadPySCF
 

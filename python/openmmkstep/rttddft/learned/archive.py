@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from kstep_models.contract import Contract, ContractError, read_contract
 from kstep_models.rttddft.export import load_response
-
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
-from kstep_models.rttddft.response_file import ResponseRecord
 from numpy.typing import NDArray
 
+from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
+from kstep_models.rttddft.response_file import ResponseRecord
 from openmmkstep.rttddft.electronic_structure.auxiliary_fit import AuxiliaryFit
 from openmmkstep.rttddft.electronic_structure.casida_matrices import responseMatrices
 from openmmkstep.rttddft.electronic_structure.ground_state import solveGroundState

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from kstep_models.rttddft.dynamics_modules import LinearDynamics
-from kstep_models.rttddft.propagation import field_fractions
 from numpy.typing import NDArray
 
+from kstep_models.rttddft.dynamics_modules import LinearDynamics
+from kstep_models.rttddft.propagation import field_fractions
 from openmmkstep.rttddft.arguments import integerFrom, positiveNumber
 from openmmkstep.rttddft.electronic_structure.ground_state import GroundState
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian

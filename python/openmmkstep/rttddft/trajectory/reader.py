@@ -11,9 +11,9 @@ from typing import Any, Self
 
 import h5py
 import numpy as np
-from kstep_models.hdf5 import PATIENCE, opened
 from numpy.typing import NDArray
 
+from kstep_models.hdf5 import PATIENCE, opened
 from openmmkstep.rttddft.errors import ElectronDynamicsError, TrajectoryError
 from openmmkstep.rttddft.systems.basis_functions import BasisFunctions
 from openmmkstep.rttddft.systems.molecule import Molecule

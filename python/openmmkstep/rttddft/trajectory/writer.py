@@ -9,8 +9,8 @@ from typing import Any
 
 import h5py
 import numpy as np
-from kstep_models.hdf5 import PATIENCE, opened
 
+from kstep_models.hdf5 import PATIENCE, opened
 from openmmkstep.rttddft.errors import TrajectoryError
 from openmmkstep.rttddft.propagation.propagators import GUESS_POINTS, State
 

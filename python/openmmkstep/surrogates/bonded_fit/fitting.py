@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from kstep_models.frames import FrameFile
 from numpy.typing import NDArray
+
+from kstep_models.frames import FrameFile
 
 from .internal_coordinates import (
     Coordinates,

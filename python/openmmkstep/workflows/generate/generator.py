@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import openmm
-from kstep_models.frames import FrameFile, FrameWriter
 
+from kstep_models.frames import FrameFile, FrameWriter
 from openmmkstep.io.frames import appendPatiently, describeRegion, flushPatiently, frameOfResult, keepFrames
 from openmmkstep.qmmm.integrator import createLadderIntegrator
 from openmmkstep.qmmm.mixed_forces import findQMForce

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from kstep_models.frames import FrameFile
 from numpy.typing import NDArray
 
+from kstep_models.frames import FrameFile
 from openmmkstep.analysis.averages import blockAverage, drift
 from openmmkstep.analysis.backbone import backboneResidues, dihedrals
 from openmmkstep.analysis.temperature import BOLTZMANN

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
 from kstep_models.rttddft.response_file import ResponseWriter
-
 from openmmkstep.rttddft.electronic_structure.auxiliary_fit import localAuxiliaryBasis
 from openmmkstep.rttddft.ensembles.geometries import readGeometries
 from openmmkstep.rttddft.ensembles.threads import oneThread

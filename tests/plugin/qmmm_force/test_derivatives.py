@@ -1,0 +1,178 @@
+"""Forces of QMMMForce against finite differences of its energy, atom by atom."""
+
+from __future__ import annotations
+
+import numpy as np
+import openmm
+import pytest
+
+from openmmkstep import EmbeddingCharges, QMMMForce
+from tests.support.qmmm.systems import ETHANOL, ETHANOL_NUMBERS, Case, makeCase
+
+RELATIVE = 1e-6
+# Energies carry round-off of about 1e-14 hartree per hartree; over the step it bounds what their differences resolve.
+NOISE = 1e-6  # kJ/mol/nm
+STEP = 1e-4  # nm
+TIGHT = {"accuracy": 1e-4}
+SOLUTE = list(range(len(ETHANOL)))
+TRICLINIC = [[2.0, 0.0, 0.0], [0.3, 2.1, 0.0], [-0.4, 0.5, 1.95]]
+ANALYTIC = {
+    "engine": "analytic",
+    "settings": {
+        "charges": [-0.1, 0.1, -0.6, 0.4, 0.05, 0.05, 0.03, 0.04, 0.03],
+        "morse": [{"atoms": [0, 1], "depth": 400.0, "width": 20.0, "length": 0.15}],
+        "harmonic": [{"atoms": [1, 2], "k": 300000.0, "length": 0.14}],
+        "flux": [
+            {"atoms": [0, 1], "slope": 3.0, "length": 0.15},
+            {"atoms": [1, 2], "slope": -5.0, "length": 0.14},
+        ],
+    },
+}
+ENGINES = {
+    "gfn2": {"engine": "gfn2-xtb", "settings": TIGHT},
+    "gfn1": {"engine": "gfn1-xtb", "settings": TIGHT},
+    "analytic": ANALYTIC,
+}
+
+
+def checkForces(case: Case, particles, relative=RELATIVE, noise=NOISE):
+    expected = case.finiteDifferenceForces(particles, STEP)
+    actual = case.forces()[particles]
+    error = np.linalg.norm(actual - expected, axis=1)
+    allowed = relative * np.linalg.norm(expected, axis=1) + noise
+    worst = int(np.argmax(error / allowed))
+    assert np.all(error <= allowed), f"particle {particles[worst]}: {actual[worst]} instead of {expected[worst]}"
+
+
+def switchedParticles(case: Case):
+    """Particles seen at all, and those whose effective charge is between 5 and 95 % of their charge."""
+    case.energy()
+    result = case.result()
+    particles, charges, _ = case.force.getEmbeddingCharges().getCharges()
+    bare = dict(zip(particles, charges, strict=True))
+    factor = np.array(
+        [q / bare[p] for p, q in zip(result.environmentParticles, result.environmentCharges, strict=True)]
+    )
+    return result.environmentParticles, result.environmentParticles[(factor > 0.05) & (factor < 0.95)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def testVacuum(engine):
+    checkForces(makeCase(**ENGINES[engine]), SOLUTE)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def testThousandCharges(engine):
+    case = makeCase(numWaters=334, **ENGINES[engine])
+    near = list(range(9, 21))
+    checkForces(case, [*SOLUTE, *near, 300, 600, 1000])
+
+
+@pytest.mark.parametrize("engine", ["gfn2-xtb", "gfn1-xtb"])
+def testDefaultAccuracy(engine):
+    """At the default accuracy the density is converged less tightly, which shows in the energies."""
+    case = makeCase(numWaters=100, cutoff=0.9, switchingDistance=0.5, engine=engine)
+    checkForces(case, [*SOLUTE, *range(9, 15)], relative=1e-5, noise=1e-4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def testCutoffWithSwitching(engine):
+    case = makeCase(numWaters=334, cutoff=0.9, switchingDistance=0.5, **ENGINES[engine])
+    seen, switched = switchedParticles(case)
+    assert len(seen) < 900 and len(switched) > 60
+    checkForces(case, [*SOLUTE, 9, 10, 11, *switched[:6], *switched[-6:]])
+
+
+@pytest.mark.parametrize("engine", ["gfn2", "analytic"])
+@pytest.mark.parametrize("box", [np.eye(3) * 2.0, TRICLINIC], ids=["cubic", "triclinic"])
+def testPeriodicBox(engine, box):
+    case = makeCase(numWaters=220, cutoff=0.95, switchingDistance=0.6, box=box, spacing=0.33, **ENGINES[engine])
+    seen, switched = switchedParticles(case)
+    twice = [p for p in set(seen) if np.count_nonzero(seen == p) > 1]
+    assert len(switched) > 60 and len(twice) > 3, "the box is meant to be small enough for second images"
+    checkForces(case, [*SOLUTE, *switched[:4], *twice[:4]])
+
+
+@pytest.mark.parametrize("engine", ["gfn2", "analytic"])
+@pytest.mark.parametrize("cutoff", [None, 0.9])
+def testLinkAtom(engine, cutoff):
+    """Two link atoms: the hydroxyl hydrogen and one of the methyl hydrogens stand on bonds to MM carbons."""
+    hosts = [[-0.2393, 0.0805, -0.0065], [0.2585, 0.0458, 0.0010]]
+    settings = dict(ENGINES[engine])
+    if engine == "analytic":
+        settings["settings"] = {**ANALYTIC["settings"], "charges": [-0.1, 0.1, -0.6, 0.1, 0.1, 0.2, 0.1, 0.3, -0.2]}
+    case = makeCase(
+        numbers=[6, 6, 8, 1, 1, 1, 1],
+        solute=ETHANOL[[0, 1, 2, 4, 5, 7, 8]],
+        extra=hosts,
+        extraCharges=[0.05, -0.05],
+        numWaters=100,
+        spacing=0.36,
+        linkAtoms=[(2, 7, 0.66), (0, 8, 0.71)],
+        cutoff=cutoff,
+        **settings,
+    )
+    assert len(case.result().numbers) == 9 if case.energy() else False
+    checkForces(case, list(range(15)))
+
+
+@pytest.mark.parametrize("engine", ["gfn2", "gfn1"])
+@pytest.mark.parametrize("charge, multiplicity", [(1, 2), (-1, 2), (0, 3), (2, 1)])
+def testChargedAndOpenShell(engine, charge, multiplicity):
+    case = makeCase(numWaters=30, charge=charge, multiplicity=multiplicity, cutoff=0.8, **ENGINES[engine])
+    checkForces(case, [0, 2, 3, 9, 12, 60], relative=1e-5)  # libxtb itself: 1e-6 for the cation in GFN1
+    assert case.result().charges.sum() == pytest.approx(charge, abs=1e-8)
+
+
+def testMoleculeRoundACharge():
+    """Charges in the mouth of a bent molecule: rays from its middle would pass through it."""
+    angle = np.linspace(0.15 * np.pi, 1.85 * np.pi, 14)
+    chain = np.stack([0.62 * np.cos(angle), 0.62 * np.sin(angle), 0.02 * np.cos(7 * angle)], axis=1)
+    case = makeCase(
+        numbers=[1, *[6] * 12, 1],
+        solute=chain,
+        extra=[[0.02, 0.0, 0.05], [-0.05, 0.03, 0.2], [1.15, 0.1, 0.1]],
+        extraCharges=[0.8, -0.5, 0.3],
+        cutoff=0.68,
+        switchingDistance=0.45,
+        settings={"electronicTemperature": 3000, **TIGHT},
+    )
+    _, switched = switchedParticles(case)
+    assert len(switched) >= 2
+    checkForces(case, [0, 5, 14, 15, 16])
+
+
+@pytest.mark.parametrize("engine", ["gfn2", "analytic"])
+def testVirtualSitesCarryCharges(engine, platform):
+    """Four-point waters: the charge on the virtual site pulls at the atoms that define it."""
+    sites = np.array([[0.45, 0.05, 0.02], [-0.3, 0.3, 0.3]])
+    water = np.array([[0.0, 0.0, 0.0], [0.09572, 0.0, 0.0], [-0.023999, 0.092663, 0.0]])
+    system = openmm.System()
+    for _ in ETHANOL:
+        system.addParticle(10.0)
+    positions, particles, charges, groups = [*ETHANOL], [], [], []
+    for number, site in enumerate(sites):
+        oxygen = system.getNumParticles()
+        for mass in (16.0, 1.0, 1.0, 0.0):
+            system.addParticle(mass)
+        average = openmm.ThreeParticleAverageSite(oxygen, oxygen + 1, oxygen + 2, 0.786646558, 0.106676721, 0.106676721)
+        system.setVirtualSite(oxygen + 3, average)
+        positions += [*(water + site), site]
+        particles += [oxygen + 1, oxygen + 2, oxygen + 3]
+        charges += [0.5564, 0.5564, -1.1128]
+        groups += [number] * 3
+    embedding = EmbeddingCharges(particles, charges, groups, 0.5, 0.2)
+    settings = ENGINES[engine]
+    force = QMMMForce(
+        SOLUTE, ETHANOL_NUMBERS, settings["engine"], settings=settings["settings"], embeddingCharges=embedding
+    )
+    system.addForce(force)
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+
+    class WithVirtualSites(Case):
+        def place(self, moved):
+            self.context.setPositions(moved)
+            self.context.computeVirtualSites()
+
+    case = WithVirtualSites(force, context, np.array(positions))
+    checkForces(case, [0, 2, 3, 9, 10, 11, 13, 14, 15])

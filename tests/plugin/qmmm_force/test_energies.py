@@ -1,0 +1,230 @@
+"""Energies of QMMMForce against other programs, and what must not change them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import openmm
+import pytest
+
+from tests.support.qmmm.libxtb_reference import singlePoint
+from tests.support.qmmm.systems import ETHANOL, ETHANOL_NUMBERS, makeCase, randomRotation
+
+BOHR = 0.0529177210903  # nm, CODATA 2018
+HARTREE = 2625.4996394798254  # kJ/mol
+TOLERANCE = 1e-8 * HARTREE
+
+
+def availablePlatforms():
+    """Names of the platforms that can make a Context on this machine."""
+    names = []
+    for platform in map(openmm.Platform.getPlatform, range(openmm.Platform.getNumPlatforms())):
+        system = openmm.System()
+        system.addParticle(1.0)
+        try:
+            openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+        except openmm.OpenMMException:
+            continue
+        names.append(platform.getName())
+    return names
+
+
+@pytest.mark.parametrize("method", ["GFN2", "GFN1"])
+@pytest.mark.parametrize("charge, multiplicity", [(0, 1), (1, 2), (-1, 2), (0, 3)])
+def testVacuumAgreesWithLibxtb(method, charge, multiplicity):
+    case = makeCase(engine=f"{method.lower()}-xtb", charge=charge, multiplicity=multiplicity)
+    energy, gradient, _, charges = singlePoint(ETHANOL_NUMBERS, ETHANOL / BOHR, charge, multiplicity - 1, method=method)
+    assert case.energy() == pytest.approx(energy * HARTREE, abs=TOLERANCE)
+    assert case.forces() == pytest.approx(-gradient * HARTREE / BOHR, abs=1e-3)
+    assert case.result().charges == pytest.approx(charges, abs=1e-6)
+
+
+@pytest.mark.parametrize("platform", availablePlatforms())
+@pytest.mark.parametrize("method", ["GFN2", "GFN1"])
+def testEmbeddedAgreesWithLibxtb(method, platform):
+    case = makeCase(engine=f"{method.lower()}-xtb", numWaters=334, platform=platform)
+    energy, result = case.energy(), case.result()
+    charges = case.force.getEmbeddingCharges().getCharges()[1]
+    # What the platform stores in single precision is the geometry, so the comparison is at that geometry.
+    assert result.positions == pytest.approx(ETHANOL, abs=1e-7)
+    reference, gradient, chargeGradient, _ = singlePoint(
+        ETHANOL_NUMBERS,
+        result.positions / BOHR,
+        charges=charges,
+        chargePositions=result.environmentPositions / BOHR,
+        method=method,
+    )
+    assert result.energy == pytest.approx(reference * HARTREE, abs=TOLERANCE)
+    assert energy == pytest.approx(reference * HARTREE, abs=TOLERANCE if platform in ("Reference", "CPU") else 1e-2)
+    assert result.forces == pytest.approx(-gradient * HARTREE / BOHR, abs=1e-3)
+    assert result.environmentForces == pytest.approx(-chargeGradient * HARTREE / BOHR, abs=1e-3)
+    forces = case.forces()
+    single = 1e-2 if platform in ("OpenCL", "CUDA") else 1e-3
+    assert forces[:9] == pytest.approx(result.forces, abs=single)
+    assert forces[9:] == pytest.approx(result.environmentForces, abs=single)
+
+
+def testVacuumAgreesWithPythonInterfaceOfXtb():
+    interface = pytest.importorskip("xtb.interface")
+    calculator = interface.Calculator(interface.Param.GFN2xTB, np.array(ETHANOL_NUMBERS), ETHANOL / BOHR)
+    calculator.set_verbosity(0)
+    calculator.set_accuracy(0.01)
+    result = calculator.singlepoint()
+    case = makeCase()
+    assert case.energy() == pytest.approx(result.get_energy() * HARTREE, abs=TOLERANCE)
+    assert case.result().dipole == pytest.approx(result.get_dipole() * BOHR, abs=1e-7)
+
+
+def testPotentialOfTheEnvironment():
+    case = makeCase(numWaters=50)
+    case.energy()
+    result = case.result()
+    coulomb = 138.93545764438198
+    delta = result.positions[:, None] - result.environmentPositions[None]
+    distance = np.linalg.norm(delta, axis=2)
+    assert result.potential == pytest.approx(coulomb * (result.environmentCharges / distance).sum(axis=1), rel=1e-9)
+    gradient = -coulomb * ((result.environmentCharges / distance**3)[..., None] * delta).sum(axis=1)
+    assert result.potentialGradient == pytest.approx(gradient, rel=1e-9)
+
+
+def testDipoleOfAnIonFollowsTheOrigin():
+    ion = makeCase(numbers=[8, 1], solute=np.array([[0.0, 0.0, 0.0], [0.097, 0.0, 0.0]]), charge=-1)
+    ion.energy()
+    before = ion.result().dipole
+    ion.energy(ion.positions + 1.0)
+    assert ion.result().dipole == pytest.approx(before - 1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["gfn2-xtb", "gfn1-xtb"])
+def testResponseToAUniformField(engine):
+    """Two far charges make a nearly uniform field; to first order the energy changes by -dipole * field.
+
+    libxtb couples point charges to the Mulliken charges alone, so the dipole that responds is theirs and not the dipole
+    moment that it reports.
+    """
+    far, charge = 40.0, 500.0
+    direction = np.array([0.6, 0.64, 0.48])
+    energies = [
+        makeCase(
+            engine=engine, extra=[far * direction, -far * direction], extraCharges=[-sign * charge, sign * charge]
+        ).energy()
+        for sign in (1, -1)
+    ]
+    case = makeCase(engine=engine)
+    case.energy()
+    result = case.result()
+    field = 2 * 138.93545764438198 * charge / far**2 * direction
+    response = (energies[0] - energies[1]) / 2
+    assert response == pytest.approx(-result.charges @ result.positions @ field, rel=2e-3)
+
+
+def testTranslationAndRotation():
+    case = makeCase(numWaters=100, cutoff=0.9)
+    energy, forces = case.energy(), case.forces()
+    assert np.abs(forces.sum(axis=0)).max() < 1e-6
+    assert np.abs(np.cross(case.positions, forces).sum(axis=0)).max() < 1e-5
+    assert case.energy(case.positions + np.array([3.0, -7.0, 11.0])) == pytest.approx(energy, abs=TOLERANCE)
+    rotation = randomRotation(np.random.default_rng(3))
+    assert case.energy(case.positions @ rotation.T) == pytest.approx(energy, abs=TOLERANCE)
+    assert case.forces(case.positions @ rotation.T) == pytest.approx(forces @ rotation.T, abs=1e-3)
+
+
+def testImagesDoNotMatter():
+    """Moving waters by box vectors, or breaking molecules at the box, leaves energy and forces alone."""
+    box = np.array([[2.0, 0.0, 0.0], [0.3, 2.1, 0.0], [-0.4, 0.5, 1.95]])
+    case = makeCase(numWaters=220, cutoff=0.9, box=box, spacing=0.33)
+    energy, forces = case.energy(), case.forces()
+    rng = np.random.default_rng(5)
+    waters = case.positions.copy()
+    waters[9:] += np.repeat(rng.integers(-3, 4, (220, 3)), 3, axis=0) @ box
+    atoms = case.positions + rng.integers(-3, 4, case.positions.shape) @ box
+    for moved in (waters, atoms):
+        assert case.energy(moved) == pytest.approx(energy, abs=TOLERANCE)
+        assert case.forces(moved) == pytest.approx(forces, abs=1e-3)
+
+
+def testEnergyIsContinuousWhereImagesComeAndGo():
+    """A water that crosses the box changes its nearest image without a jump, even in a box too small for one image."""
+    solute = np.stack([np.linspace(0, 0.9, 8), np.zeros(8), np.zeros(8)], axis=1) + 0.3
+    settings = {"charges": [0.5, 0, 0, 0, 0, 0, 0, -0.5]}
+    case = makeCase(
+        numbers=[6] * 8,
+        solute=solute,
+        extra=[[0.0, 0.3, 0.3]],
+        extraCharges=[0.8],
+        box=np.eye(3) * 1.8,
+        cutoff=0.85,
+        switchingDistance=0.6,
+        engine="analytic",
+        settings=settings,
+    )
+    energies, forces = [], []
+    step = 1e-3
+    for place in np.arange(0.0, 1.8, step):
+        positions = case.positions.copy()
+        positions[8, :2] = place, 0.6
+        energies.append(case.energy(positions))
+        forces.append(case.forces(positions)[8, 0])
+    work = -step * (np.array(forces[1:]) + np.array(forces[:-1])) / 2
+    assert np.diff(energies) == pytest.approx(work, abs=1e-4)
+
+
+def testWarmAndColdStartAgree():
+    case = makeCase(numWaters=50)
+    rng = np.random.default_rng(2)
+    for _ in range(5):
+        case.positions += rng.normal(scale=0.002, size=case.positions.shape)
+        warm, warmForces = case.energy(), case.forces()
+        case.force.reset(case.context)
+        assert case.energy() == pytest.approx(warm, abs=TOLERANCE)
+        assert case.forces() == pytest.approx(warmForces, abs=2e-3)
+
+
+def testResetMakesResultsIndependentOfThePast():
+    case, other = makeCase(numWaters=20), makeCase(numWaters=20)
+    case.energy(case.positions * 1.02)
+    case.force.reset(case.context)
+    assert case.energy() == other.energy()
+    assert np.array_equal(case.forces(), other.forces())
+
+
+@pytest.mark.parametrize("platform", availablePlatforms())
+def testRepeatedQuestionsCostNoCalculation(platform):
+    case = makeCase(numWaters=20, box=np.eye(3) * 2.5, cutoff=1.0, platform=platform)
+    case.energy()
+    for _ in range(3):
+        case.energy()
+        case.forces()
+    assert case.force.getNumCalls(case.context) == 1
+    assert case.force.getTime(case.context)._value > 0
+    moved = case.positions.copy()
+    moved[0, 0] += 1e-4
+    case.energy(moved)
+    assert case.force.getNumCalls(case.context) == 2
+    case.context.setPeriodicBoxVectors([2.6, 0, 0], [0, 2.6, 0], [0, 0, 2.6])
+    case.energy(moved)
+    assert case.force.getNumCalls(case.context) == 3
+
+
+def testNoEmbeddingIsMechanicalEmbedding():
+    case = makeCase()
+    case.energy()
+    result = case.result()
+    assert result.environmentParticles.size == 0 and result.environmentForces.shape == (0, 3)
+    assert np.all(result.potential == 0)
+
+
+def testContextsInSeveralThreads():
+    """libxtb is not made for threads; the plugin lets one in at a time, also with more OpenMP threads of its own."""
+    expected = makeCase(numWaters=20).energy()
+    cases = [makeCase(numWaters=20, settings={"threads": threads}) for threads in (1, 2, 1)]
+
+    def run(case):
+        for _ in range(10):
+            case.force.reset(case.context)
+            assert case.energy() == pytest.approx(expected, abs=TOLERANCE)
+        return case.force.getNumCalls(case.context)
+
+    with ThreadPoolExecutor(len(cases)) as pool:
+        assert list(pool.map(run, cases)) == [10, 10, 10]

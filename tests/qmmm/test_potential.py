@@ -1,0 +1,262 @@
+"""Mixed systems: groups, embedding charges, energies, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+import pytest
+from openmm import app, unit
+
+from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
+from openmmkstep.qmmm.embedding import EmbeddingError
+from openmmkstep.qmmm.mixed_forces import findQMForce
+from openmmkstep.qmmm.potential import QMMMPotential
+from openmmkstep.qmmm.region import RegionError
+from openmmkstep.surrogates.suitability import SurrogateError
+from tests.support.models.springs import writeSprings
+from tests.support.qmmm.energies import energyAndForces
+from tests.support.qmmm.molecules import Molecule
+
+SPRINGS = {"harmonic": [{"atoms": [0, 1], "k": 1000.0, "length": 0.1}], "charges": [0.1, -0.1] + 20 * [0.0]}
+CUTOFF = {"cutoff": 0.6, "switchDistance": 0.45}
+
+
+def analytic() -> QMMMPotential:
+    return QMMMPotential("analytic", **SPRINGS)
+
+
+def periodic(molecule: Molecule) -> openmm.System:
+    return molecule.createSystem(nonbondedMethod=app.PME, nonbondedCutoff=0.9)
+
+
+def groupsOf(system: openmm.System) -> dict[str, int]:
+    return {force.getName(): force.getForceGroup() for force in system.getForces()}
+
+
+def test_groups_of_the_full_ladder(
+    solvatedAla2: Molecule, ala2: Molecule, ala2Atoms: list[int], tmp_path: Path
+) -> None:
+    archive = writeSprings(tmp_path / "springs.pt", ala2.topology, ala2.positions)
+    mixed = analytic().createMixedSystem(
+        solvatedAla2.topology,
+        periodic(solvatedAla2),
+        ala2Atoms,
+        surrogate=archive,
+        keepForceFieldRung=True,
+        splitNonbonded=True,
+        **CUTOFF,
+    )
+    groups = groupsOf(mixed)
+    assert set(groups.values()) == {1, 2, 3, 4}
+    assert groups["NonbondedForce"] == 4
+    assert [force.getForceGroup() for force in mixed.getForces()].count(1) == 1
+    assert findQMForce(mixed).getForceGroup() == 2
+    assert groups["HarmonicBondForce"] == groups["RegionPairs"] == 3
+
+
+def test_both_levels_see_the_same_charges(
+    solvatedAla2: Molecule, ala2: Molecule, ala2Atoms: list[int], tmp_path: Path
+) -> None:
+    archive = writeSprings(tmp_path / "springs.pt", ala2.topology, ala2.positions)
+    system = periodic(solvatedAla2)
+    mixed = analytic().createMixedSystem(solvatedAla2.topology, system, ala2Atoms, surrogate=archive, **CUTOFF)
+    qmCharges = findQMForce(mixed).getEmbeddingCharges()
+    surrogate = TorchScriptForce.cast(next(force for force in mixed.getForces() if force.getForceGroup() == 1))
+    assert surrogate.getEmbeddingCharges() == qmCharges
+    particles, charges, groups = qmCharges.getCharges()
+    assert list(particles) == list(range(22, system.getNumParticles()))
+    assert np.all(np.bincount(groups) == 3), "each water is one group"
+    assert sum(charges) == pytest.approx(0.0, abs=1e-9)
+    assert qmCharges.getCutoffDistance() == 0.6 and qmCharges.getSwitchingDistance() == 0.45
+    assert qmCharges.usesPeriodicBoundaryConditions()
+
+
+def test_mechanical_embedding_adds_up(solvatedAla2: Molecule, ala2Atoms: list[int]) -> None:
+    system = solvatedAla2.createSystem(nonbondedMethod=app.NoCutoff)
+    mixed = analytic().createMixedSystem(
+        solvatedAla2.topology, system, ala2Atoms, embedding="mechanical", keepForceFieldRung=True
+    )
+    whole, _ = energyAndForces(system, solvatedAla2.positions)
+    everything, _ = energyAndForces(mixed, solvatedAla2.positions)
+    qm, _ = energyAndForces(mixed, solvatedAla2.positions, {2})
+    internal, _ = energyAndForces(mixed, solvatedAla2.positions, {3})
+    hamiltonian, _ = energyAndForces(mixed, solvatedAla2.positions, {0, 2})
+    assert everything - qm == pytest.approx(whole, rel=1e-10)
+    assert hamiltonian - qm + internal == pytest.approx(whole, rel=1e-10)
+
+
+def test_electrostatic_embedding_by_hand(solvatedAla2: Molecule, ala2Atoms: list[int]) -> None:
+    """The analytic engine's charges in the MM charges are a plain Coulomb sum."""
+    system = solvatedAla2.createSystem(nonbondedMethod=app.NoCutoff)
+    mixed = analytic().createMixedSystem(solvatedAla2.topology, system, ala2Atoms)
+    energy, _ = energyAndForces(mixed, solvatedAla2.positions, {2})
+    x = np.asarray(solvatedAla2.positions)
+    nonbonded = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
+    mm = np.array([nonbonded.getParticleParameters(i)[0]._value for i in range(22, len(x))])
+    inverse = 1 / np.linalg.norm(x[:22, None] - x[None, 22:], axis=2)
+    qm = np.array(SPRINGS["charges"])
+    bond = float(np.linalg.norm(x[0] - x[1]))
+    expected = 138.935457644 * qm @ inverse @ mm + 0.5 * 1000.0 * (bond - 0.1) ** 2
+    assert energy == pytest.approx(expected, rel=1e-7)
+
+
+def test_isolated_molecule_has_nothing_left_in_common(ala2: Molecule, ala2Atoms: list[int]) -> None:
+    mixed = analytic().createMixedSystem(ala2.topology, ala2.createSystem(), ala2Atoms)
+    assert groupsOf(mixed) == {"CMMotionRemover": 0, findQMForce(mixed).getName(): 2}
+
+
+def test_masses_constraints_and_order_are_kept(solvatedAla2: Molecule, ala2Atoms: list[int]) -> None:
+    system = periodic(solvatedAla2)
+    mixed = analytic().createMixedSystem(solvatedAla2.topology, system, list(reversed(ala2Atoms)), **CUTOFF)
+    assert mixed.getNumConstraints() == system.getNumConstraints()
+    assert [mixed.getParticleMass(i) for i in range(40)] == [system.getParticleMass(i) for i in range(40)]
+    assert list(findQMForce(mixed).getParticles()) == ala2Atoms
+
+
+def test_units_are_taken(solvatedAla2: Molecule, ala2Atoms: list[int]) -> None:
+    mixed = analytic().createMixedSystem(
+        solvatedAla2.topology, periodic(solvatedAla2), ala2Atoms, cutoff=6 * unit.angstrom
+    )
+    charges = findQMForce(mixed).getEmbeddingCharges()
+    assert charges.getCutoffDistance() == pytest.approx(0.6)
+    assert charges.getSwitchingDistance() == pytest.approx(0.48)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "message"),
+    [
+        ([], "empty"),
+        ([0, 1, 5000], r"\[5000\] do not exist"),
+        ([-1, 0], r"\[-1\] do not exist"),
+        ([0, 1, 1], r"\[1\] are given more than once"),
+        ([0.5], "integers"),
+        (list(range(6)), r"C of ACE 1 \(index 4\) - N of ALA 2 \(index 6\)"),
+    ],
+)
+def test_impossible_regions(solvatedAla2: Molecule, atoms: list[Any], message: str) -> None:
+    with pytest.raises(RegionError, match=message):
+        analytic().createMixedSystem(solvatedAla2.topology, periodic(solvatedAla2), atoms, **CUTOFF)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"charge": 1}, "must be even"),
+        ({"multiplicity": 2}, "do not fit"),
+        ({"multiplicity": 0}, "at least 1"),
+        ({"charge": 500}, "impossible"),
+        ({"charge": 0.5}, "integers"),
+    ],
+)
+def test_impossible_charge_and_spin(
+    ala2: Molecule, ala2Atoms: list[int], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RegionError, match=message):
+        analytic().createMixedSystem(ala2.topology, ala2.createSystem(), ala2Atoms, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "needs an embedding cut-off"),
+        ({"cutoff": 1.2}, "less than twice the embedding cut-off"),
+        ({"cutoff": -1.0}, "must be positive"),
+        ({"cutoff": 0.6, "switchDistance": 0.7}, "between 0 and the cut-off"),
+        ({"switchDistance": 0.7}, "without cutoff"),
+        ({"embedding": "mechanical", "cutoff": 0.6}, "belong to electrostatic"),
+        ({"embedding": "polarizable"}, "'electrostatic' or 'mechanical'"),
+    ],
+)
+def test_impossible_embedding(
+    solvatedAla2: Molecule, ala2Atoms: list[int], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(EmbeddingError, match=message):
+        analytic().createMixedSystem(solvatedAla2.topology, periodic(solvatedAla2), ala2Atoms, **options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"elements": [1, 6, 8]}, r"also has \[7\]"),
+        ({"atomic_numbers": [8, 1, 1]}, "trained for 3 atoms"),
+        ({"charge": 1}, "trained with charge 1"),
+        ({"multiplicity": 3}, "trained with multiplicity 3"),
+        ({"inputs": ["positions"]}, "blind to the surroundings"),
+        ({"version": 7}, "version 7"),
+        ({"kind": "jump"}, "must be a potential"),
+        ({"contract": "other"}, "not that of a kstep model"),
+    ],
+)
+def test_surrogates_that_do_not_match(
+    solvatedAla2: Molecule,
+    ala2: Molecule,
+    ala2Atoms: list[int],
+    tmp_path: Path,
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    archive = writeSprings(tmp_path / "springs.pt", ala2.topology, ala2.positions, **changes)
+    with pytest.raises(SurrogateError, match=message):
+        analytic().createMixedSystem(
+            solvatedAla2.topology, periodic(solvatedAla2), ala2Atoms, surrogate=archive, **CUTOFF
+        )
+
+
+def test_missing_and_foreign_archives(ala2: Molecule, ala2Atoms: list[int], tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign.pt"
+    foreign.write_bytes(b"no archive")
+    for path, message in ((tmp_path / "nothing.pt", "does not exist"), (foreign, "not an archive")):
+        with pytest.raises(SurrogateError, match=message):
+            analytic().createMixedSystem(ala2.topology, ala2.createSystem(), ala2Atoms, surrogate=path)
+
+
+def test_another_level_of_theory_is_warned_about(ala2: Molecule, ala2Atoms: list[int], tmp_path: Path) -> None:
+    archive = writeSprings(tmp_path / "springs.pt", ala2.topology, ala2.positions)
+    with pytest.warns(UserWarning, match="trained on gfn2-xtb"):
+        analytic().createMixedSystem(ala2.topology, ala2.createSystem(), ala2Atoms, surrogate=archive)
+
+
+def test_unknown_methods_and_settings() -> None:
+    with pytest.raises(ValueError, match=r"unknown QM method 'gfn3-xtb'.*gfn2-xtb"):
+        QMMMPotential("gfn3-xtb")
+    with pytest.raises(ValueError, match="accuracy"):
+        QMMMPotential("gfn2-xtb", accuracy=-1.0)
+    with pytest.raises(ValueError, match="threads"):
+        QMMMPotential("gfn2-xtb", threads=0)
+
+
+def test_topology_of_another_system(ala2: Molecule, solvatedAla2: Molecule) -> None:
+    with pytest.raises(ValueError, match="22 atoms and the system"):
+        analytic().createMixedSystem(ala2.topology, periodic(solvatedAla2), [0])
+
+
+def test_bonds_missing_in_the_topology_are_found_in_the_system(ala2: Molecule) -> None:
+    system = ala2.createSystem()
+    bare = app.Topology()
+    chain = bare.addChain()
+    for residue in ala2.topology.residues():
+        copy = bare.addResidue(residue.name, chain, residue.id)
+        for atom in residue.atoms():
+            bare.addAtom(atom.name, atom.element, copy)
+    with pytest.raises(RegionError, match="cuts 1 bond"):
+        analytic().createMixedSystem(bare, system, list(range(6)))
+
+
+def test_a_region_of_two_molecules_may_lie_in_different_images(solvatedAla2: Molecule, ala2Atoms: list[int]) -> None:
+    atoms = [*ala2Atoms, 22, 23, 24]
+    system = solvatedAla2.createSystem(nonbondedMethod=app.PME, nonbondedCutoff=0.9, rigidWater=False)
+    potential = QMMMPotential("analytic", charges=[0.1, -0.1] + 23 * [0.0])
+    for embedding in ("mechanical", "electrostatic"):
+        options = CUTOFF if embedding == "electrostatic" else {}
+        mixed = potential.createMixedSystem(
+            solvatedAla2.topology, system, atoms, embedding=embedding, keepForceFieldRung=True, **options
+        )
+        moved = np.array(solvatedAla2.positions)
+        moved[22:25] += [2.2, 0, -2.2]
+        for group in (0, 2, 3):
+            here, _ = energyAndForces(mixed, solvatedAla2.positions, {group})
+            there, _ = energyAndForces(mixed, moved, {group})
+            assert there == pytest.approx(here, abs=1e-4), (embedding, group)

@@ -1,0 +1,122 @@
+"""Reporters on a real simulation: alanine dipeptide, GFN2-xTB, springs as surrogate."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import openmm
+import pytest
+from openmm import app
+from rich.console import Console
+
+from kstep_models.frames import FrameFile
+from openmmkstep.analysis.temperature import BOLTZMANN, degreesOfFreedom
+from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
+from openmmkstep.qmmm.mixed_forces import findQMForce
+from openmmkstep.qmmm.potential import QMMMPotential
+from openmmkstep.reporters import FrameReporter, ProgressReporter, StatisticsReporter
+from tests.support.models.springs import writeSprings
+from tests.support.qmmm.molecules import Molecule
+
+
+@pytest.fixture
+def simulation(ala2: Molecule, ala2Atoms: list[int], tmp_path: Path) -> app.Simulation:
+    archive = writeSprings(tmp_path / "springs.pt", ala2.topology, ala2.positions)
+    mixed = QMMMPotential("gfn2-xtb").createMixedSystem(
+        ala2.topology, ala2.createSystem(), ala2Atoms, surrogate=archive
+    )
+    integrator = KStepIntegrator(300, 1, 0.0005, 2)
+    integrator.setRandomNumberSeed(4)
+    platform = openmm.Platform.getPlatformByName("Reference")
+    simulation = app.Simulation(ala2.topology, mixed, integrator, platform)
+    simulation.context.setPositions(ala2.positions)
+    simulation.context.setVelocitiesToTemperature(300, 1)
+    return simulation
+
+
+def test_statistics_reporter(simulation: app.Simulation, tmp_path: Path) -> None:
+    path = tmp_path / "statistics.csv"
+    simulation.reporters.append(StatisticsReporter(path, 2))
+    simulation.step(6)
+    rows = list(csv.DictReader(path.open()))
+    assert [int(row["step"]) for row in rows] == [2, 4, 6]
+    last = KStepIntegrator.cast(simulation.integrator).getStatistics()
+    assert float(rows[-1]["time"]) == pytest.approx(0.006)
+    assert int(rows[-1]["qmCalls"]) == last.qmCalls
+    assert float(rows[-1]["totalEnergy"]) == last.totalEnergy
+    assert int(rows[-1]["surrogateCalls0"]) == last.surrogateCalls[0]
+    kinetic = simulation.context.getState(energy=True).getKineticEnergy()._value
+    temperature = 2 * kinetic / (degreesOfFreedom(simulation.system) * BOLTZMANN)
+    assert float(rows[-1]["temperature"]) == pytest.approx(temperature, rel=1e-6)
+
+
+def test_statistics_can_be_continued(simulation: app.Simulation, tmp_path: Path) -> None:
+    path = tmp_path / "statistics.csv"
+    simulation.reporters.append(StatisticsReporter(path, 1))
+    simulation.step(1)
+    simulation.reporters[:] = [StatisticsReporter(path, 1, append=True)]
+    simulation.step(1)
+    assert [int(row["step"]) for row in csv.DictReader(path.open())] == [1, 2]
+    path.write_text("other,columns\n1,2\n")
+    simulation.reporters[:] = [StatisticsReporter(path, 1, append=True)]
+    with pytest.raises(ValueError, match="other columns"):
+        simulation.step(1)
+
+
+def test_frame_reporter_saves_labels_without_qm_calls(simulation: app.Simulation, tmp_path: Path) -> None:
+    path = tmp_path / "frames.h5"
+    reporter = FrameReporter(path, 2, trajectory=3, command="test")
+    simulation.reporters.append(reporter)
+    simulation.step(4)
+    qmForce = findQMForce(simulation.system)
+    assert (
+        qmForce.getNumCalls(simulation.context) == KStepIntegrator.cast(simulation.integrator).getStatistics().qmCalls
+    )
+    reporter.flush()
+    state = simulation.context.getState(positions=True, energy=True, forces=True, groups={2})
+    with FrameFile(path) as file:
+        assert len(file) == len(reporter) == 2
+        assert not file.has_environment
+        assert file.frames("trajectory").tolist() == [3, 3]
+        assert file.frames("temperature").tolist() == [300.0, 300.0]
+        assert file.frames("time") == pytest.approx([0.002, 0.004])
+        np.testing.assert_allclose(file.frames("positions")[-1], state.getPositions(asNumpy=True)._value, atol=1e-12)
+        np.testing.assert_allclose(file.frames("forces")[-1], state.getForces(asNumpy=True)._value, atol=1e-6)
+        assert file.frames("energy")[-1] == pytest.approx(state.getPotentialEnergy()._value)
+        assert file.frames("charges").sum(axis=1) == pytest.approx([0.0, 0.0], abs=1e-6)
+        assert len(file.region.bonds) == 21
+        assert file.region.level_of_theory["method"] == "gfn2-xtb"
+
+
+def test_progress_line(simulation: app.Simulation) -> None:
+    output = io.StringIO()
+    reporter = ProgressReporter(1, totalTime=0.004, console=Console(file=output, width=200), logSeconds=0)
+    simulation.reporters.append(reporter)
+    simulation.step(2)
+    reporter.close()
+    lines = output.getvalue().splitlines()
+    assert len(lines) == 2
+    for piece in ("0.002 ps", "( 50 %)", "ns/day", "k = 2", "correction", "fallbacks 0"):
+        assert piece in lines[1]
+
+
+@pytest.mark.parametrize("interval", [0, -1, 1.5, True])
+def test_bad_intervals(interval: object, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="reportInterval"):
+        StatisticsReporter(tmp_path / "x.csv", interval)  # type: ignore[arg-type]
+
+
+def test_a_reader_does_not_end_a_run(simulation: app.Simulation, tmp_path: Path) -> None:
+    path = tmp_path / "frames.h5"
+    reporter = FrameReporter(path, 1, flushEvery=1)
+    simulation.reporters.append(reporter)
+    simulation.step(1)
+    with FrameFile(path):
+        simulation.step(2)
+    simulation.step(1)
+    reporter.flush()
+    with FrameFile(path) as file:
+        assert file.frames("time") == pytest.approx([0.001, 0.002, 0.003, 0.004])

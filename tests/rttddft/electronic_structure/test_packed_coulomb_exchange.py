@@ -1,0 +1,104 @@
+"""Packed Coulomb and exchange against the matrices in the atomic basis, dense, fitted and on the fly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from openmmkstep.rttddft import DeltaKick, ElectronDynamics, LevelOfTheory, Magnus2, Molecule, Reduction
+from openmmkstep.rttddft.electronic_structure.coulomb_exchange import (
+    DenseCoulombExchange,
+    DirectCoulombExchange,
+    FittedCoulombExchange,
+    createCoulombExchange,
+)
+from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
+from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
+from openmmkstep.rttddft.electronic_structure.packed_coulomb_exchange import AtomicKernel, DenseKernel, createKernel
+from openmmkstep.rttddft.electronic_structure.packed_matrices import Packing
+from openmmkstep.rttddft.observables.agreement import dipoleError
+from tests.support.electrons.systems import HYDROXYL, SKEWED_WATER, randomDensities
+
+LEVELS = [
+    (SKEWED_WATER, LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=0)),
+    (SKEWED_WATER, LevelOfTheory("rks", "6-31g", "camb3lyp", densityFitting=True, gridLevel=0)),
+    (SKEWED_WATER, LevelOfTheory("rks", "sto-3g", "pbe", gridLevel=0)),
+    (HYDROXYL, LevelOfTheory("uks", "6-31g", "pbe0", gridLevel=0)),
+    (HYDROXYL, LevelOfTheory("uks", "sto-3g", "pbe0", densityFitting=True, gridLevel=0)),
+    (HYDROXYL, LevelOfTheory("uks", "sto-3g", "pbe", gridLevel=0)),
+]
+
+
+@pytest.mark.parametrize("spins", [1, 2])
+def test_packing(spins: int) -> None:
+    random = np.random.default_rng(0)
+    matrices = random.normal(size=(2, spins, 5, 5)) + 1j * random.normal(size=(2, spins, 5, 5))
+    first, second = matrices + matrices.conj().swapaxes(-1, -2)
+    packing = Packing(spins, 5)
+    real, imaginary = packing.parts(first)
+    assert (len(real), len(imaginary)) == (15 * spins, 10 * spins) and packing.length == len(real)
+    np.testing.assert_allclose(packing.matrices(real, imaginary), first, atol=1e-14)
+    np.testing.assert_allclose(packing.matrices(real), first.real, atol=1e-14)
+    np.testing.assert_allclose(packing.real(first.real), real, atol=1e-14)
+    # Scalar products are trace products.
+    others = packing.parts(second)
+    assert real @ others[0] + imaginary @ others[1] == pytest.approx(np.einsum("spq,sqp->", first, second).real)
+
+
+@pytest.mark.parametrize(("molecule", "level"), LEVELS)
+def test_kernels_are_the_builders_matrices(molecule: Molecule, level: LevelOfTheory) -> None:
+    meanField = createMeanField(molecule, level)
+    hamiltonian = Hamiltonian(meanField)
+    exchange, inverseRoot = hamiltonian._coulombExchange, hamiltonian._inverseRoot
+    packing = Packing(hamiltonian.spins, hamiltonian.size)
+    density = randomDensities(hamiltonian, 1)
+    expected = inverseRoot @ exchange.potential(density) @ inverseRoot
+    parts = packing.parts(hamiltonian._root @ density @ hamiltonian._root)
+    dense = createKernel(exchange, inverseRoot, packing)
+    assert isinstance(dense, DenseKernel)
+    for kernel in (dense, AtomicKernel(exchange, inverseRoot, packing, None)):
+        real, imaginary = kernel.apply(*parts)
+        assert (imaginary is None) == (not np.iscomplexobj(expected))
+        np.testing.assert_allclose(packing.matrices(real, imaginary), expected, atol=1e-9)
+
+
+def test_linear_part_is_added() -> None:
+    molecule, level = LEVELS[0]
+    hamiltonian = Hamiltonian(createMeanField(molecule, level))
+    exchange, inverseRoot = hamiltonian._coulombExchange, hamiltonian._inverseRoot
+    packing, random = Packing(1, hamiltonian.size), np.random.default_rng(2)
+    linear = random.normal(size=(packing.length, packing.length))
+    parts = packing.parts(hamiltonian._root @ randomDensities(hamiltonian, 1) @ hamiltonian._root)
+    plain, _ = createKernel(exchange, inverseRoot, packing).apply(*parts)
+    for kernel in (
+        createKernel(exchange, inverseRoot, packing, linear + linear.T),
+        AtomicKernel(exchange, inverseRoot, packing, linear + linear.T),
+    ):
+        np.testing.assert_allclose(kernel.apply(*parts)[0], plain + (linear + linear.T) @ parts[0], atol=1e-9)
+
+
+def test_integrals_that_do_not_fit_in_memory() -> None:
+    fitted = createCoulombExchange(createMeanField(*LEVELS[1]), True)
+    assert isinstance(fitted, FittedCoulombExchange)
+    needed = DenseCoulombExchange.bytesNeeded(13)
+    for limit, kind in ((needed, DenseKernel), (needed - 1, AtomicKernel)):
+        assert isinstance(createKernel(fitted, np.eye(13), Packing(1, 13), limit=limit), kind)
+    direct = createCoulombExchange(createMeanField(*LEVELS[0]), True, denseLimit=0)
+    assert isinstance(direct, DirectCoulombExchange)
+    assert isinstance(createKernel(direct, np.eye(13), Packing(1, 13)), AtomicKernel)
+
+
+def test_kicks_that_share_what_they_learn() -> None:
+    """Without symmetry one kick moves what the others do: fewer evaluations, the same dipoles to the tolerance."""
+    level = LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=0)
+    start = ElectronDynamics(SKEWED_WATER, level, Magnus2(0.2, tolerance=1e-7), reduction=Reduction())
+    full = ElectronDynamics(SKEWED_WATER, level, Magnus2(0.2, tolerance=1e-7))
+    start.kicked(DeltaKick(1e-3, (0, 1, 0)), sharing=True).run(100)
+    kick = DeltaKick(1e-3, (0, 0, 1))
+    expected = full.kicked(kick).run(100).dipole
+    sharing, alone = start.kicked(kick, sharing=True).run(100), start.kicked(kick).run(100)
+    assert sharing.fockBuilds.sum() < alone.fockBuilds.sum()
+    for own in (sharing, alone):
+        assert dipoleError(own.dipole, expected) < 0.01
+    # A run that does not share depends on none before it.
+    np.testing.assert_array_equal(start.kicked(kick).run(100).dipole, alone.dipole)

@@ -1,0 +1,278 @@
+"""Steps in time: conservation laws, symmetries, order, and exact results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from pyscf import scf
+
+from openmmkstep.rttddft.electronic_structure.ground_state import solveGroundState
+from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
+from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
+from openmmkstep.rttddft.errors import ConvergenceError
+from openmmkstep.rttddft.propagation.fields import (
+    DeltaKick,
+    ElectricField,
+    GaussianEnvelope,
+    Pulse,
+    SinSquaredEnvelope,
+    UserField,
+)
+from openmmkstep.rttddft.propagation.propagators import CFM4, Magnus2, Propagator, State
+from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
+from openmmkstep.rttddft.systems.molecule import Molecule
+from tests.support.electrons.systems import SKEWED_WATER, Prepared, dipoles, prepare, prepared, propagate
+
+SCHEMES = [Magnus2, CFM4]
+Scheme = Callable[..., Propagator]
+
+
+def density(hamiltonian: Hamiltonian, state: State) -> np.ndarray:
+    return hamiltonian.density(state.orbitals)
+
+
+def assert_trace_and_idempotency(system: Prepared, state: State) -> None:
+    overlap = system.hamiltonian.overlap
+    for matrix, count in zip(density(system.hamiltonian, state), system.hamiltonian.occupied, strict=True):
+        perSpin = matrix / system.hamiltonian.occupation
+        # The requirement is 1e-10; what is seen is round-off that does not grow with the number of steps.
+        assert abs(np.trace(perSpin @ overlap) - count) < 1e-12
+        assert np.abs(perSpin @ overlap @ perSpin - perSpin).max() < 1e-12
+        assert np.abs(matrix - matrix.conj().T).max() < 1e-14
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("WATER", "rhf", "6-31g"),
+        ("HYDROXYL", "uhf", "sto-3g"),
+        ("WATER", "rks", "sto-3g", "pbe0", 0),
+        pytest.param(("WATER", "rks", "6-31g", "pbe0", 1), marks=pytest.mark.slow),
+        pytest.param(("WATER_CATION", "uks", "6-31g", "pbe", 1), marks=pytest.mark.slow),
+    ],
+)
+def test_conservation_over_a_thousand_steps(arguments: tuple[str, ...], scheme: Scheme) -> None:
+    system = prepared(*arguments)
+    states = propagate(system, scheme(0.1), 1000, DeltaKick(1e-3, (1, 1, 1)))
+    energies = np.array([state.energy for state in states])
+    assert energies[0] > system.ground.energy
+    assert np.abs(energies - energies[0]).max() < 1e-8
+    assert_trace_and_idempotency(system, states[-1])
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_ground_state_stays(scheme: Scheme) -> None:
+    system = prepared("WATER", "rks", "sto-3g", "pbe0", 0)
+    states = propagate(system, scheme(0.2), 50)
+    change = density(system.hamiltonian, states[-1]) - system.ground.density
+    assert np.abs(change).max() < 1e-7
+    assert abs(states[-1].energy - system.ground.energy) < 1e-10
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("functional", ["", "pbe0"])
+def test_time_reversal(scheme: Scheme, functional: str) -> None:
+    system = prepared("WATER", "rks" if functional else "rhf", "sto-3g", functional, 0)
+    there = propagate(system, scheme(0.2, tolerance=1e-13), 50, DeltaKick(0.02, (1, 2, 3)))
+    turned = tuple(part.conj() for part in there[-1].orbitals)
+    back = propagate(system, scheme(0.2, tolerance=1e-13), 50, orbitals=turned)
+    error = density(system.hamiltonian, back[-1]).conj() - density(system.hamiltonian, there[0])
+    assert np.abs(error).max() < 1e-10
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_time_reversal_through_a_pulse(scheme: Scheme) -> None:
+    system = prepared("WATER", "rhf", "sto-3g")
+    steps, timeStep = 100, 0.2
+    pulse = Pulse(0.03, GaussianEnvelope(9.0, 2.5), (1, 1, 1), frequency=0.4, phase=0.3)
+    there = propagate(system, scheme(timeStep, tolerance=1e-13), steps, field=pulse)
+    mirrored = UserField(lambda time: pulse.at(steps * timeStep - time), "mirrored")
+    turned = tuple(part.conj() for part in there[-1].orbitals)
+    back = propagate(system, scheme(timeStep, tolerance=1e-13), steps, field=mirrored, orbitals=turned)
+    error = density(system.hamiltonian, back[-1]).conj() - density(system.hamiltonian, there[0])
+    assert np.abs(error).max() < 1e-10
+
+
+@pytest.mark.parametrize(("scheme", "order"), [(Magnus2, 2.0), (CFM4, 4.0)])
+@pytest.mark.parametrize("functional", ["", "pbe0"])
+def test_order_in_the_time_step(scheme: Scheme, order: float, functional: str) -> None:
+    # H2 has no core; a smooth pulse has no high frequencies: the asymptotic order shows at affordable steps.
+    system = prepared("HYDROGEN", "rks" if functional else "rhf", "6-31g", functional, 0)
+    pulse = Pulse(0.1, GaussianEnvelope(4.0, 1.0), frequency=0.5)
+    final = 8.0
+    counts = [20, 40]
+    reference = density(system.hamiltonian, propagate(system, CFM4(final / 160, tolerance=1e-14), 160, field=pulse)[-1])
+    errors = []
+    for count in counts:
+        states = propagate(system, scheme(final / count, tolerance=1e-13), count, field=pulse)
+        errors.append(np.abs(density(system.hamiltonian, states[-1]) - reference).max())
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.25)
+
+
+def exactOneElectron(system: Prepared, orbital: np.ndarray, time: float) -> np.ndarray:
+    """The exact orbital of a single electron without field, by one matrix exponential of the core Hamiltonian."""
+    values, vectors = np.linalg.eigh(system.hamiltonian.toLoewdin(system.hamiltonian.core))
+    return vectors @ (np.exp(-1j * time * values)[:, None] * (vectors.T @ orbital))
+
+
+def fineOneElectron(system: Prepared, orbital: np.ndarray, field: ElectricField, time: float, steps: int) -> np.ndarray:
+    """The same in a field: Gauss-Legendre collocation of fourth order for i dC/dt = (h + E.r) C, many steps."""
+    core = system.hamiltonian.toLoewdin(system.hamiltonian.core)
+    size, step = len(core), time / steps
+    root = np.sqrt(3.0)
+    tableau = np.array([[0.25, 0.25 - root / 6], [0.25 + root / 6, 0.25]])
+    for k in range(steps):
+        stages = [
+            -1j * (core + system.hamiltonian.coupling(field.at(step * (k + node))))
+            for node in (0.5 - root / 6, 0.5 + root / 6)
+        ]
+        blocks = [[np.eye(size) * (i == j) - step * tableau[i, j] * stages[i] for j in range(2)] for i in range(2)]
+        slopes = np.linalg.solve(np.block(blocks), np.concatenate([stage @ orbital for stage in stages]))
+        orbital = orbital + 0.5 * step * (slopes[:size] + slopes[size:])
+    return orbital
+
+
+@pytest.mark.parametrize(("scheme", "timeStep", "error"), [(CFM4, 0.02, 1e-10), (Magnus2, 0.004, 1e-8)])
+def test_one_electron_after_a_kick_is_exact(scheme: Scheme, timeStep: float, error: float) -> None:
+    # Hartree-Fock has no self-interaction: J - K of the only orbital vanishes on it, at the same time.
+    system = prepared("HYDROGEN_CATION", "uhf", "6-31g")
+    steps = round(4.0 / timeStep)
+    states = propagate(system, scheme(timeStep, tolerance=1e-13), steps, DeltaKick(0.01, (0, 0, 1)))
+    exact = exactOneElectron(system, states[0].orbitals[0], states[-1].time)
+    difference = density(system.hamiltonian, states[-1])[0] - system.hamiltonian.density((exact, exact))[0]
+    assert np.abs(difference).max() < error
+
+
+def test_one_electron_in_a_pulse_is_exact() -> None:
+    system = prepared("HYDROGEN_CATION", "uhf", "6-31g")
+    pulse = Pulse(0.05, SinSquaredEnvelope(0.0, 10.0), frequency=0.45)
+    states = propagate(system, CFM4(0.01, tolerance=1e-14), 1000, field=pulse)
+    exact = fineOneElectron(system, states[0].orbitals[0], pulse, 10.0, 4000)
+    difference = density(system.hamiltonian, states[-1])[0] - system.hamiltonian.density((exact, exact))[0]
+    assert np.abs(difference).max() < 1e-10
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_kick_of_opposite_sign_gives_the_opposite_linear_response(scheme: Scheme) -> None:
+    # mu(k) - mu(-k) has only odd powers of k and mu(k) + mu(-k) - 2 mu(0) only even ones: doubling the kick must
+    # multiply them by 2 and by 4 but for the next power.
+    system = prepared("WATER", "rhf", "sto-3g")
+    at = {
+        strength: dipoles(system, propagate(system, scheme(0.2, tolerance=1e-13), 40, DeltaKick(strength, (1, 1, 1))))
+        for strength in (0.002, -0.002, 0.004, -0.004)
+    }
+    odd = [at[k] - at[-k] for k in (0.002, 0.004)]
+    even = [at[k] + at[-k] - 2 * system.hamiltonian.dipole(system.ground.orbitals) for k in (0.002, 0.004)]
+    assert np.linalg.norm(odd[1] - 2 * odd[0]) < 1e-4 * np.linalg.norm(odd[1])
+    assert np.linalg.norm(even[1] - 4 * even[0]) < 1e-3 * np.linalg.norm(even[1])
+    assert np.linalg.norm(even[1]) < 0.05 * np.linalg.norm(odd[1])
+
+
+def test_mirror_image_of_a_kick_is_the_kick_of_opposite_sign() -> None:
+    # Water lies in the yz plane: a kick along x changes sign with it, exactly.
+    system = prepared("WATER", "rhf", "sto-3g")
+    plus, minus = (
+        dipoles(system, propagate(system, CFM4(0.2, tolerance=1e-13), 40, DeltaKick(strength, (1, 0, 0))))
+        for strength in (0.05, -0.05)
+    )
+    assert np.abs(plus[:, 0]).max() > 5e-4
+    assert np.abs(plus[:, 0] + minus[:, 0]).max() < 1e-10
+    assert np.abs(plus[:, 1:] - minus[:, 1:]).max() < 1e-10
+
+
+def rotation(seed: int) -> np.ndarray:
+    matrix, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
+    return matrix * np.sign(np.linalg.det(matrix))
+
+
+@pytest.mark.parametrize("method", ["rhf", "uhf"])
+def test_molecule_and_field_rotate_together(method: str) -> None:
+    turn = rotation(7)
+    base = SKEWED_WATER if method == "rhf" else Molecule(SKEWED_WATER.numbers, SKEWED_WATER.positions, 1, 2)
+    moved = Molecule(base.numbers, base.positions @ turn.T, base.charge, base.multiplicity)
+    results = []
+    for molecule, turned in ((base, np.eye(3)), (moved, turn)):
+        system = prepare(molecule, LevelOfTheory(method, "6-31g*"))
+        pulse = Pulse(0.02, GaussianEnvelope(3.0, 1.0), turned @ np.array([1.0, -0.3, 0.6]), frequency=0.5)
+        kick = DeltaKick(0.01, turned @ np.array([0.2, 1.0, 0.4]))
+        states = propagate(system, CFM4(0.2, tolerance=1e-13), 30, kick, pulse)
+        results.append((dipoles(system, states) @ turned, np.array([state.energy for state in states])))
+    assert np.ptp(results[0][0], axis=0).min() > 1e-3
+    assert np.abs(results[0][0] - results[1][0]).max() < 1e-10
+    assert np.abs(results[0][1] - results[1][1]).max() < 1e-10
+
+
+def test_functional_rotates_with_its_grid() -> None:
+    # The grid's angular points are fixed in space, so that its error depends on orientation; turned along, it must not.
+    turn = rotation(11)
+    level = LevelOfTheory("rks", "sto-3g", "pbe0", gridLevel=0)
+    grid = createMeanField(SKEWED_WATER, level).grids
+    results = []
+    for turned in (np.eye(3), turn):
+        molecule = Molecule(SKEWED_WATER.numbers, SKEWED_WATER.positions @ turned.T)
+        meanField = createMeanField(molecule, level)
+        meanField.grids.coords, meanField.grids.weights = grid.coords @ turned.T, grid.weights
+        hamiltonian = Hamiltonian(meanField)
+        system = Prepared(meanField, hamiltonian, solveGroundState(meanField, hamiltonian))
+        kick = DeltaKick(0.01, turned @ np.array([0.2, 1.0, 0.4]))
+        states = propagate(system, CFM4(0.2, tolerance=1e-13), 10, kick)
+        results.append(dipoles(system, states) @ turned)
+    assert np.ptp(results[0], axis=0).min() > 1e-4
+    assert np.abs(results[0] - results[1]).max() < 1e-10
+
+
+@pytest.mark.parametrize("functional", ["", "pbe0"])
+def test_unrestricted_equals_restricted_for_a_closed_shell(functional: str) -> None:
+    results = []
+    for method in ("r", "u"):
+        system = prepared("WATER", method + ("ks" if functional else "hf"), "sto-3g", functional, 0)
+        states = propagate(system, CFM4(0.2, tolerance=1e-12), 30, DeltaKick(0.01, (1, 1, 1)))
+        results.append(dipoles(system, states))
+    assert np.abs(results[0] - results[1]).max() < 1e-8
+
+
+def test_density_fitting_is_close_to_exact() -> None:
+    results = []
+    for fitting in (False, True):
+        system = prepare(SKEWED_WATER, LevelOfTheory("rhf", "6-31g", densityFitting=fitting))
+        states = propagate(system, CFM4(0.2), 100, DeltaKick(1e-3, (1, 1, 1)))
+        results.append(dipoles(system, states) - system.hamiltonian.dipole(system.ground.orbitals))
+    assert np.linalg.norm(results[0] - results[1]) < 0.01 * np.linalg.norm(results[0])
+
+
+def test_early_response_to_a_kick_has_the_right_sign() -> None:
+    # The field pushes electrons against its direction: charge -1 times displacement -k t is +k t per electron, so that
+    # the dipole begins as N k t (exact in a complete basis; the sign and size are meant here).
+    system = prepared("WATER", "rhf", "6-31g")
+    states = propagate(system, CFM4(0.005), 4, DeltaKick(1e-3, (0, 1, 0)))
+    change = dipoles(system, states)[-1] - dipoles(system, states)[0]
+    assert 0.3 * 10 * 1e-3 * 0.02 < change[1] < 1.1 * 10 * 1e-3 * 0.02
+
+
+def test_static_field_gives_the_polarisation_of_the_scf() -> None:
+    # A field that is turned on slowly leaves the molecule in the ground state of that field.
+    system = prepared("HYDROGEN", "rhf", "6-31g")
+    ramp = 120.0
+    strength = 0.002
+    field = UserField(
+        lambda time: (0.0, 0.0, strength * (np.sin(0.5 * np.pi * time / ramp) ** 2 if time < ramp else 1.0)), "ramp"
+    )
+    states = propagate(system, CFM4(0.5), 240, field=field)
+    induced = (dipoles(system, states)[-1] - dipoles(system, states)[0])[2]
+    meanField = scf.RHF(system.meanField.mol)  # type: ignore[attr-defined]
+    core = meanField.get_hcore() + strength * system.hamiltonian.position[2]
+    meanField.get_hcore = lambda *_: core
+    meanField.kernel()
+    expected = -np.einsum("ij,ji", system.hamiltonian.position[2], meanField.make_rdm1())
+    assert expected > 0
+    assert induced == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_step_that_does_not_converge_is_an_error(scheme: Scheme) -> None:
+    system = prepared("WATER", "rhf", "sto-3g")
+    with pytest.raises(ConvergenceError, match="smaller time step"):
+        propagate(system, scheme(0.2, tolerance=1e-12, maxIterations=1), 1, DeltaKick(0.1))

@@ -1,0 +1,350 @@
+"""Trajectory files: schema, continuing, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from kstep_models.hdf5 import opened
+from openmmkstep.rttddft import (
+    CFM4,
+    ConvergenceError,
+    ElectronDynamicsError,
+    LevelOfTheory,
+    Molecule,
+    TrajectoryError,
+    TrajectoryFile,
+    UserField,
+)
+from openmmkstep.rttddft.propagation.propagators import State
+from tests.support.electrons.dynamics import HF, dynamics
+from tests.support.electrons.systems import WATER
+
+KILLED = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from tests.support.electrons.dynamics import dynamics
+dynamics("cfm4").run(2000, sys.argv[1], flushInterval=3)
+"""
+
+
+def series(path: Path) -> dict[str, np.ndarray]:
+    with TrajectoryFile(path) as file:
+        return {
+            "time": file.time,
+            "field": file.field,
+            "energy": file.energy,
+            "dipole": file.dipole,
+            "builds": file.fockBuilds,
+            "steps": file.densitySteps,
+            "deviation": file.deviation(),
+        }
+
+
+def assert_equal(first: Path, second: Path) -> None:
+    a, b = series(first), series(second)
+    for name in a:
+        assert np.array_equal(a[name], b[name]), name
+
+
+@pytest.mark.parametrize(
+    "level", [HF, LevelOfTheory("uhf", "6-31g*"), LevelOfTheory("rks", "sto-3g", "pbe", gridLevel=0)]
+)
+def test_file_holds_the_schema(tmp_path: Path, level: LevelOfTheory) -> None:
+    path = tmp_path / "t.h5"
+    run = dynamics(level=level)
+    observables = run.run(10, path, densityInterval=4)
+    n, spins = run.hamiltonian.size, run.hamiltonian.spins
+    matrix = (n, n) if spins == 1 else (2, n, n)
+    with h5py.File(path) as file:
+        attributes = dict(file.attrs)
+        assert attributes["molecule"] == ("H2O" if spins == 1 else "HO")
+        assert attributes["n_atoms"] == len(run.molecule.numbers)
+        assert attributes["n_electrons"] == run.molecule.electrons
+        assert attributes["n_basis"] == n
+        assert attributes["n_steps"] == 10
+        assert attributes["dt"] == 0.2
+        assert attributes["charge"] == 0
+        assert attributes["multiplicity"] == run.molecule.multiplicity
+        assert attributes["method"] == level.method
+        assert attributes["functional"] == level.functional
+        assert json.loads(attributes["kick"])["strength"] == 0.01
+        assert json.loads(attributes["units"])["length"] == "bohr"
+        assert json.loads(attributes["propagator"])["name"] == "cfm4"
+        for name in ("ao_order", "spin_convention", "kick_convention", "dipole_convention", "density_convention"):
+            assert len(attributes[name]) > 20
+        assert np.array_equal(file["geometry/positions"][:], run.molecule.positions)
+        assert np.array_equal(file["geometry/atomic_numbers"][:], run.molecule.numbers)
+        assert file["dynamics/density_real"].shape == (3, *matrix)
+        assert file["dynamics/density_real"].dtype == np.float64
+        assert file["dynamics/density_imag"].dtype == np.float64
+    with TrajectoryFile(path) as trajectory:
+        assert len(trajectory) == 11 and trajectory.isComplete
+        assert np.array_equal(trajectory.time, 0.2 * np.arange(11))
+        assert np.array_equal(trajectory.dipole, observables.dipole)
+        assert np.array_equal(trajectory.energy, observables.energy)
+        assert np.array_equal(trajectory.densitySteps, [0, 4, 8])
+        assert trajectory.molecule.electrons == run.molecule.electrons
+        # Dipole and electron count from what the file holds alone.
+        for index, step in enumerate(trajectory.densitySteps):
+            density = trajectory.density(index).reshape(-1, n, n).sum(axis=0)
+            assert np.trace(density @ trajectory.overlap).real == pytest.approx(run.molecule.electrons, abs=1e-10)
+            electronic = -np.einsum("xij,ji->x", trajectory.position, density).real
+            nuclear = trajectory.molecule.numbers @ trajectory.molecule.positions
+            assert np.abs(electronic + nuclear - trajectory.dipole[step]).max() < 1e-12
+        assert trajectory.deviation().shape == (3, *matrix)
+        assert np.abs(trajectory.deviation(1)).max() > 1e-4
+        with pytest.raises(TrajectoryError, match="no number 3"):
+            trajectory.deviation(3)
+
+
+def test_basis_functions_are_those_of_the_integrals(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    run = dynamics(level=LevelOfTheory("rhf", "6-31g*"))
+    run.run(0, path, densityInterval=0)
+    labels = run._meanField.mol.ao_labels(fmt=None)
+    names = {(1, 1): "x", (1, -1): "y", (1, 0): "z", (2, -2): "xy", (2, -1): "yz", (2, 0): "z^2", (2, 1): "xz"}
+    names |= {(0, 0): "", (2, 2): "x2-y2"}
+    with TrajectoryFile(path) as file:
+        basis = file.basis
+        for index, (atom, _, shell, order) in enumerate(labels):
+            assert basis.atomIndex[index] == atom
+            assert shell[-1] == "spdf"[basis.angularMomentum[index]]
+            l, m = int(basis.angularMomentum[index]), int(basis.magneticQuantum[index])
+            assert order == names[(l, m)]
+        sizes = np.bincount(basis.shellIndex)
+        firsts = np.searchsorted(basis.shellIndex, np.arange(len(sizes)))
+        assert np.array_equal(sizes, 2 * basis.angularMomentum[firsts] + 1)
+        assert len(file.densitySteps) == 0 and file.deviation().shape == (0, len(labels), len(labels))
+
+
+@pytest.mark.parametrize("scheme", ["cfm4", "magnus2"])
+@pytest.mark.parametrize("level", [HF, LevelOfTheory("uks", "sto-3g", "pbe", gridLevel=0)])
+def test_continued_run_is_the_uninterrupted_one(tmp_path: Path, scheme: str, level: LevelOfTheory) -> None:
+    dynamics(scheme, level).run(25, tmp_path / "whole.h5", densityInterval=3)
+
+    class Interruption(Exception):
+        pass
+
+    def interrupt(state: State) -> None:
+        if state.step in (1, 11):
+            raise Interruption
+
+    parts = tmp_path / "parts.h5"
+    for steps in (1, 11):
+        with pytest.raises(Interruption):
+            dynamics(scheme, level).run(25, parts, resume=True, densityInterval=3, flushInterval=4, progress=interrupt)
+        with TrajectoryFile(parts) as file:
+            assert len(file) == steps + 1 and not file.isComplete
+    dynamics(scheme, level).run(25, parts, resume=True, densityInterval=3)
+    assert_equal(tmp_path / "whole.h5", parts)
+
+
+def test_run_that_was_killed_continues(tmp_path: Path) -> None:
+    path = tmp_path / "killed.h5"
+    script = [sys.executable, "-c", KILLED, str(path), str(Path(__file__).resolve().parents[3])]
+    process = subprocess.Popen(script, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    end = time.monotonic() + 120
+    frames = 0
+    while frames < 40:
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.05)
+        if path.exists():
+            with TrajectoryFile(path) as file:
+                frames = len(file)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with TrajectoryFile(path) as file:
+        steps = len(file) + 10
+    dynamics().run(steps, path, resume=True)
+    dynamics().run(steps, tmp_path / "whole.h5")
+    with TrajectoryFile(path) as killed, TrajectoryFile(tmp_path / "whole.h5") as whole:
+        assert len(killed) == len(whole) == steps + 1
+        assert np.array_equal(killed.dipole, whole.dipole)
+        assert np.array_equal(killed.energy, whole.energy)
+        assert np.array_equal(killed.deviation(), whole.deviation())
+
+
+def test_flush_that_was_cut_off_is_undone(tmp_path: Path) -> None:
+    path, broken = tmp_path / "whole.h5", tmp_path / "broken.h5"
+    dynamics().run(12, path)
+    dynamics().run(8, broken)
+    dynamics().run(12, broken, resume=True)
+    # As if killed while frames 9 to 12 were written: their numbers are garbage, and so is the other slot.
+    with h5py.File(broken, "r+") as file:
+        slot = int(file["progress"][1])
+        file["dynamics/energy"][9:] = np.nan
+        file["dynamics/density_real"][9:] = 7.0
+        file["restart/orbitals"][slot] = 0.0
+        file["progress"][:] = (9, 1 - slot)
+    dynamics().run(12, broken, resume=True)
+    assert_equal(path, broken)
+
+
+def test_more_steps_than_planned(tmp_path: Path) -> None:
+    dynamics().run(12, tmp_path / "whole.h5", densityInterval=2)
+    short = tmp_path / "short.h5"
+    dynamics().run(5, short, densityInterval=2)
+    dynamics().run(12, short, resume=True, densityInterval=2)
+    assert_equal(tmp_path / "whole.h5", short)
+    with TrajectoryFile(short) as file:
+        assert file.isComplete and file.attributes["n_steps"] == 12
+    before = short.read_bytes()
+    dynamics().run(5, short, resume=True, densityInterval=2)
+    assert short.read_bytes() == before
+
+
+def test_reader_in_the_way_puts_a_flush_off(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    held: list[h5py.File] = []
+
+    def hold(state: State) -> None:
+        if state.step == 2:
+            held.append(opened(path, "r", 1.0))
+        if state.step == 9:
+            held.pop().close()
+
+    dynamics().run(12, path, flushInterval=2, progress=hold)
+    dynamics().run(12, tmp_path / "whole.h5")
+    assert_equal(path, tmp_path / "whole.h5")
+
+
+def test_frames_before_a_failed_step_are_kept(tmp_path: Path) -> None:
+    class Failing(CFM4):
+        def advance(self, hamiltonian: Any, field: Any, state: State) -> State:
+            if state.step == 6:
+                raise self._failure(state)
+            return super().advance(hamiltonian, field, state)
+
+    with pytest.raises(ConvergenceError, match="step 7"):
+        dynamics(propagator=Failing(0.2)).run(12, tmp_path / "t.h5")
+    with TrajectoryFile(tmp_path / "t.h5") as file:
+        assert len(file) == 7
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> Path:
+    path = tmp_path / "short.h5"
+    dynamics().run(3, path)
+    return path
+
+
+MOVED = Molecule(WATER.numbers, WATER.positions + 1e-6, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"molecule": MOVED}, "another molecule"),
+        ({"molecule": Molecule(WATER.numbers, WATER.positions, 2, 1)}, "another molecule"),
+        ({"level": LevelOfTheory("rhf", "6-31g")}, "another level_of_theory"),
+        ({"scheme": "magnus2"}, "another propagator"),
+        ({"propagator": CFM4(0.1)}, "another propagator"),
+        ({"kick": None}, "another kick"),
+        ({"field": None}, "another field"),
+    ],
+)
+def test_file_of_another_run_is_not_continued(short: Path, options: dict[str, Any], message: str) -> None:
+    before = short.read_bytes()
+    with pytest.raises(TrajectoryError, match=message):
+        dynamics(**options).run(6, short, resume=True)
+    assert short.read_bytes() == before
+
+
+def test_other_numbers_of_a_user_field_are_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    dynamics(field=UserField(lambda time: (0, 0, 0.01 * time), "ramp")).run(3, path)
+    with pytest.raises(TrajectoryError, match="another field at t ="):
+        dynamics(field=UserField(lambda time: (0, 0, 0.02 * time), "ramp")).run(6, path, resume=True)
+    with pytest.raises(TrajectoryError, match="density_interval"):
+        dynamics(field=UserField(lambda time: (0, 0, 0.01 * time), "ramp")).run(6, path, resume=True, densityInterval=2)
+
+
+def test_present_files_and_missing_folders(short: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrajectoryError, match="resume=True"):
+        dynamics().run(6, short)
+    with pytest.raises(TrajectoryError, match="not a folder"):
+        dynamics().run(6, tmp_path / "nowhere" / "t.h5")
+    for options in ({"densityInterval": -1}, {"flushInterval": 0}, {"steps": -1}, {"steps": 2.5}):
+        with pytest.raises(ElectronDynamicsError, match=next(iter(options))):
+            dynamics().run(**{"steps": 3, "path": tmp_path / "t.h5", **options})  # type: ignore[arg-type]
+    assert not (tmp_path / "t.h5").exists()
+
+
+def _remove(name: str) -> Any:
+    def change(file: h5py.File) -> None:
+        del file[name]
+
+    return change
+
+
+def _attribute(name: str, value: Any) -> Any:
+    def change(file: h5py.File) -> None:
+        if value is None:
+            del file.attrs[name]
+        else:
+            file.attrs[name] = value
+
+    return change
+
+
+def _progress(file: h5py.File) -> None:
+    file["progress"][0] = 99
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_remove("dynamics/energy"), "lacks dynamics/energy"),
+        (_remove("basis/shell_index"), "lacks basis/shell_index"),
+        (_remove("progress"), "lacks progress"),
+        (_attribute("schema", "other"), "not a trajectory"),
+        (_attribute("version", 2), "schema version 2"),
+        (_attribute("dt", None), "attributes dt"),
+        (_attribute("dt", -0.1), "must be positive"),
+        (_attribute("n_basis", 8), "has shape"),
+        (_attribute("n_electrons", 9), "n_electrons is 9"),
+        (_attribute("n_spin", 3), "impossible value"),
+        (_attribute("charge", 1), "impossible molecule"),
+        (_attribute("units", "{}"), "has units"),
+        (_attribute("field", "not json"), "not valid JSON"),
+        (_progress, "99 frames"),
+    ],
+)
+def test_damaged_files_are_refused(short: Path, change: Any, message: str) -> None:
+    with h5py.File(short, "r+") as file:
+        change(file)
+    with pytest.raises(TrajectoryError, match=message):
+        TrajectoryFile(short)
+
+
+def test_damaged_restart_data_are_named(short: Path) -> None:
+    with h5py.File(short, "r+") as file:
+        del file["restart/orbitals"]
+    with TrajectoryFile(short) as trajectory:
+        assert len(trajectory) == 4
+    with pytest.raises(TrajectoryError, match="restart data are damaged"):
+        dynamics().run(6, short, resume=True)
+
+
+def test_truncated_files_are_refused(short: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrajectoryError, match="does not exist"):
+        TrajectoryFile(tmp_path / "none.h5")
+    cut = tmp_path / "cut.h5"
+    shutil.copy(short, cut)
+    os.truncate(cut, short.stat().st_size // 2)
+    with pytest.raises(TrajectoryError, match="cut off"):
+        TrajectoryFile(cut)
+    with pytest.raises(TrajectoryError, match="cut off"):
+        dynamics().run(6, cut, resume=True)

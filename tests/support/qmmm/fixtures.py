@@ -1,0 +1,47 @@
+"""Alanine dipeptide as fixtures; a conftest.py imports those that its tests use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import openmm
+import pytest
+from openmm import app, unit
+
+from tests.support.qmmm.molecules import ALA2_PDB, Molecule
+
+
+@pytest.fixture
+def ala2() -> Molecule:
+    """Alanine dipeptide in the gas phase."""
+    pdb = app.PDBFile(str(ALA2_PDB))
+    forceField = app.ForceField("amber14-all.xml")
+    return Molecule(
+        pdb.topology,
+        pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer),
+        lambda **options: forceField.createSystem(pdb.topology, **options),
+    )
+
+
+@pytest.fixture(scope="session")
+def solvatedParts() -> tuple[app.Topology, Any, app.ForceField]:
+    pdb = app.PDBFile(str(ALA2_PDB))
+    forceField = app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
+    modeller = app.Modeller(pdb.topology, pdb.positions)
+    modeller.addSolvent(forceField, model="tip3p", boxSize=openmm.Vec3(2.2, 2.2, 2.2) * unit.nanometer)
+    positions = np.array(modeller.positions.value_in_unit(unit.nanometer))
+    return modeller.topology, positions, forceField
+
+
+@pytest.fixture
+def solvatedAla2(solvatedParts: tuple[app.Topology, Any, app.ForceField]) -> Molecule:
+    """Alanine dipeptide in a box of about 330 TIP3P waters, 2.2 nm wide."""
+    topology, positions, forceField = solvatedParts
+    return Molecule(topology, positions, lambda **options: forceField.createSystem(topology, **options))
+
+
+@pytest.fixture(scope="session")
+def ala2Atoms() -> list[int]:
+    """Indices of the solute in both."""
+    return list(range(22))

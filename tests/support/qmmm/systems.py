@@ -1,0 +1,130 @@
+"""Small QM/MM systems for the tests of QMMMForce: a molecule among rigid three-point waters, charges only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import openmm
+
+from openmmkstep import EmbeddingCharges, LinkAtom, QMMMForce
+
+ETHANOL_NUMBERS = [6, 6, 8, 1, 1, 1, 1, 1, 1]
+# Out of its symmetric minimum, so that no component of a force vanishes.
+ETHANOL = np.array(
+    [
+        [0.1178, -0.0390, 0.0015],
+        [0.0012, 0.0549, -0.0018],
+        [-0.1180, -0.0238, 0.0031],
+        [-0.1939, 0.0392, -0.0024],
+        [0.0032, 0.1198, 0.0897],
+        [0.0055, 0.1220, -0.0871],
+        [0.2106, 0.0158, 0.0011],
+        [0.1117, -0.1027, 0.0896],
+        [0.1140, -0.1048, -0.0871],
+    ]
+)
+WATER = np.array([[0.0, 0.0, 0.0], [0.09572, 0.0, 0.0], [-0.023999, 0.092663, 0.0]])
+WATER_CHARGES = [-0.834, 0.417, 0.417]
+
+
+def randomRotation(rng):
+    matrix, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    return matrix * np.sign(np.linalg.det(matrix))
+
+
+def waterDroplet(solute, numWaters, spacing=0.31, seed=1):
+    """Positions [3 numWaters,3] of waters on a disturbed lattice around a solute, the nearest first."""
+    rng = np.random.default_rng(seed)
+    reach = int(np.ceil((numWaters * 1.5) ** (1 / 3))) + 1
+    lattice = np.array(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3)).reshape(3, -1).T * spacing
+    lattice = lattice + solute.mean(axis=0) + rng.uniform(-0.03, 0.03, lattice.shape)
+    distance = np.linalg.norm(lattice[:, None] - solute[None], axis=2).min(axis=1)
+    order = np.argsort(distance)
+    places = lattice[order[distance[order] > 0.28]][:numWaters]
+    return np.concatenate([place + WATER @ randomRotation(rng).T for place in places])
+
+
+@dataclass
+class Case:
+    """A QMMMForce in a Context, with the positions it stands at."""
+
+    force: QMMMForce
+    context: openmm.Context
+    positions: np.ndarray
+
+    def place(self, positions):
+        self.context.setPositions(positions)
+
+    def energy(self, positions=None):
+        self.place(self.positions if positions is None else positions)
+        return self.context.getState(getEnergy=True).getPotentialEnergy()._value
+
+    def forces(self, positions=None):
+        self.place(self.positions if positions is None else positions)
+        return np.array(self.context.getState(getForces=True).getForces(asNumpy=True)._value)
+
+    def result(self):
+        return self.force.getLastResult(self.context)
+
+    def finiteDifferenceForces(self, particles, step):
+        """Forces [len(particles),3] from energies, by the central formula of fourth order."""
+        forces = np.zeros((len(particles), 3))
+        for row, particle in enumerate(particles):
+            for axis in range(3):
+                for distance, weight in ((1, 8), (2, -1)):
+                    for sign in (1, -1):
+                        moved = self.positions.copy()
+                        moved[particle, axis] += sign * distance * step
+                        forces[row, axis] -= sign * weight * self.energy(moved) / (12 * step)
+        return forces
+
+
+def makeCase(
+    numbers=None,
+    solute=ETHANOL,
+    numWaters=0,
+    platform="Reference",
+    box=None,
+    engine="gfn2-xtb",
+    settings=None,
+    charge=0,
+    multiplicity=1,
+    cutoff=None,
+    switchingDistance=None,
+    linkAtoms=(),
+    extra=None,
+    extraCharges=None,
+    spacing=0.31,
+):
+    """A molecule among waters; `extra` are more particles [m,3] with charges, each its own group."""
+    numbers = ETHANOL_NUMBERS if numbers is None else numbers
+    waters = waterDroplet(solute, numWaters, spacing) if numWaters else np.zeros((0, 3))
+    extra = np.zeros((0, 3)) if extra is None else np.asarray(extra, dtype=float)
+    positions = np.concatenate([solute, extra, waters])
+    system = openmm.System()
+    for _ in positions:
+        system.addParticle(10.0)
+    if box is not None:
+        system.setDefaultPeriodicBoxVectors(*np.asarray(box, dtype=float))
+    first = len(solute) + len(extra)
+    particles = list(range(len(solute), len(positions)))
+    charges = list(extraCharges if extraCharges is not None else np.zeros(len(extra))) + WATER_CHARGES * numWaters
+    groups = list(range(len(extra))) + [len(extra) + i // 3 for i in range(3 * numWaters)]
+    assert len(positions) == first + 3 * numWaters
+    embedding = EmbeddingCharges(particles, charges, groups, cutoff, switchingDistance, box is not None)
+    force = QMMMForce(
+        range(len(solute)),
+        numbers,
+        engine,
+        charge,
+        multiplicity,
+        settings,
+        embedding if particles and (numWaters or extraCharges is not None) else None,
+        [LinkAtom(*link) for link in linkAtoms],
+    )
+    system.addForce(force)
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(platform))
+    case = Case(force, context, positions)
+    context.setPositions(positions)
+    return case

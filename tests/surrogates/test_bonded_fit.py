@@ -1,0 +1,164 @@
+"""The fitted rung: derivatives, a fit that must be exact, files, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+import pytest
+
+from kstep_models.frames import Environment, Frame, FrameWriter, RegionDescription
+from openmmkstep import QMMMPotential
+from openmmkstep.surrogates.bonded_fit import internal_coordinates as internal
+from openmmkstep.surrogates.bonded_fit.fitting import fitRung
+from openmmkstep.surrogates.bonded_fit.model import RungError, RungModel
+from tests.support.qmmm.energies import energyAndForces
+from tests.support.qmmm.molecules import EXAMPLES, Molecule
+
+BONDS = np.array([[0, 1], [1, 2], [2, 3], [2, 4]])
+
+
+def positions(frames: int, seed: int = 1) -> Any:
+    """Distorted copies of a branched molecule of five atoms [T,5,3], nm."""
+    base = np.array([[0, 0, 0], [0.11, 0, 0.01], [0.16, 0.13, 0], [0.27, 0.14, 0.06], [0.12, 0.22, -0.06]])
+    return base + 0.006 * np.random.default_rng(seed).normal(size=(frames, 5, 3))
+
+
+@pytest.mark.parametrize("kind", ["lengths", "angles", "dihedrals"])
+def test_derivatives(kind: str) -> None:
+    table = {"lengths": internal.findBonds, "angles": internal.findAngles, "dihedrals": internal.findDihedrals}[kind](
+        BONDS
+    )
+    function, x, h = getattr(internal, kind), positions(3), 1e-6
+    analytic = function(x, table)
+    assert len(table) == {"lengths": 4, "angles": 4, "dihedrals": 3}[kind]
+    for place in range(table.shape[1]):
+        for axis in range(3):
+            for row, atoms in enumerate(table):
+                plus, minus = x.copy(), x.copy()
+                plus[:, atoms[place], axis] += h
+                minus[:, atoms[place], axis] -= h
+                numeric = (function(plus, table).values - function(minus, table).values)[:, row] / (2 * h)
+                np.testing.assert_allclose(analytic.gradients[:, row, place, axis], numeric, atol=1e-5)
+
+
+def test_pairs_are_two_or_three_bonds_apart() -> None:
+    assert internal.findPairs(BONDS).tolist() == [[0, 2], [0, 3], [0, 4], [1, 3], [1, 4], [3, 4]]
+    ring = np.array([[0, 1], [1, 2], [2, 3], [3, 4], [4, 0]])
+    # In a five-membered ring nothing is three bonds away by the shortest way.
+    assert internal.findPairs(ring).tolist() == [[0, 2], [0, 3], [1, 3], [1, 4], [2, 4]]
+
+
+def trueModel() -> RungModel:
+    """A potential of the form that is fitted."""
+    bonds = [[i, j, 0.12, 0.0, 150000.0, -300000.0, 500000.0] for i, j in BONDS.tolist()]
+    angles = [[*row, 1.9, 3.0, 250.0, -60.0] for row in internal.findAngles(BONDS).tolist()]
+    dihedrals = [[*row, 4.0, 1.0, -3.0, 2.0, 0.5, -1.0] for row in internal.findDihedrals(BONDS).tolist()]
+    pairs = [[*row, 0.25, 100.0, 5000.0] for row in internal.findPairs(BONDS).tolist()]
+    return RungModel((1, 6, 6, 1, 1), bonds, angles, dihedrals, pairs)
+
+
+def systemOf(model: RungModel, particles: list[int], size: int) -> openmm.System:
+    system = openmm.System()
+    for _ in range(size):
+        system.addParticle(1.0)
+    for force in model.createForces(particles):
+        system.addForce(force)
+    return system
+
+
+def writeFrames(path: Path, frames: int, environment: bool = False, numbers: tuple[int, ...] = (1, 6, 6, 1, 1)) -> Path:
+    region = RegionDescription(np.array(numbers), np.ones(5), BONDS, 0, 1, {"method": "test"})
+    system = systemOf(trueModel(), list(range(5)), 5)
+    field = Environment(np.zeros(5), np.zeros((5, 3)), np.zeros((0, 3)), np.zeros(0), np.zeros((0, 3)))
+    with FrameWriter(path, region, environment=environment) as writer:
+        for index, x in enumerate(positions(frames)):
+            energy, forces = energyAndForces(system, x)
+            labels = (np.zeros(5), np.zeros(3), index % 10, 0.1, 300.0)
+            writer.append(Frame(x, energy, forces, *labels, environment=field if environment else None))
+    return path
+
+
+def test_a_potential_of_its_own_form_is_found_again(tmp_path: Path) -> None:
+    result = fitRung([writeFrames(tmp_path / "frames.h5", 300)], 1000, lambda text: None)
+    assert result.testError is not None
+    system, fitted = (systemOf(model, list(range(5)), 5) for model in (trueModel(), result.model))
+    size, error = [], []
+    for x in positions(5, seed=7):
+        _, expected = energyAndForces(system, x)
+        _, found = energyAndForces(fitted, x)
+        size.append(np.mean(expected**2))
+        error.append(np.mean((found - expected) ** 2))
+    # The ridge keeps it from being exact.
+    assert np.sqrt(np.mean(error) / np.mean(size)) < 0.01
+    assert result.testError < 0.02 * np.sqrt(np.mean(size))
+
+
+def test_file_round_trip_and_particles(tmp_path: Path) -> None:
+    model = trueModel()
+    model.write(tmp_path / "rung.json")
+    copy = RungModel.read(tmp_path / "rung.json")
+    assert copy == model
+    x = positions(1)[0]
+    scattered = np.random.default_rng(5).normal(size=(9, 3))
+    particles = [2, 8, 3, 5, 0]
+    scattered[particles] = x
+    here, forces = energyAndForces(systemOf(model, list(range(5)), 5), x)
+    there, scatteredForces = energyAndForces(systemOf(copy, particles, 9), scattered)
+    assert there == pytest.approx(here)
+    np.testing.assert_allclose(scatteredForces[particles], forces)
+    with pytest.raises(RungError, match="for 5 atoms"):
+        model.createForces([1, 2])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "does not exist"),
+        ("{", "not valid JSON"),
+        ('{"schema": "other"}', "not a fitted rung"),
+        (
+            '{"schema": "kstep-rung", "version": 2, "numbers": [1], "bonds": [[0, 7, 1, 1, 1, 1, 1]], "angles": [], '
+            '"dihedrals": [], "pairs": [], "about": {}}',
+            "atoms that the region does not have",
+        ),
+    ],
+)
+def test_bad_files(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "rung.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(RungError, match=message):
+        RungModel.read(path)
+
+
+def test_bad_frames(tmp_path: Path) -> None:
+    wet = writeFrames(tmp_path / "wet.h5", 3, environment=True)
+    dry = writeFrames(tmp_path / "dry.h5", 3)
+    other = writeFrames(tmp_path / "other.h5", 3, numbers=(6, 6, 6, 1, 1))
+    for files, message in (([wet], "in an environment"), ([dry, other], "atomic numbers differ"), ([], "no frames")):
+        with pytest.raises(RungError, match=message):
+            fitRung(files, 100, lambda text: None)
+
+
+def test_mixed_system_takes_it(ala2: Molecule, ala2Atoms: list[int], tmp_path: Path) -> None:
+    shipped = EXAMPLES / "alanine_dipeptide" / "ala2-rung.json"
+    potential = QMMMPotential("gfn2-xtb")
+    mixed = potential.createMixedSystem(ala2.topology, ala2.createSystem(), ala2Atoms, rung=shipped)
+    names = {force.getName() for force in mixed.getForces() if force.getForceGroup() == 3}
+    assert names == {"RungBonds", "RungAngles", "RungDihedrals", "RungPairs"}
+    _, rung = energyAndForces(mixed, ala2.positions, {3})
+    _, qm = energyAndForces(mixed, ala2.positions, {2})
+    forceField = potential.createMixedSystem(ala2.topology, ala2.createSystem(), ala2Atoms, keepForceFieldRung=True)
+    _, terms = energyAndForces(forceField, ala2.positions, {3})
+    assert np.sqrt(np.mean((rung - qm) ** 2)) < 0.4 * np.sqrt(np.mean((terms - qm) ** 2))
+    with pytest.raises(RungError, match="not both"):
+        potential.createMixedSystem(
+            ala2.topology, ala2.createSystem(), ala2Atoms, rung=shipped, keepForceFieldRung=True
+        )
+    foreign = tmp_path / "foreign.json"
+    trueModel().write(foreign)
+    with pytest.raises(RungError, match="was fitted for"):
+        potential.createMixedSystem(ala2.topology, ala2.createSystem(), ala2Atoms, rung=foreign)

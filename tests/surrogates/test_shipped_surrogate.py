@@ -1,0 +1,55 @@
+"""The surrogate that ships with the example fits the example, and knows its molecule."""
+
+from __future__ import annotations
+
+import numpy as np
+import openmm
+from openmm import app
+
+from openmmkstep import KStepIntegrator, QMMMPotential
+from openmmkstep.surrogates.suitability import readSurrogateContract
+from tests.support.qmmm.molecules import EXAMPLES, Molecule
+
+ARCHIVE = EXAMPLES / "alanine_dipeptide" / "ala2-gfn2.pt"
+
+
+def test_contract_states_what_it_was_trained_on() -> None:
+    contract = readSurrogateContract(ARCHIVE)
+    assert contract["level_of_theory"]["method"] == "gfn2-xtb"
+    assert contract["inputs"] == ["positions", "potential"]
+    assert contract["training_data"]["digest"].startswith("sha256:")
+    assert contract["validation"], "measured errors belong into the contract"
+
+
+def test_its_forces_are_near_those_of_gfn2(ala2: Molecule, ala2Atoms: list[int]) -> None:
+    mixed = QMMMPotential("gfn2-xtb").createMixedSystem(
+        ala2.topology, ala2.createSystem(), ala2Atoms, surrogate=ARCHIVE
+    )
+    integrator = KStepIntegrator(300, 5, 0.0005, 4)
+    integrator.setRandomNumberSeed(2)
+    context = openmm.Context(mixed, integrator, openmm.Platform.getPlatformByName("Reference"))
+    context.setPositions(ala2.positions)
+    context.setVelocitiesToTemperature(300, 3)
+    integrator.step(50)
+    statistics = integrator.getStatistics()
+    forces = context.getState(forces=True, groups={2}).getForces(asNumpy=True)._value
+    # A tenth of the forces themselves, averaged over a tenth of a picosecond: a wrong unit, a wrong order of atoms or a
+    # damaged archive is far beyond.
+    assert statistics.meanCorrectionRMS < 0.1 * np.sqrt(np.mean(np.asarray(forces) ** 2))
+    assert statistics.fallbacks == 0
+
+
+def test_it_follows_the_field_of_the_water(solvatedAla2: Molecule, ala2Atoms: list[int]) -> None:
+    system = solvatedAla2.createSystem(nonbondedMethod=app.PME, nonbondedCutoff=0.9)
+    mixed = QMMMPotential("gfn2-xtb").createMixedSystem(
+        solvatedAla2.topology, system, ala2Atoms, cutoff=0.6, switchDistance=0.5, surrogate=ARCHIVE
+    )
+    context = openmm.Context(mixed, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    context.setPositions(solvatedAla2.positions)
+    forces = {
+        group: np.asarray(context.getState(forces=True, groups={group}).getForces(asNumpy=True)._value)[22:]
+        for group in (1, 2)
+    }
+    size = np.sqrt(np.mean(forces[2] ** 2))
+    assert size > 1.0
+    assert np.sqrt(np.mean((forces[1] - forces[2]) ** 2)) < 0.3 * size
