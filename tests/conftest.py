@@ -47,7 +47,7 @@ def chorismate_mutase() -> Path:
 
 
 @pytest.fixture(scope="session")
-def smallSize() -> ResponseNetworkConfig:
+def small_size() -> ResponseNetworkConfig:
     """Of a response network with all its parts, but few features; made in seconds."""
     from kstep_models.rttddft.network import ResponseNetworkConfig
 

@@ -7,10 +7,10 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from openmmkstep.io.frames import softwareVersions
+from openmmkstep.io.frames import software_versions
 
 
-def machineInfo() -> dict[str, Any]:
+def machine_info() -> dict[str, Any]:
     """Processor, cores, load, operating system, Python and package versions; JSON values."""
     try:
         load: list[float] | None = [round(value, 2) for value in os.getloadavg()]
@@ -19,10 +19,10 @@ def machineInfo() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "loadAverage": load,
+        "load_average": load,
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": softwareVersions(),
+        "versions": software_versions(),
     }
 
 

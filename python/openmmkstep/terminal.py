@@ -41,8 +41,8 @@ class CountedProgress:
         total: number of pieces; None if the first update will tell it.
         console: where to show it.
         done: pieces that were there before the job began; without a total, those of the first update.
-        labelWidth: characters of a terminal line that the label takes at least, so that the bar stays where it is.
-        logSeconds: between lines where there is no terminal; the first and the last piece have theirs in any case.
+        label_width: characters of a terminal line that the label takes at least, so that the bar stays where it is.
+        log_seconds: between lines where there is no terminal; the first and the last piece have theirs in any case.
     """
 
     def __init__(
@@ -51,18 +51,18 @@ class CountedProgress:
         total: int | None,
         console: Console,
         done: int = 0,
-        labelWidth: int = 0,
-        logSeconds: float = LOG_SECONDS,
+        label_width: int = 0,
+        log_seconds: float = LOG_SECONDS,
     ) -> None:
         self._label = label
         self._total = total
         self._first = self._done = done
         self._start = time.perf_counter()
-        self._lines = LogLines(console, logSeconds)
+        self._lines = LogLines(console, log_seconds)
         self._bar: Progress | None = None
         if console.is_terminal:
             columns = (
-                TextColumn(f"{{task.description:<{labelWidth}}}"),
+                TextColumn(f"{{task.description:<{label_width}}}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),

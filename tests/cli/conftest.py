@@ -11,29 +11,29 @@ from typing import Any
 import pytest
 from openmm import app, unit
 
-from tests.support.models.springs import writeSprings
+from tests.support.models.springs import write_springs
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "alanine_dipeptide"
 
 
 @pytest.fixture
-def workFolder(tmp_path: Path) -> Path:
+def work_folder(tmp_path: Path) -> Path:
     """A folder with a structure and a surrogate."""
     shutil.copy(EXAMPLE / "alanine_dipeptide.pdb", tmp_path)
     pdb = app.PDBFile(str(EXAMPLE / "alanine_dipeptide.pdb"))
-    writeSprings(tmp_path / "springs.pt", pdb.topology, pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer))
+    write_springs(tmp_path / "springs.pt", pdb.topology, pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer))
     return tmp_path
 
 
 @pytest.fixture
-def gasRun() -> dict[str, Any]:
+def gas_run() -> dict[str, Any]:
     """A run of 60 macro steps with everything switched on."""
     return {
-        "system": {"structure": "alanine_dipeptide.pdb", "forceField": ["amber14-all.xml"]},
+        "system": {"structure": "alanine_dipeptide.pdb", "force_field": ["amber14-all.xml"]},
         "qm": {"method": "gfn2-xtb", "atoms": "all"},
-        "surrogate": {"archive": "springs.pt", "period": 2, "forceFieldRung": True},
-        "integrator": {"k": 2, "innerStep": "0.5 fs", "temperature": "300 K", "friction": "1 /ps"},
-        "equilibration": {"forceField": "0.05 ps", "kstep": "0.004 ps"},
+        "surrogate": {"archive": "springs.pt", "period": 2, "force_field_rung": True},
+        "integrator": {"k": 2, "inner_step": "0.5 fs", "temperature": "300 K", "friction": "1 /ps"},
+        "equilibration": {"force_field": "0.05 ps", "kstep": "0.004 ps"},
         "time": "0.06 ps",
         "output": {
             "folder": "out",

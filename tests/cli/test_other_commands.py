@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from kstep_models.frames import FrameFile
 from openmmkstep import QMMMPotential
 from openmmkstep.cli import app
-from tests.support.yaml_files import writeYaml
+from tests.support.yaml_files import write_yaml
 
 
 def invoke(*arguments: object) -> str:
@@ -60,13 +60,13 @@ def test_the_command_line_does_not_load_training(environment: dict[str, str]) ->
 @pytest.fixture
 def sampling() -> dict[str, Any]:
     return {
-        "system": {"structure": "alanine_dipeptide.pdb", "forceField": ["amber14-all.xml"]},
+        "system": {"structure": "alanine_dipeptide.pdb", "force_field": ["amber14-all.xml"]},
         "qm": {"method": "gfn2-xtb", "atoms": "all"},
         "sampling": {
             "trajectories": 3,
-            "framesPerTrajectory": 4,
-            "stepsPerFrame": 2,
-            "timeStep": "1 fs",
+            "frames_per_trajectory": 4,
+            "steps_per_frame": 2,
+            "time_step": "1 fs",
             "temperatures": [300, 500],
             "equilibration": "2 fs",
             "conformers": {"time": "0.1 ps", "temperature": "600 K"},
@@ -77,9 +77,9 @@ def sampling() -> dict[str, Any]:
     }
 
 
-def test_generate_and_resume(workFolder: Path, sampling: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(workFolder)
-    config = writeYaml(workFolder / "generate.yaml", sampling)
+def test_generate_and_resume(work_folder: Path, sampling: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(work_folder)
+    config = write_yaml(work_folder / "generate.yaml", sampling)
     output = invoke("generate", config)
     assert "12 frames" in output
     # No terminal here: plain lines, of which the first and the last always come.
@@ -91,16 +91,16 @@ def test_generate_and_resume(workFolder: Path, sampling: dict[str, Any], monkeyp
     refused = CliRunner().invoke(app, ["generate", str(config)])
     assert refused.exit_code == 1 and "exists already" in refused.output
     # As a kill in the second trajectory would leave it.
-    from openmmkstep.io.frames import keepFrames
+    from openmmkstep.io.frames import keep_frames
 
-    keepFrames("frames.h5", 6)
+    keep_frames("frames.h5", 6)
     assert "12 frames" in invoke("generate", config, "--resume")
     with FrameFile("frames.h5") as file:
         for name, values in whole.items():
             assert np.array_equal(file.frames(name), values), name
 
 
-def qmForces(structure: Path, positions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def qm_forces(structure: Path, positions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """From a QM system without any surrogate."""
     topology = openmm.app.PDBFile(str(structure)).topology
     bare = openmm.app.ForceField("amber14-all.xml").createSystem(topology)
@@ -111,19 +111,19 @@ def qmForces(structure: Path, positions: np.ndarray[Any, Any]) -> np.ndarray[Any
 
 
 def test_generate_with_an_earlier_surrogate(
-    workFolder: Path, sampling: dict[str, Any], gasRun: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    work_folder: Path, sampling: dict[str, Any], gas_run: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Labels are of the QM level at macro steps, whatever carries the dynamics in between."""
-    monkeypatch.chdir(workFolder)
-    sampling["surrogate"] = gasRun["surrogate"]
-    sampling["qm"] = gasRun["qm"]
-    sampling["system"] = gasRun["system"]
-    sampling["sampling"] |= {"trajectories": 1, "stepsPerFrame": 3, "timeStep": "0.5 fs", "k": 4}
-    invoke("generate", writeYaml(workFolder / "generate.yaml", sampling))
+    monkeypatch.chdir(work_folder)
+    sampling["surrogate"] = gas_run["surrogate"]
+    sampling["qm"] = gas_run["qm"]
+    sampling["system"] = gas_run["system"]
+    sampling["sampling"] |= {"trajectories": 1, "steps_per_frame": 3, "time_step": "0.5 fs", "k": 4}
+    invoke("generate", write_yaml(work_folder / "generate.yaml", sampling))
     with FrameFile("frames.h5") as file:
         times, positions, forces = file.frames("time"), file.frames("positions"), file.frames("forces")
     assert times == pytest.approx([0.006, 0.012, 0.018, 0.024])
-    expected = qmForces(workFolder / "alanine_dipeptide.pdb", positions[2])
+    expected = qm_forces(work_folder / "alanine_dipeptide.pdb", positions[2])
     assert np.abs(forces[2] - expected).max() < 1e-3 * np.abs(expected).max()
 
 
@@ -131,40 +131,40 @@ def test_generate_with_an_earlier_surrogate(
     ("change", "message"),
     [
         ({"k": 4}, "needs a surrogate"),
-        ({"nonbondedPeriod": 2}, "must divide k"),
+        ({"nonbonded_period": 2}, "must divide k"),
     ],
 )
 def test_impossible_sampling_is_refused(
-    workFolder: Path, sampling: dict[str, Any], change: dict[str, Any], message: str
+    work_folder: Path, sampling: dict[str, Any], change: dict[str, Any], message: str
 ) -> None:
     sampling["sampling"] |= change
-    refused = CliRunner().invoke(app, ["generate", str(writeYaml(workFolder / "generate.yaml", sampling))])
+    refused = CliRunner().invoke(app, ["generate", str(write_yaml(work_folder / "generate.yaml", sampling))])
     assert refused.exit_code == 1
     assert message in " ".join(refused.output.split())
 
 
 def test_fit_rung_and_run_with_it(
-    workFolder: Path, sampling: dict[str, Any], gasRun: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    work_folder: Path, sampling: dict[str, Any], gas_run: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(workFolder)
-    sampling["sampling"] |= {"framesPerTrajectory": 30, "temperatures": [500]}
-    invoke("generate", writeYaml(workFolder / "generate.yaml", sampling))
+    monkeypatch.chdir(work_folder)
+    sampling["sampling"] |= {"frames_per_trajectory": 30, "temperatures": [500]}
+    invoke("generate", write_yaml(work_folder / "generate.yaml", sampling))
     assert "on held-out trajectories" in invoke("fit-rung", "frames.h5", "--output", "rung.json")
-    gasRun["surrogate"] = {"archive": "springs.pt", "period": 2, "rung": "rung.json"}
-    gasRun |= {"time": "0.01 ps", "speed": {"time": "0 fs"}}
-    invoke("run", writeYaml(workFolder / "run.yaml", gasRun))
+    gas_run["surrogate"] = {"archive": "springs.pt", "period": 2, "rung": "rung.json"}
+    gas_run |= {"time": "0.01 ps", "speed": {"time": "0 fs"}}
+    invoke("run", write_yaml(work_folder / "run.yaml", gas_run))
     summary = json.loads(Path("out/report/report.json").read_text())
     assert summary["dynamics"]["rung"] is True
     assert summary["qmCalls"]["surrogateCalls"] == [21, 11]
 
 
-def test_generate_in_water(workFolder: Path, sampling: dict[str, Any]) -> None:
-    sampling["system"] |= {"forceField": ["amber14-all.xml", "amber14/tip3p.xml"], "solvent": {"boxSize": "2 nm"}}
-    sampling["qm"] |= {"atoms": "solute", "cutoff": "0.6 nm", "switchDistance": "0.5 nm"}
-    sampling["sampling"] |= {"trajectories": 1, "framesPerTrajectory": 2}
+def test_generate_in_water(work_folder: Path, sampling: dict[str, Any]) -> None:
+    sampling["system"] |= {"force_field": ["amber14-all.xml", "amber14/tip3p.xml"], "solvent": {"box_size": "2 nm"}}
+    sampling["qm"] |= {"atoms": "solute", "cutoff": "0.6 nm", "switch_distance": "0.5 nm"}
+    sampling["sampling"] |= {"trajectories": 1, "frames_per_trajectory": 2}
     sampling["platform"] = "CPU"
-    output = workFolder / "water.h5"
-    invoke("generate", writeYaml(workFolder / "generate.yaml", sampling), "--output", output)
+    output = work_folder / "water.h5"
+    invoke("generate", write_yaml(work_folder / "generate.yaml", sampling), "--output", output)
     with FrameFile(output) as file:
         assert file.has_environment and len(file) == 2
         frame = file.frame(1)
@@ -176,64 +176,69 @@ def test_generate_in_water(workFolder: Path, sampling: dict[str, Any]) -> None:
         assert np.abs(total).max() < 0.01
 
 
-def test_bench_writes_its_schema(workFolder: Path, gasRun: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KSTEP_CACHE", str(workFolder / "cache"))
+def test_bench_writes_its_schema(work_folder: Path, gas_run: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KSTEP_CACHE", str(work_folder / "cache"))
     config = {
         "cases": {
-            "gas": {"system": gasRun["system"], "qm": gasRun["qm"], "equilibration": "0.05 ps", "platform": "Reference"}
+            "gas": {
+                "system": gas_run["system"],
+                "qm": gas_run["qm"],
+                "equilibration": "0.05 ps",
+                "platform": "Reference",
+            }
         },
-        "surrogate": {**gasRun["surrogate"], "compiled": True},
+        "surrogate": {**gas_run["surrogate"], "compiled": True},
         "k": 2,
-        "innerStep": "0.5 fs",
-        "plainSteps": ["0.5 fs"],
+        "inner_step": "0.5 fs",
+        "plain_steps": ["0.5 fs"],
         "segment": "2 fs",
         "repeats": 2,
     }
-    output = workFolder / "bench.json"
-    text = invoke("bench", writeYaml(workFolder / "bench.yaml", config), "--output", output)
+    output = work_folder / "bench.json"
+    text = invoke("bench", write_yaml(work_folder / "bench.yaml", config), "--output", output)
     assert "stock MTS" in text
     results = json.loads(output.read_text())
     assert (results["schema"], results["version"], results["k"]) == ("kstep-bench", 1, 2)
     assert results["machine"]["cores"] and results["machine"]["versions"]["openmm"]
     case = results["cases"]["gas"]
     assert case["platform"] == "Reference"
-    assert case["compiledSurrogate"]
-    assert len(list((workFolder / "cache").glob("springs-*.pt2"))) == 1
+    assert case["compiled_surrogate"]
+    assert len(list((work_folder / "cache").glob("springs-*.pt2"))) == 1
     assert list(case["methods"]) == ["plain 0.5 fs", "kstep", "stock MTS"]
     for method in case["methods"].values():
-        assert len(method["secondsPerPs"]["all"]) == 2
+        assert len(method["seconds_per_ps"]["all"]) == 2
         assert set(method["parts"]) == {"qm", "surrogate", "common", "rest"}
-        assert method["secondsPerPs"]["median"] > 0
-    assert case["methods"]["plain 0.5 fs"]["speedUp"]["median"] == 1.0
-    assert case["methods"]["kstep"]["qmCallsPerPs"] == pytest.approx(1000)
-    assert case["methods"]["kstep"]["surrogateCallsPerPs"] == pytest.approx([2000, 1000])
-    assert case["methods"]["stock MTS"]["qmCallsPerPs"] == pytest.approx(1000, rel=0.51)
+        assert method["seconds_per_ps"]["median"] > 0
+    assert case["methods"]["plain 0.5 fs"]["speed_up"]["median"] == 1.0
+    assert case["methods"]["kstep"]["qm_calls_per_ps"] == pytest.approx(1000)
+    assert case["methods"]["kstep"]["surrogate_calls_per_ps"] == pytest.approx([2000, 1000])
+    assert case["methods"]["stock MTS"]["qm_calls_per_ps"] == pytest.approx(1000, rel=0.51)
 
 
-def test_compile(workFolder: Path) -> None:
-    package = workFolder / "springs.pt2"
-    text = invoke("compile", workFolder / "springs.pt", "--output", package)
+def test_compile(work_folder: Path) -> None:
+    package = work_folder / "springs.pt2"
+    text = invoke("compile", work_folder / "springs.pt", "--output", package)
     assert "agree with the archive's" in text and package.is_file()
-    result = CliRunner().invoke(app, ["compile", str(workFolder / "springs.pt"), "--atoms", "5"])
+    result = CliRunner().invoke(app, ["compile", str(work_folder / "springs.pt"), "--atoms", "5"])
     assert result.exit_code == 1 and "molecule of 22 atoms, not 5" in result.output
 
 
 @pytest.fixture
-def validation(gasRun: dict[str, Any]) -> dict[str, Any]:
+def validation(gas_run: dict[str, Any]) -> dict[str, Any]:
     return {
-        "system": gasRun["system"],
-        "qm": gasRun["qm"],
-        "surrogate": gasRun["surrogate"],
-        "forceFieldEquilibration": "0.05 ps",
+        "system": gas_run["system"],
+        "qm": gas_run["qm"],
+        "surrogate": gas_run["surrogate"],
+        "force_field_equilibration": "0.05 ps",
         "equilibration": "4 fs",
-        "nve": {"ks": [2], "time": "10 fs", "plainSteps": ["0.5 fs"], "plainTime": "5 fs"},
+        "nve": {"ks": [2], "time": "10 fs", "plain_steps": ["0.5 fs"], "plain_time": "5 fs"},
         "thermostat": {"k": 2, "time": "40 fs"},
     }
 
 
-def test_validate_nve(workFolder: Path, validation: dict[str, Any]) -> None:
-    output = workFolder / "nve.json"
-    invoke("validate", "nve", writeYaml(workFolder / "validate.yaml", validation), "--output", output)
+def test_validate_nve(work_folder: Path, validation: dict[str, Any]) -> None:
+    output = work_folder / "nve.json"
+    invoke("validate", "nve", write_yaml(work_folder / "validate.yaml", validation), "--output", output)
     results = json.loads(output.read_text())
     expected = ["k = 2, ladder (network every 2)", "k = 2, network only", "surrogate alone", "plain QM, 0.5 fs"]
     assert list(results["runs"]) == expected
@@ -241,9 +246,9 @@ def test_validate_nve(workFolder: Path, validation: dict[str, Any]) -> None:
     assert output.with_suffix(".png").stat().st_size > 1000
 
 
-def test_validate_temperature(workFolder: Path, validation: dict[str, Any]) -> None:
-    output = workFolder / "temperature.json"
-    invoke("validate", "temperature", writeYaml(workFolder / "validate.yaml", validation), "--output", output)
+def test_validate_temperature(work_folder: Path, validation: dict[str, Any]) -> None:
+    output = work_folder / "temperature.json"
+    invoke("validate", "temperature", write_yaml(work_folder / "validate.yaml", validation), "--output", output)
     results = json.loads(output.read_text())
     assert {name: value["atoms"] for name, value in results["elements"].items()} == {
         "H": 12,

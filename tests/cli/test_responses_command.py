@@ -22,9 +22,9 @@ from kstep_models.rttddft.network import ResponseNetworkConfig
 from kstep_models.rttddft.response_file import ResponseFile
 from openmmkstep.cli import app
 from openmmkstep.workflows.spectra import responses
-from tests.support.yaml_files import writeYaml
+from tests.support.yaml_files import write_yaml
 
-LEVEL = {"method": "rks", "functional": "pbe0", "basis": "sto-3g", "gridLevel": 0}
+LEVEL = {"method": "rks", "functional": "pbe0", "basis": "sto-3g", "grid_level": 0}
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def kstep(environment: dict[str, str]) -> Callable[..., str]:
 
 def generated(folder: Path, name: str, **changes: Any) -> Any:
     config = {"molecules": ["H2"], "geometries": 3, "displacement": 0.05, "level": LEVEL, **changes}
-    arguments = [str(writeYaml(folder / "responses.yaml", config)), "--output", str(folder / name)]
+    arguments = [str(write_yaml(folder / "responses.yaml", config)), "--output", str(folder / name)]
     return CliRunner().invoke(app, ["generate-responses", *arguments])
 
 
@@ -57,15 +57,15 @@ def same(one: Path, other: Path) -> bool:
 
 @pytest.mark.slow
 def test_from_responses_to_a_spectrum(
-    tmp_path: Path, kstep: Callable[..., str], smallSize: ResponseNetworkConfig
+    tmp_path: Path, kstep: Callable[..., str], small_size: ResponseNetworkConfig
 ) -> None:
     """Each command in a fresh process, as a user has it."""
     config = {"molecules": ["H2"], "geometries": 12, "displacement": 0.03, "level": LEVEL}
     responses = tmp_path / "responses.h5"
-    kstep("generate-responses", writeYaml(tmp_path / "responses.yaml", config), "--output", responses)
+    kstep("generate-responses", write_yaml(tmp_path / "responses.yaml", config), "--output", responses)
     assert len(ResponseFile(responses).read("H2")) == 12
     model = {
-        key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(smallSize).items()
+        key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(small_size).items()
     }
     training = {
         "method": "response",
@@ -74,7 +74,7 @@ def test_from_responses_to_a_spectrum(
         "members": 1,
         "output": "run",
     }
-    assert "H2" in kstep("train", writeYaml(tmp_path / "train.yaml", training))
+    assert "H2" in kstep("train", write_yaml(tmp_path / "train.yaml", training))
     kstep("export", tmp_path / "run" / "last.ckpt", tmp_path / "model.pt")
     assert "10 geometries of H2" in (tmp_path / "model.md").read_text()
     hydrogen = ase.build.molecule("H2")
@@ -86,18 +86,18 @@ def test_from_responses_to_a_spectrum(
             "geometries": "hydrogen.xyz",
             "level": LEVEL,
             "time": "3 fs",
-            "timeStep": "10 as",
+            "time_step": "10 as",
             "highest": 40,
             "directions": ["z"],
             "reduction": reduction,
         }
-        kstep("spectrum", writeYaml(tmp_path / f"{name}.yaml", spectrum), "--output", tmp_path / f"{name}.json")
+        kstep("spectrum", write_yaml(tmp_path / f"{name}.yaml", spectrum), "--output", tmp_path / f"{name}.json")
         results.append(json.loads((tmp_path / f"{name}.json").read_text()))
     own, full = (np.array(result["mean_per_eV"]) for result in results)
     assert np.linalg.norm(own - full) < 0.03 * np.linalg.norm(full)
     assert own.max() > 0.1
     # Of the ground state and of what the network's error asks for; the full one takes hundreds.
-    assert results[0]["fockBuilds"] < 10 < 100 < results[1]["fockBuilds"]
+    assert results[0]["fock_builds"] < 10 < 100 < results[1]["fock_builds"]
 
 
 def test_extended_files_are_those_written_in_one_go(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_extended_files_are_those_written_in_one_go(tmp_path: Path) -> None:
 def test_interrupted_is_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped within the second of three geometries, with the record half written, and begun again."""
     assert generated(tmp_path, "whole.h5").exit_code == 0
-    compute, calls = responses.responseRecord, []
+    compute, calls = responses.response_record, []
 
     def stopping(*arguments: Any) -> Any:
         calls.append(1)
@@ -125,7 +125,7 @@ def test_interrupted_is_uninterrupted(tmp_path: Path, monkeypatch: pytest.Monkey
             raise KeyboardInterrupt
         return compute(*arguments)
 
-    monkeypatch.setattr(responses, "responseRecord", stopping)
+    monkeypatch.setattr(responses, "response_record", stopping)
     assert generated(tmp_path, "cut.h5").exit_code != 0
     assert len(ResponseFile(tmp_path / "cut.h5").read("H2")) == 1
     with h5py.File(tmp_path / "cut.h5", "r+") as file:
@@ -158,7 +158,7 @@ def test_geometries_from_a_file(tmp_path: Path) -> None:
         ({"level": {**LEVEL, "functional": "tpss"}}, "LDA or GGA"),
         ({"level": {"method": "rhf", "basis": "sto-3g"}}, "closed shell"),
         ({"elements": [8]}, "elements lacks [1]"),
-        ({"auxiliaryBasis": "no-such-ri"}, "'no-such-ri' is not known"),
+        ({"auxiliary_basis": "no-such-ri"}, "'no-such-ri' is not known"),
         ({"geometries": 0}, "geometries"),
         ({"displacment": 0.1}, "displacement"),
     ],

@@ -18,45 +18,45 @@ import pytest
 from typer.testing import CliRunner
 
 from openmmkstep.cli import app
-from tests.support.yaml_files import writeYaml
+from tests.support.yaml_files import write_yaml
 
 COMMAND = [sys.executable, "-c", "from openmmkstep.cli import main; main()"]
 # Columns of the statistics that are wall times.
 TIMES = {"qmTime", "commonTime", "integratorTime", "surrogateTime0", "surrogateTime1"}
 
 
-def test_run_ends_with_its_report(workFolder: Path, gasRun: dict[str, Any]) -> None:
-    config = writeYaml(workFolder / "run.yaml", gasRun)
+def test_run_ends_with_its_report(work_folder: Path, gas_run: dict[str, Any]) -> None:
+    config = write_yaml(work_folder / "run.yaml", gas_run)
     result = CliRunner().invoke(app, ["run", str(config)])
     assert result.exit_code == 0, result.output
-    report = workFolder / "out" / "report"
+    report = work_folder / "out" / "report"
     for name in ("report.html", "report.json", "energy.png", "correction.png", "ramachandran.png", "cost.png"):
         assert (report / name).stat().st_size > 1000, name
     summary = json.loads((report / "report.json").read_text())
     assert summary["qmCalls"]["made"] >= 61
     assert summary["qmCalls"]["saved"] == 120 - summary["qmCalls"]["made"]
     assert summary["dynamics"]["k"] == 2 and summary["dynamics"]["time_ps"] == pytest.approx(0.06)
-    assert summary["speed"]["speedUp"] > 0
+    assert summary["speed"]["speed_up"] > 0
     assert summary["guard"]["macroSteps"] == 60
     page = (report / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 4 and "QM calls made" in page
-    with h5py.File(workFolder / "out" / "frames.h5") as file:
+    with h5py.File(work_folder / "out" / "frames.h5") as file:
         assert file.attrs["frames"] == 20
     again = CliRunner().invoke(app, ["run", str(config)])
     assert again.exit_code == 0 and "taking up the run" in again.output and "production (" not in again.output
 
 
 def test_kill_and_continue_gives_the_same_trajectory(
-    workFolder: Path, gasRun: dict[str, Any], environment: dict[str, str]
+    work_folder: Path, gas_run: dict[str, Any], environment: dict[str, str]
 ) -> None:
-    gasRun["speed"] = {"time": "0 fs"}
-    gasRun["time"] = "0.2 ps"
-    gasRun["equilibration"]["kstep"] = "0 fs"
-    whole = writeYaml(workFolder / "whole.yaml", gasRun)
+    gas_run["speed"] = {"time": "0 fs"}
+    gas_run["time"] = "0.2 ps"
+    gas_run["equilibration"]["kstep"] = "0 fs"
+    whole = write_yaml(work_folder / "whole.yaml", gas_run)
     subprocess.run([*COMMAND, "run", str(whole)], env=environment, check=True, capture_output=True, timeout=300)
-    (workFolder / "out").rename(workFolder / "whole")
+    (work_folder / "out").rename(work_folder / "whole")
     killed = subprocess.Popen([*COMMAND, "run", str(whole)], env=environment, stdout=subprocess.DEVNULL)
-    checkpoint = workFolder / "out" / "checkpoint.bin"
+    checkpoint = work_folder / "out" / "checkpoint.bin"
     limit = time.monotonic() + 200
     while not checkpoint.exists() and time.monotonic() < limit:
         assert killed.poll() is None
@@ -65,12 +65,12 @@ def test_kill_and_continue_gives_the_same_trajectory(
     time.sleep(0.15)
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
-    assert not (workFolder / "out" / "production.json").exists(), "killed too late to test anything"
+    assert not (work_folder / "out" / "production.json").exists(), "killed too late to test anything"
     subprocess.run([*COMMAND, "run", str(whole)], env=environment, check=True, capture_output=True, timeout=300)
-    assertSameTrajectory(workFolder / "whole", workFolder / "out")
+    assert_same_trajectory(work_folder / "whole", work_folder / "out")
 
 
-def assertSameTrajectory(first: Path, second: Path) -> None:
+def assert_same_trajectory(first: Path, second: Path) -> None:
     """To the last bit, but for wall times and the date in the head of the DCD file."""
     a, b = ((folder / "trajectory.dcd").read_bytes() for folder in (first, second))
     assert a[:176] == b[:176] and a[260:] == b[260:]
@@ -100,40 +100,40 @@ def assertSameTrajectory(first: Path, second: Path) -> None:
     ],
 )
 def test_bad_input_is_refused_before_any_dynamics(
-    workFolder: Path, gasRun: dict[str, Any], section: str, changes: dict[str, Any], message: str
+    work_folder: Path, gas_run: dict[str, Any], section: str, changes: dict[str, Any], message: str
 ) -> None:
-    gasRun[section] |= changes
+    gas_run[section] |= changes
     # Long enough to notice if it ran.
-    gasRun["equilibration"]["forceField"] = "10 ns"
-    result = CliRunner().invoke(app, ["run", str(writeYaml(workFolder / "run.yaml", gasRun))])
+    gas_run["equilibration"]["force_field"] = "10 ns"
+    result = CliRunner().invoke(app, ["run", str(write_yaml(work_folder / "run.yaml", gas_run))])
     assert result.exit_code == 1
     assert message in " ".join(result.output.split())
     assert "Traceback" not in result.output
 
 
-def test_another_run_in_the_folder(workFolder: Path, gasRun: dict[str, Any]) -> None:
-    gasRun["time"] = "0.002 ps"
-    gasRun["speed"] = {"time": "0 fs"}
-    assert CliRunner().invoke(app, ["run", str(writeYaml(workFolder / "run.yaml", gasRun))]).exit_code == 0
-    gasRun["seed"] = 4
-    config = writeYaml(workFolder / "run.yaml", gasRun)
+def test_another_run_in_the_folder(work_folder: Path, gas_run: dict[str, Any]) -> None:
+    gas_run["time"] = "0.002 ps"
+    gas_run["speed"] = {"time": "0 fs"}
+    assert CliRunner().invoke(app, ["run", str(write_yaml(work_folder / "run.yaml", gas_run))]).exit_code == 0
+    gas_run["seed"] = 4
+    config = write_yaml(work_folder / "run.yaml", gas_run)
     refused = CliRunner().invoke(app, ["run", str(config)])
     assert refused.exit_code == 1 and "--fresh" in refused.output
     again = CliRunner().invoke(app, ["run", str(config), "--fresh"])
     assert again.exit_code == 0, again.output
 
 
-def test_run_in_water(workFolder: Path, gasRun: dict[str, Any]) -> None:
+def test_run_in_water(work_folder: Path, gas_run: dict[str, Any]) -> None:
     """Everything at once: solvent, embedding with cut-off, ladder, slow nonbonded forces, on the CPU platform."""
-    gasRun["system"] |= {"forceField": ["amber14-all.xml", "amber14/tip3p.xml"], "solvent": {"boxSize": "2 nm"}}
-    gasRun["qm"] |= {"atoms": "solute", "cutoff": "0.6 nm", "switchDistance": "0.5 nm"}
-    gasRun["integrator"] |= {"nonbondedPeriod": 2}
-    gasRun |= {"platform": "CPU", "time": "0.01 ps"}
-    result = CliRunner().invoke(app, ["run", str(writeYaml(workFolder / "run.yaml", gasRun))])
+    gas_run["system"] |= {"force_field": ["amber14-all.xml", "amber14/tip3p.xml"], "solvent": {"box_size": "2 nm"}}
+    gas_run["qm"] |= {"atoms": "solute", "cutoff": "0.6 nm", "switch_distance": "0.5 nm"}
+    gas_run["integrator"] |= {"nonbonded_period": 2}
+    gas_run |= {"platform": "CPU", "time": "0.01 ps"}
+    result = CliRunner().invoke(app, ["run", str(write_yaml(work_folder / "run.yaml", gas_run))])
     assert result.exit_code == 0, result.output
-    with h5py.File(workFolder / "out" / "frames.h5") as file:
+    with h5py.File(work_folder / "out" / "frames.h5") as file:
         assert file.attrs["frames"] == 3
         assert len(file["environment/charges"]) == file["environment/offset"][3] > 300
-    summary = json.loads((workFolder / "out" / "report" / "report.json").read_text())
+    summary = json.loads((work_folder / "out" / "report" / "report.json").read_text())
     assert summary["system"]["mmParticles"] > 600
     assert summary["speed"]["kstep"]["parts"]["common"] > 0

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from kstep_models.frames import Environment, Frame, FrameWriter, RegionDescription
 from openmmkstep.cli import app
 from openmmkstep.rttddft import LevelOfTheory
-from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
+from openmmkstep.rttddft.electronic_structure.mean_field import create_mean_field
 from openmmkstep.rttddft.units import EV_PER_HARTREE, NM_PER_BOHR
 from tests.support.electrons.systems import WATER
 
@@ -34,9 +34,9 @@ def config(tmp_path: Path) -> dict[str, Any]:
     ase.io.write(tmp_path / "water.xyz", images)
     return {
         "geometries": "water.xyz",
-        "level": {"method": "rks", "functional": "pbe0", "basis": "6-31g", "gridLevel": 1},
+        "level": {"method": "rks", "functional": "pbe0", "basis": "6-31g", "grid_level": 1},
         "time": "6 fs",
-        "timeStep": "10 as",
+        "time_step": "10 as",
         "highest": 22,
     }
 
@@ -57,9 +57,9 @@ def test_geometries_with_error_band(tmp_path: Path, config: dict[str, Any]) -> N
     assert spectra.shape == (3, len(results["energy_eV"]))
     np.testing.assert_allclose(results["mean_per_eV"], spectra.mean(axis=0))
     np.testing.assert_allclose(results["standardError_per_eV"], spectra.std(axis=0, ddof=1) / np.sqrt(3))
-    assert results["fockBuilds"] < 300
+    assert results["fock_builds"] < 300
     # The first geometry is not distorted: bright lines of linear response.
-    response = tddft.TDDFT(createMeanField(WATER, LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=1)).run())
+    response = tddft.TDDFT(create_mean_field(WATER, LevelOfTheory("rks", "6-31g", "pbe0", grid_level=1)).run())
     response.nstates = 20
     response.kernel()
     energies = response.e * EV_PER_HARTREE
@@ -77,7 +77,7 @@ def test_pade_and_full_fock_matrices(tmp_path: Path, config: dict[str, Any]) -> 
     result = invoke(tmp_path, config)
     assert result.exit_code == 0, result.output
     results = json.loads((tmp_path / "result.json").read_text())
-    assert results["fockBuilds"] > 400
+    assert results["fock_builds"] > 400
     assert results["standardError_per_eV"] == [0.0] * len(results["energy_eV"])
 
 
@@ -92,7 +92,7 @@ def test_pade_and_full_fock_matrices(tmp_path: Path, config: dict[str, Any]) -> 
         ({"level": {"method": "rks"}}, "needs a functional"),
         ({"level": {"method": "rhf"}}, "reduction: null"),
         ({"time": "0.1 fs"}, "less than 20 steps"),
-        ({"timestep": "5 as"}, "did you mean timeStep"),
+        ({"timestep": "5 as"}, "did you mean time_step"),
     ],
 )
 def test_bad_input(tmp_path: Path, config: dict[str, Any], changes: dict[str, Any], message: str) -> None:
@@ -132,20 +132,20 @@ def test_frames_in_their_charges(tmp_path: Path, config: dict[str, Any]) -> None
         for _ in range(3):
             writer.append(frame)
     del config["geometries"]
-    config |= {"frames": "frames.h5", "maxGeometries": 1, "directions": ["z"], "time": "3 fs"}
+    config |= {"frames": "frames.h5", "max_geometries": 1, "directions": ["z"], "time": "3 fs"}
     config["level"]["basis"] = "sto-3g"
     lines, energies = {}, {}
     for vacuum in (False, True):
-        result = invoke(tmp_path, config | {"inVacuum": vacuum})
+        result = invoke(tmp_path, config | {"in_vacuum": vacuum})
         assert result.exit_code == 0, result.output
         (geometry,) = json.loads((tmp_path / "result.json").read_text())["geometries"]
         lines[vacuum], energies[vacuum] = geometry["lines_eV"], geometry["groundEnergy_hartree"]
     # PySCF itself, with the same charges.
-    meanField = dft.RKS(createMeanField(WATER, LevelOfTheory("rhf", "sto-3g")).mol)
-    meanField.xc, meanField.grids.level = "pbe0", 1
-    assert energies[True] == pytest.approx(meanField.kernel(), abs=1e-6)
+    mean_field = dft.RKS(create_mean_field(WATER, LevelOfTheory("rhf", "sto-3g")).mol)
+    mean_field.xc, mean_field.grids.level = "pbe0", 1
+    assert energies[True] == pytest.approx(mean_field.kernel(), abs=1e-6)
     charges = frame.environment.positions / NM_PER_BOHR, frame.environment.charges
-    embedded = qmmm.mm_charge(meanField, *charges, unit="Bohr")
+    embedded = qmmm.mm_charge(mean_field, *charges, unit="Bohr")
     assert energies[False] == pytest.approx(embedded.kernel(), abs=1e-6)
     assert abs(lines[False][0] - lines[True][0]) > 0.05
 
@@ -155,11 +155,11 @@ def test_charges_in_a_fresh_process() -> None:
     code = """
 import numpy as np
 from openmmkstep.rttddft import LevelOfTheory, Molecule, PointCharges
-from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
+from openmmkstep.rttddft.electronic_structure.mean_field import create_mean_field
 
 charges = PointCharges(np.array([[0.0, 0.0, 8.0]]), np.array([0.5]))
 hydrogen = Molecule.create("HH", [[0, 0, 0], [0, 0, 0.074]])
-createMeanField(hydrogen, LevelOfTheory("rks", "sto-3g", "pbe"), charges)
+create_mean_field(hydrogen, LevelOfTheory("rks", "sto-3g", "pbe"), charges)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

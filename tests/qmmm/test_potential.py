@@ -12,12 +12,12 @@ from openmm import app, unit
 
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 from openmmkstep.qmmm.embedding import EmbeddingError
-from openmmkstep.qmmm.mixed_forces import findQMForce
+from openmmkstep.qmmm.mixed_forces import find_qm_force
 from openmmkstep.qmmm.potential import QMMMPotential
 from openmmkstep.qmmm.region import RegionError
 from openmmkstep.surrogates.suitability import SurrogateError
-from tests.support.models.springs import writeSprings
-from tests.support.qmmm.energies import energyAndForces
+from tests.support.models.springs import write_springs
+from tests.support.qmmm.energies import energy_and_forces
 from tests.support.qmmm.molecules import Molecule
 
 SPRINGS = {"harmonic": [{"atoms": [0, 1], "k": 1000.0, "length": 0.1}], "charges": [0.1, -0.1] + 20 * [0.0]}
@@ -29,71 +29,71 @@ def analytic() -> QMMMPotential:
 
 
 def periodic(molecule: Molecule) -> openmm.System:
-    return molecule.createSystem(nonbondedMethod=app.PME, nonbondedCutoff=0.9)
+    return molecule.create_system(nonbondedMethod=app.PME, nonbondedCutoff=0.9)
 
 
-def groupsOf(system: openmm.System) -> dict[str, int]:
+def groups_of(system: openmm.System) -> dict[str, int]:
     return {force.getName(): force.getForceGroup() for force in system.getForces()}
 
 
 def test_groups_of_the_full_ladder(
-    solvatedAla2: Molecule, ala2: Molecule, ala2Atoms: list[int], tmp_path: Path
+    solvated_ala2: Molecule, ala2: Molecule, ala2_atoms: list[int], tmp_path: Path
 ) -> None:
-    archive = writeSprings(tmp_path / "springs.pt", ala2.topology, ala2.positions)
+    archive = write_springs(tmp_path / "springs.pt", ala2.topology, ala2.positions)
     mixed = analytic().createMixedSystem(
-        solvatedAla2.topology,
-        periodic(solvatedAla2),
-        ala2Atoms,
+        solvated_ala2.topology,
+        periodic(solvated_ala2),
+        ala2_atoms,
         surrogate=archive,
         keepForceFieldRung=True,
         splitNonbonded=True,
         **CUTOFF,
     )
-    groups = groupsOf(mixed)
+    groups = groups_of(mixed)
     assert set(groups.values()) == {1, 2, 3, 4}
     assert groups["NonbondedForce"] == 4
     assert [force.getForceGroup() for force in mixed.getForces()].count(1) == 1
-    assert findQMForce(mixed).getForceGroup() == 2
+    assert find_qm_force(mixed).getForceGroup() == 2
     assert groups["HarmonicBondForce"] == groups["RegionPairs"] == 3
 
 
 def test_both_levels_see_the_same_charges(
-    solvatedAla2: Molecule, ala2: Molecule, ala2Atoms: list[int], tmp_path: Path
+    solvated_ala2: Molecule, ala2: Molecule, ala2_atoms: list[int], tmp_path: Path
 ) -> None:
-    archive = writeSprings(tmp_path / "springs.pt", ala2.topology, ala2.positions)
-    system = periodic(solvatedAla2)
-    mixed = analytic().createMixedSystem(solvatedAla2.topology, system, ala2Atoms, surrogate=archive, **CUTOFF)
-    qmCharges = findQMForce(mixed).getEmbeddingCharges()
+    archive = write_springs(tmp_path / "springs.pt", ala2.topology, ala2.positions)
+    system = periodic(solvated_ala2)
+    mixed = analytic().createMixedSystem(solvated_ala2.topology, system, ala2_atoms, surrogate=archive, **CUTOFF)
+    qm_charges = find_qm_force(mixed).getEmbeddingCharges()
     surrogate = TorchScriptForce.cast(next(force for force in mixed.getForces() if force.getForceGroup() == 1))
-    assert surrogate.getEmbeddingCharges() == qmCharges
-    particles, charges, groups = qmCharges.getCharges()
+    assert surrogate.getEmbeddingCharges() == qm_charges
+    particles, charges, groups = qm_charges.getCharges()
     assert list(particles) == list(range(22, system.getNumParticles()))
     assert np.all(np.bincount(groups) == 3), "each water is one group"
     assert sum(charges) == pytest.approx(0.0, abs=1e-9)
-    assert qmCharges.getCutoffDistance() == 0.6 and qmCharges.getSwitchingDistance() == 0.45
-    assert qmCharges.usesPeriodicBoundaryConditions()
+    assert qm_charges.getCutoffDistance() == 0.6 and qm_charges.getSwitchingDistance() == 0.45
+    assert qm_charges.usesPeriodicBoundaryConditions()
 
 
-def test_mechanical_embedding_adds_up(solvatedAla2: Molecule, ala2Atoms: list[int]) -> None:
-    system = solvatedAla2.createSystem(nonbondedMethod=app.NoCutoff)
+def test_mechanical_embedding_adds_up(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
+    system = solvated_ala2.create_system(nonbondedMethod=app.NoCutoff)
     mixed = analytic().createMixedSystem(
-        solvatedAla2.topology, system, ala2Atoms, embedding="mechanical", keepForceFieldRung=True
+        solvated_ala2.topology, system, ala2_atoms, embedding="mechanical", keepForceFieldRung=True
     )
-    whole, _ = energyAndForces(system, solvatedAla2.positions)
-    everything, _ = energyAndForces(mixed, solvatedAla2.positions)
-    qm, _ = energyAndForces(mixed, solvatedAla2.positions, {2})
-    internal, _ = energyAndForces(mixed, solvatedAla2.positions, {3})
-    hamiltonian, _ = energyAndForces(mixed, solvatedAla2.positions, {0, 2})
+    whole, _ = energy_and_forces(system, solvated_ala2.positions)
+    everything, _ = energy_and_forces(mixed, solvated_ala2.positions)
+    qm, _ = energy_and_forces(mixed, solvated_ala2.positions, {2})
+    internal, _ = energy_and_forces(mixed, solvated_ala2.positions, {3})
+    hamiltonian, _ = energy_and_forces(mixed, solvated_ala2.positions, {0, 2})
     assert everything - qm == pytest.approx(whole, rel=1e-10)
     assert hamiltonian - qm + internal == pytest.approx(whole, rel=1e-10)
 
 
-def test_electrostatic_embedding_by_hand(solvatedAla2: Molecule, ala2Atoms: list[int]) -> None:
+def test_electrostatic_embedding_by_hand(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
     """The analytic engine's charges in the MM charges are a plain Coulomb sum."""
-    system = solvatedAla2.createSystem(nonbondedMethod=app.NoCutoff)
-    mixed = analytic().createMixedSystem(solvatedAla2.topology, system, ala2Atoms)
-    energy, _ = energyAndForces(mixed, solvatedAla2.positions, {2})
-    x = np.asarray(solvatedAla2.positions)
+    system = solvated_ala2.create_system(nonbondedMethod=app.NoCutoff)
+    mixed = analytic().createMixedSystem(solvated_ala2.topology, system, ala2_atoms)
+    energy, _ = energy_and_forces(mixed, solvated_ala2.positions, {2})
+    x = np.asarray(solvated_ala2.positions)
     nonbonded = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
     mm = np.array([nonbonded.getParticleParameters(i)[0]._value for i in range(22, len(x))])
     inverse = 1 / np.linalg.norm(x[:22, None] - x[None, 22:], axis=2)
@@ -103,24 +103,24 @@ def test_electrostatic_embedding_by_hand(solvatedAla2: Molecule, ala2Atoms: list
     assert energy == pytest.approx(expected, rel=1e-7)
 
 
-def test_isolated_molecule_has_nothing_left_in_common(ala2: Molecule, ala2Atoms: list[int]) -> None:
-    mixed = analytic().createMixedSystem(ala2.topology, ala2.createSystem(), ala2Atoms)
-    assert groupsOf(mixed) == {"CMMotionRemover": 0, findQMForce(mixed).getName(): 2}
+def test_isolated_molecule_has_nothing_left_in_common(ala2: Molecule, ala2_atoms: list[int]) -> None:
+    mixed = analytic().createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms)
+    assert groups_of(mixed) == {"CMMotionRemover": 0, find_qm_force(mixed).getName(): 2}
 
 
-def test_masses_constraints_and_order_are_kept(solvatedAla2: Molecule, ala2Atoms: list[int]) -> None:
-    system = periodic(solvatedAla2)
-    mixed = analytic().createMixedSystem(solvatedAla2.topology, system, list(reversed(ala2Atoms)), **CUTOFF)
+def test_masses_constraints_and_order_are_kept(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
+    system = periodic(solvated_ala2)
+    mixed = analytic().createMixedSystem(solvated_ala2.topology, system, list(reversed(ala2_atoms)), **CUTOFF)
     assert mixed.getNumConstraints() == system.getNumConstraints()
     assert [mixed.getParticleMass(i) for i in range(40)] == [system.getParticleMass(i) for i in range(40)]
-    assert list(findQMForce(mixed).getParticles()) == ala2Atoms
+    assert list(find_qm_force(mixed).getParticles()) == ala2_atoms
 
 
-def test_units_are_taken(solvatedAla2: Molecule, ala2Atoms: list[int]) -> None:
+def test_units_are_taken(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
     mixed = analytic().createMixedSystem(
-        solvatedAla2.topology, periodic(solvatedAla2), ala2Atoms, cutoff=6 * unit.angstrom
+        solvated_ala2.topology, periodic(solvated_ala2), ala2_atoms, cutoff=6 * unit.angstrom
     )
-    charges = findQMForce(mixed).getEmbeddingCharges()
+    charges = find_qm_force(mixed).getEmbeddingCharges()
     assert charges.getCutoffDistance() == pytest.approx(0.6)
     assert charges.getSwitchingDistance() == pytest.approx(0.48)
 
@@ -136,9 +136,9 @@ def test_units_are_taken(solvatedAla2: Molecule, ala2Atoms: list[int]) -> None:
         (list(range(6)), r"C of ACE 1 \(index 4\) - N of ALA 2 \(index 6\)"),
     ],
 )
-def test_impossible_regions(solvatedAla2: Molecule, atoms: list[Any], message: str) -> None:
+def test_impossible_regions(solvated_ala2: Molecule, atoms: list[Any], message: str) -> None:
     with pytest.raises(RegionError, match=message):
-        analytic().createMixedSystem(solvatedAla2.topology, periodic(solvatedAla2), atoms, **CUTOFF)
+        analytic().createMixedSystem(solvated_ala2.topology, periodic(solvated_ala2), atoms, **CUTOFF)
 
 
 @pytest.mark.parametrize(
@@ -152,10 +152,10 @@ def test_impossible_regions(solvatedAla2: Molecule, atoms: list[Any], message: s
     ],
 )
 def test_impossible_charge_and_spin(
-    ala2: Molecule, ala2Atoms: list[int], options: dict[str, Any], message: str
+    ala2: Molecule, ala2_atoms: list[int], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(RegionError, match=message):
-        analytic().createMixedSystem(ala2.topology, ala2.createSystem(), ala2Atoms, **options)
+        analytic().createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms, **options)
 
 
 @pytest.mark.parametrize(
@@ -171,10 +171,10 @@ def test_impossible_charge_and_spin(
     ],
 )
 def test_impossible_embedding(
-    solvatedAla2: Molecule, ala2Atoms: list[int], options: dict[str, Any], message: str
+    solvated_ala2: Molecule, ala2_atoms: list[int], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(EmbeddingError, match=message):
-        analytic().createMixedSystem(solvatedAla2.topology, periodic(solvatedAla2), ala2Atoms, **options)
+        analytic().createMixedSystem(solvated_ala2.topology, periodic(solvated_ala2), ala2_atoms, **options)
 
 
 @pytest.mark.parametrize(
@@ -191,32 +191,32 @@ def test_impossible_embedding(
     ],
 )
 def test_surrogates_that_do_not_match(
-    solvatedAla2: Molecule,
+    solvated_ala2: Molecule,
     ala2: Molecule,
-    ala2Atoms: list[int],
+    ala2_atoms: list[int],
     tmp_path: Path,
     changes: dict[str, Any],
     message: str,
 ) -> None:
-    archive = writeSprings(tmp_path / "springs.pt", ala2.topology, ala2.positions, **changes)
+    archive = write_springs(tmp_path / "springs.pt", ala2.topology, ala2.positions, **changes)
     with pytest.raises(SurrogateError, match=message):
         analytic().createMixedSystem(
-            solvatedAla2.topology, periodic(solvatedAla2), ala2Atoms, surrogate=archive, **CUTOFF
+            solvated_ala2.topology, periodic(solvated_ala2), ala2_atoms, surrogate=archive, **CUTOFF
         )
 
 
-def test_missing_and_foreign_archives(ala2: Molecule, ala2Atoms: list[int], tmp_path: Path) -> None:
+def test_missing_and_foreign_archives(ala2: Molecule, ala2_atoms: list[int], tmp_path: Path) -> None:
     foreign = tmp_path / "foreign.pt"
     foreign.write_bytes(b"no archive")
     for path, message in ((tmp_path / "nothing.pt", "does not exist"), (foreign, "not an archive")):
         with pytest.raises(SurrogateError, match=message):
-            analytic().createMixedSystem(ala2.topology, ala2.createSystem(), ala2Atoms, surrogate=path)
+            analytic().createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms, surrogate=path)
 
 
-def test_another_level_of_theory_is_warned_about(ala2: Molecule, ala2Atoms: list[int], tmp_path: Path) -> None:
-    archive = writeSprings(tmp_path / "springs.pt", ala2.topology, ala2.positions)
+def test_another_level_of_theory_is_warned_about(ala2: Molecule, ala2_atoms: list[int], tmp_path: Path) -> None:
+    archive = write_springs(tmp_path / "springs.pt", ala2.topology, ala2.positions)
     with pytest.warns(UserWarning, match="trained on gfn2-xtb"):
-        analytic().createMixedSystem(ala2.topology, ala2.createSystem(), ala2Atoms, surrogate=archive)
+        analytic().createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms, surrogate=archive)
 
 
 def test_unknown_methods_and_settings() -> None:
@@ -228,13 +228,13 @@ def test_unknown_methods_and_settings() -> None:
         QMMMPotential("gfn2-xtb", threads=0)
 
 
-def test_topology_of_another_system(ala2: Molecule, solvatedAla2: Molecule) -> None:
+def test_topology_of_another_system(ala2: Molecule, solvated_ala2: Molecule) -> None:
     with pytest.raises(ValueError, match="22 atoms and the system"):
-        analytic().createMixedSystem(ala2.topology, periodic(solvatedAla2), [0])
+        analytic().createMixedSystem(ala2.topology, periodic(solvated_ala2), [0])
 
 
 def test_bonds_missing_in_the_topology_are_found_in_the_system(ala2: Molecule) -> None:
-    system = ala2.createSystem()
+    system = ala2.create_system()
     bare = app.Topology()
     chain = bare.addChain()
     for residue in ala2.topology.residues():
@@ -245,18 +245,18 @@ def test_bonds_missing_in_the_topology_are_found_in_the_system(ala2: Molecule) -
         analytic().createMixedSystem(bare, system, list(range(6)))
 
 
-def test_a_region_of_two_molecules_may_lie_in_different_images(solvatedAla2: Molecule, ala2Atoms: list[int]) -> None:
-    atoms = [*ala2Atoms, 22, 23, 24]
-    system = solvatedAla2.createSystem(nonbondedMethod=app.PME, nonbondedCutoff=0.9, rigidWater=False)
+def test_a_region_of_two_molecules_may_lie_in_different_images(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
+    atoms = [*ala2_atoms, 22, 23, 24]
+    system = solvated_ala2.create_system(nonbondedMethod=app.PME, nonbondedCutoff=0.9, rigidWater=False)
     potential = QMMMPotential("analytic", charges=[0.1, -0.1] + 23 * [0.0])
     for embedding in ("mechanical", "electrostatic"):
         options = CUTOFF if embedding == "electrostatic" else {}
         mixed = potential.createMixedSystem(
-            solvatedAla2.topology, system, atoms, embedding=embedding, keepForceFieldRung=True, **options
+            solvated_ala2.topology, system, atoms, embedding=embedding, keepForceFieldRung=True, **options
         )
-        moved = np.array(solvatedAla2.positions)
+        moved = np.array(solvated_ala2.positions)
         moved[22:25] += [2.2, 0, -2.2]
         for group in (0, 2, 3):
-            here, _ = energyAndForces(mixed, solvatedAla2.positions, {group})
-            there, _ = energyAndForces(mixed, moved, {group})
+            here, _ = energy_and_forces(mixed, solvated_ala2.positions, {group})
+            there, _ = energy_and_forces(mixed, moved, {group})
             assert there == pytest.approx(here, abs=1e-4), (embedding, group)

@@ -13,20 +13,20 @@ from openmm import app
 from rich.console import Console
 
 from kstep_models.frames import FrameFile
-from openmmkstep.analysis.temperature import BOLTZMANN, degreesOfFreedom
+from openmmkstep.analysis.temperature import BOLTZMANN, degrees_of_freedom
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.qmmm.mixed_forces import findQMForce
+from openmmkstep.qmmm.mixed_forces import find_qm_force
 from openmmkstep.qmmm.potential import QMMMPotential
 from openmmkstep.reporters import FrameReporter, ProgressReporter, StatisticsReporter
-from tests.support.models.springs import writeSprings
+from tests.support.models.springs import write_springs
 from tests.support.qmmm.molecules import Molecule
 
 
 @pytest.fixture
-def simulation(ala2: Molecule, ala2Atoms: list[int], tmp_path: Path) -> app.Simulation:
-    archive = writeSprings(tmp_path / "springs.pt", ala2.topology, ala2.positions)
+def simulation(ala2: Molecule, ala2_atoms: list[int], tmp_path: Path) -> app.Simulation:
+    archive = write_springs(tmp_path / "springs.pt", ala2.topology, ala2.positions)
     mixed = QMMMPotential("gfn2-xtb").createMixedSystem(
-        ala2.topology, ala2.createSystem(), ala2Atoms, surrogate=archive
+        ala2.topology, ala2.create_system(), ala2_atoms, surrogate=archive
     )
     integrator = KStepIntegrator(300, 1, 0.0005, 2)
     integrator.setRandomNumberSeed(4)
@@ -49,7 +49,7 @@ def test_statistics_reporter(simulation: app.Simulation, tmp_path: Path) -> None
     assert float(rows[-1]["totalEnergy"]) == last.totalEnergy
     assert int(rows[-1]["surrogateCalls0"]) == last.surrogateCalls[0]
     kinetic = simulation.context.getState(energy=True).getKineticEnergy()._value
-    temperature = 2 * kinetic / (degreesOfFreedom(simulation.system) * BOLTZMANN)
+    temperature = 2 * kinetic / (degrees_of_freedom(simulation.system) * BOLTZMANN)
     assert float(rows[-1]["temperature"]) == pytest.approx(temperature, rel=1e-6)
 
 
@@ -71,9 +71,9 @@ def test_frame_reporter_saves_labels_without_qm_calls(simulation: app.Simulation
     reporter = FrameReporter(path, 2, trajectory=3, command="test")
     simulation.reporters.append(reporter)
     simulation.step(4)
-    qmForce = findQMForce(simulation.system)
+    qm_force = find_qm_force(simulation.system)
     assert (
-        qmForce.getNumCalls(simulation.context) == KStepIntegrator.cast(simulation.integrator).getStatistics().qmCalls
+        qm_force.getNumCalls(simulation.context) == KStepIntegrator.cast(simulation.integrator).getStatistics().qmCalls
     )
     reporter.flush()
     state = simulation.context.getState(positions=True, energy=True, forces=True, groups={2})

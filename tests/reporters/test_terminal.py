@@ -30,7 +30,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_lines_of_a_log_file(clock: Clock) -> None:
     output = io.StringIO()
-    with CountedProgress("frames", 10, Console(file=output, width=20), done=2, logSeconds=20) as progress:
+    with CountedProgress("frames", 10, Console(file=output, width=20), done=2, log_seconds=20) as progress:
         progress.update(2)
         for done in range(3, 11):
             clock.now += 15
@@ -47,7 +47,7 @@ def test_lines_of_a_log_file(clock: Clock) -> None:
 
 def test_total_and_label_that_come_later(clock: Clock) -> None:
     output = io.StringIO()
-    with CountedProgress("starting", None, Console(file=output, width=80), logSeconds=0) as progress:
+    with CountedProgress("starting", None, Console(file=output, width=80), log_seconds=0) as progress:
         progress.update(40, 50, "a [b]")
         clock.now += 6000
         progress.update(45, 50, "c")

@@ -82,9 +82,9 @@ def test_impossible_molecules(arguments: tuple[Any, ...], message: str) -> None:
         (("rhf", " "), "no basis set"),
         (("rks", "6-31g"), "needs a functional"),
         (("rhf", "6-31g", "pbe0"), "has no functional"),
-        (("rhf", "6-31g", "", False, "def2-svp-jkfit"), "densityFitting=True"),
-        (("rks", "6-31g", "pbe0", False, "", 10), "gridLevel"),
-        (("rks", "6-31g", "pbe0", False, "", -1), "gridLevel"),
+        (("rhf", "6-31g", "", False, "def2-svp-jkfit"), "density_fitting=True"),
+        (("rks", "6-31g", "pbe0", False, "", 10), "grid_level"),
+        (("rks", "6-31g", "pbe0", False, "", -1), "grid_level"),
     ],
 )
 def test_impossible_levels_of_theory(arguments: tuple[Any, ...], message: str) -> None:
@@ -98,7 +98,7 @@ def test_impossible_levels_of_theory(arguments: tuple[Any, ...], message: str) -
         (HYDROXYL, LevelOfTheory("rhf", "6-31g"), "unpaired electrons, rhf has none: use uhf"),
         (HYDROXYL, LevelOfTheory("rks", "6-31g", "pbe"), "use uks"),
         (WATER, LevelOfTheory("rhf", "7-42g"), "basis set '7-42g' is not known"),
-        (WATER, LevelOfTheory("rhf", "6-31g", densityFitting=True, auxiliaryBasis="fit"), "basis set 'fit'"),
+        (WATER, LevelOfTheory("rhf", "6-31g", density_fitting=True, auxiliary_basis="fit"), "basis set 'fit'"),
         (WATER, LevelOfTheory("rks", "6-31g", "pbe42"), "functional 'pbe42' is not known"),
         (WATER, LevelOfTheory("rks", "6-31g", ","), "is empty"),
         (WATER, LevelOfTheory("rks", "6-31g", "b3lyp-d3bj"), "dispersion"),
@@ -118,7 +118,7 @@ def test_levels_of_theory_that_do_not_suit(molecule: Molecule, level: LevelOfThe
         ((np.inf,), "time step must be finite"),
         (("fast",), "time step must be a number"),
         ((0.1, 0.0), "tolerance must be positive"),
-        ((0.1, 1e-9, 0), "maxIterations"),
+        ((0.1, 1e-9, 0), "max_iterations"),
     ],
 )
 def test_impossible_propagators(scheme: Any, arguments: tuple[Any, ...], message: str) -> None:
@@ -172,12 +172,12 @@ def test_fields_have_their_shapes() -> None:
 def test_missing_pyscf_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     original = builtins.__import__
 
-    def withoutPySCF(name: str, *rest: Any) -> Any:
+    def without_pyscf(name: str, *rest: Any) -> Any:
         if name.startswith("pyscf"):
             raise ImportError("No module named 'pyscf'")
         return original(name, *rest)
 
-    monkeypatch.setattr(builtins, "__import__", withoutPySCF)
+    monkeypatch.setattr(builtins, "__import__", without_pyscf)
     with pytest.raises(MissingDependencyError, match=r"pip install 'openmm-kstep\[pyscf\]'"):
         ElectronDynamics(WATER, HF, CFM4(0.2))
 

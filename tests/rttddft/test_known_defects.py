@@ -48,7 +48,7 @@ from openmmkstep.rttddft import (
     Reduction,
     TrajectoryFile,
 )
-from openmmkstep.rttddft.electronic_structure.auxiliary_fit import AuxiliaryFit, localAuxiliaryBasis
+from openmmkstep.rttddft.electronic_structure.auxiliary_fit import AuxiliaryFit, local_auxiliary_basis
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Orbitals
 from openmmkstep.rttddft.propagation.propagators import Propagator, State
 from openmmkstep.rttddft.units import NM_PER_BOHR
@@ -64,7 +64,7 @@ def test_float32_would_keep_three_digits_of_a_weak_response(tmp_path: Path) -> N
     run = ElectronDynamics(WATER, LevelOfTheory("rhf", "sto-3g"), Magnus2(0.2), kick)
     run.run(20, tmp_path / "t.h5", progress=states.append)
     with TrajectoryFile(tmp_path / "t.h5") as file:
-        stored, ground = file.deviation(20), file.groundDensity
+        stored, ground = file.deviation(20), file.ground_density
     exact = run.hamiltonian.density(states[-1].orbitals)[0] - ground
     size = np.abs(exact).max()
     assert 1e-5 < size < 1e-3
@@ -80,11 +80,11 @@ def test_dipole_has_the_sign_of_the_electron_and_the_nuclei() -> None:
     for molecule in (SKEWED_WATER, Molecule(SKEWED_WATER.numbers, SKEWED_WATER.positions + 0.7, charge=2)):
         run = ElectronDynamics(molecule, LevelOfTheory("rhf", "6-31g"), Magnus2(0.2))
         own = run.run(0).dipole[0]
-        run._meanField.kernel()
-        expected = run._meanField.dip_moment(unit="AU", verbose=0)
+        run._mean_field.kernel()
+        expected = run._mean_field.dip_moment(unit="AU", verbose=0)
         np.testing.assert_allclose(own, expected, atol=1e-7)
         assert np.linalg.norm(expected) > 0.5
-    electrons = np.einsum("xij,ji->x", run.hamiltonian.position, run.groundState.density[0])
+    electrons = np.einsum("xij,ji->x", run.hamiltonian.position, run.ground_state.density[0])
     assert np.linalg.norm(electrons - expected) > 1.0 and np.linalg.norm(-electrons - expected) > 1.0
 
 
@@ -115,7 +115,7 @@ def rotation(seed: int) -> Array:
 
 
 @pytest.fixture
-def doublePrecision() -> Iterator[None]:
+def double_precision() -> Iterator[None]:
     """For e3nn, which makes its matrices in the precision of the moment."""
     torch.set_default_dtype(torch.float64)
     yield
@@ -126,21 +126,21 @@ AXES = [1, 2, 0]
 """The order of coordinates in which auxiliary functions are those of e3nn."""
 
 
-def functionsOf(l: int, points: Array) -> Array:
+def functions_of(l: int, points: Array) -> Array:
     """Values [points,2l+1] of an auxiliary shell around the origin."""
     basis = AuxiliaryBasis("one shell", {2: (Shell(l, (0.7,), (1.0,)),)})
     fit = AuxiliaryFit(gto.M(atom="He 0 0 0", basis="sto-3g", verbose=0), basis)
     return fit.values(points, False)[0]
 
 
-@pytest.mark.usefixtures("doublePrecision")
+@pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize("l", range(5))
 def test_order_of_e3nns_functions(l: int) -> None:
     """Defect: PySCF's functions taken for e3nn's, whose polar axis is y. The auxiliary functions are e3nn's of the
     coordinates y, z, x; in the order x, y, z, they would be no permutation of e3nn's from l = 2 on."""
     points = np.random.default_rng(3).normal(size=(60, 3))
     points /= np.linalg.norm(points, axis=1)[:, None]
-    values = functionsOf(l, points)
+    values = functions_of(l, points)
 
     def theirs(coordinates: Array) -> Array:
         return o3.spherical_harmonics([l], torch.tensor(coordinates), normalize=False, normalization="norm").numpy()
@@ -152,15 +152,15 @@ def test_order_of_e3nns_functions(l: int) -> None:
     assert np.isclose(np.abs(mixing).max(axis=1), 1.0).all() == (l < 2)
     # Values at rotated points are the same functions mixed: Y(R r) = D Y(r).
     turn = rotation(5)
-    own = np.linalg.lstsq(values, functionsOf(l, points @ turn.T), rcond=None)[0].T
+    own = np.linalg.lstsq(values, functions_of(l, points @ turn.T), rcond=None)[0].T
     expected = o3.Irrep(l, (-1) ** l).D_from_matrix(torch.tensor(turn[np.ix_(AXES, AXES)])).numpy()
     np.testing.assert_allclose(own, expected, atol=1e-10)
 
 
-@pytest.mark.usefixtures("doublePrecision")
+@pytest.mark.usefixtures("double_precision")
 def test_matrices_rotate_by_e3nns_matrices() -> None:
     """The same for what a network predicts: matrices between s to f functions of a molecule and its rotated copy."""
-    turn, basis = rotation(8), localAuxiliaryBasis("def2-svp-ri", [1, 8])
+    turn, basis = rotation(8), local_auxiliary_basis("def2-svp-ri", [1, 8])
     metrics = []
     for turned in (np.eye(3), turn):
         atoms = [(s, p @ turned.T) for s, p in zip("OHH", SKEWED_WATER.positions, strict=True)]
@@ -173,7 +173,7 @@ def test_matrices_rotate_by_e3nns_matrices() -> None:
     assert np.abs(metrics[0] - metrics[1]).max() > 0.1
 
 
-def leapfrog(start: Orbitals, timeStep: float, steps: int, unitary: bool) -> tuple[Array, Array]:
+def leapfrog(start: Orbitals, time_step: float, steps: int, unitary: bool) -> tuple[Array, Array]:
     """Energies and norms of the orbitals of water, RHF/6-31G, by the midpoint rule without restarts.
 
     ``C(t + dt) = C(t - dt) - 2 i dt F(t) C(t)``, or with ``exp(-2 i dt F(t)) C(t - dt)`` (modified midpoint).
@@ -185,7 +185,7 @@ def leapfrog(start: Orbitals, timeStep: float, steps: int, unitary: bool) -> tup
         return ((vectors * np.exp(-1j * step * values)) @ vectors.conj().T @ orbitals[0],)
 
     evaluation = hamiltonian.evaluate(start)
-    last, now = start, moved(evaluation.fock, timeStep, start)
+    last, now = start, moved(evaluation.fock, time_step, start)
     energies, norms = [evaluation.energy], [1.0]
     for _ in range(steps):
         evaluation = hamiltonian.evaluate(now)
@@ -194,9 +194,9 @@ def leapfrog(start: Orbitals, timeStep: float, steps: int, unitary: bool) -> tup
         if norms[-1] > 1e6:
             break
         if unitary:
-            last, now = now, moved(evaluation.fock, 2.0 * timeStep, last)
+            last, now = now, moved(evaluation.fock, 2.0 * time_step, last)
         else:
-            last, now = now, (last[0] - 2j * timeStep * (evaluation.fock[0] @ now[0]),)
+            last, now = now, (last[0] - 2j * time_step * (evaluation.fock[0] @ now[0]),)
     return np.array(energies), np.array(norms)
 
 
@@ -205,17 +205,17 @@ def test_no_leapfrog(scheme: type[Propagator]) -> None:
     """Defect: the midpoint rule without restarts. Plain, it explodes within tens of steps, whatever the response is,
     because of the core; with exponentials its even and odd steps come apart, which shows as an energy that wobbles by
     a tenth of what the kick has put in. The schemes here do neither at the same time step."""
-    system, timeStep = prepared("WATER", "rhf", "6-31g"), 0.4
+    system, time_step = prepared("WATER", "rhf", "6-31g"), 0.4
     start = DeltaKick(1e-3, (0, 1, 1)).apply(system.hamiltonian, system.ground.orbitals)
     plain = leapfrog(start, 0.05, 300, unitary=False)
     assert len(plain[1]) < 100 and plain[1][-1] > 1e6
-    unitary = leapfrog(start, timeStep, 600, unitary=True)
+    unitary = leapfrog(start, time_step, 600, unitary=True)
     absorbed = unitary[0][0] - system.ground.energy
     assert np.ptp(unitary[0]) > 0.1 * absorbed
-    state: State = scheme(timeStep).start(system.hamiltonian, start)
+    state: State = scheme(time_step).start(system.hamiltonian, start)
     energies = [state.energy]
     for _ in range(600):
-        state = scheme(timeStep).advance(system.hamiltonian, NoField(), state)
+        state = scheme(time_step).advance(system.hamiltonian, NoField(), state)
         energies.append(state.energy)
     assert np.ptp(energies) < 0.01 * absorbed
     assert np.abs(state.orbitals[0].conj().T @ state.orbitals[0] - np.eye(5)).max() < 1e-12
@@ -224,14 +224,14 @@ def test_no_leapfrog(scheme: type[Propagator]) -> None:
 def test_thresholds_are_relative_to_the_response() -> None:
     """Defect: a fixed threshold for true Fock builds, such as 0.01, which is more than a weak kick ever causes, so that
     there is no build at all. A hundred times weaker a kick must need as many builds and be as accurate."""
-    level, builds, errors, responses = LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=0), [], [], []
+    level, builds, errors, responses = LevelOfTheory("rks", "6-31g", "pbe0", grid_level=0), [], [], []
     for strength in (1e-3, 1e-5):
         arguments = (WATER, level, Magnus2(0.2, tolerance=1e-5 * strength), DeltaKick(strength, (0, 0, 1)))
         runs: list[Observables] = [
             ElectronDynamics(*arguments, reduction=r).run(60) for r in (None, Reduction(tolerance=0.05))
         ]
         full, reduced = ((run.dipole - run.dipole[0]) / strength for run in runs)
-        builds.append(int(runs[1].fockBuilds.sum()))
+        builds.append(int(runs[1].fock_builds.sum()))
         errors.append(np.linalg.norm(reduced - full) / np.linalg.norm(full))
         responses.append(full)
     # Round-off of the ground state is a thousandth of the weaker response.
@@ -249,7 +249,7 @@ def test_steps_of_spectra_converge_relative_to_the_kick(tmp_path: Path) -> None:
         "reduction": None,
         "directions": ["z"],
         "time": "2 fs",
-        "timeStep": "10 as",
+        "time_step": "10 as",
         "highest": 40,
     }
     spectra = []
@@ -272,7 +272,7 @@ def test_response_of_an_ion_does_not_depend_on_the_origin() -> None:
     np.testing.assert_allclose(dipoles[1] - dipoles[0], 2 * np.full(3, 3.0), atol=1e-7)
 
 
-def pooledKeys(density: Array, counts: list[int]) -> Array:
+def pooled_keys(density: Array, counts: list[int]) -> Array:
     """Sums over the orbitals of pairs of atoms of the moduli of a density matrix: a pooled key of each pair."""
     edges = np.cumsum([0, *counts])
     return np.array(
@@ -285,11 +285,11 @@ def test_projection_tells_orbitals_apart() -> None:
     coefficients in auxiliary functions are not: they give back each density's dipole or extent."""
     shells = [[0, [5.0, 1.0]], [0, [1.0, 1.0]], [0, [0.2, 1.0]], [1, [0.6, 1.0]]]
     mol = gto.M(atom="He 0 0 0", basis={"He": shells}, verbose=0)
-    fit = AuxiliaryFit(mol, localAuxiliaryBasis("def2-qzvp-ri", [2]))
+    fit = AuxiliaryFit(mol, local_auxiliary_basis("def2-qzvp-ri", [2]))
     densities = np.zeros((4, 6, 6))
     for density, orbital in zip(densities, (3, 4, 0, 2), strict=True):
         density[orbital, orbital] = 1.0
-    keys = [pooledKeys(density, [6]) for density in densities]
+    keys = [pooled_keys(density, [6]) for density in densities]
     assert np.array_equal(keys[0], keys[1]) and np.array_equal(keys[2], keys[3])
     coefficients = fit.coefficients(densities).T
     products = fit.products(np.eye(6), np.eye(6)).reshape(-1, 6, 6)
@@ -311,7 +311,7 @@ def test_density_and_its_conjugate_move_apart() -> None:
     conjugate = tuple(part.conj() for part in start)
     densities = [system.hamiltonian.density(each)[0] for each in (start, conjugate)]
     assert np.abs(densities[0] - densities[1]).max() > 1e-3
-    assert np.array_equal(pooledKeys(densities[0], [9, 2, 2]), pooledKeys(densities[1], [9, 2, 2]))
+    assert np.array_equal(pooled_keys(densities[0], [9, 2, 2]), pooled_keys(densities[1], [9, 2, 2]))
     moved = []
     for orbitals in (start, conjugate):
         state = Magnus2(0.1).start(system.hamiltonian, orbitals)
@@ -341,7 +341,7 @@ def test_no_purification_of_occupation_two() -> None:
     assert np.abs(half @ half - half).max() < 1e-12 and np.trace(half).real == pytest.approx(5.0, abs=1e-12)
 
 
-def test_loss_is_on_responses(smallSize: ResponseNetworkConfig) -> None:
+def test_loss_is_on_responses(small_size: ResponseNetworkConfig) -> None:
     """Defect: a derivative loss |(p - rho_t)/dt - (rho_t+1 - rho_t)/dt|^2 with the true rho_t is the reconstruction
     loss |p - rho_t+1|^2 over dt^2, and teaches nothing new. The loss here is on the response between density changes:
     a network with another matrix but the same response has no loss, and no gradient."""
@@ -349,8 +349,8 @@ def test_loss_is_on_responses(smallSize: ResponseNetworkConfig) -> None:
     p, now, after = random.normal(size=(3, 7, 7))
     derivative = np.sum(((p - now) / 0.2 - (after - now) / 0.2) ** 2)
     assert derivative == pytest.approx(np.sum((p - after) ** 2) / 0.2**2, rel=1e-12)
-    basis = localAuxiliaryBasis("def2-svp-ri", [1])
-    network, numbers = new_network(basis, smallSize, 1), np.array([1, 1])
+    basis = local_auxiliary_basis("def2-svp-ri", [1])
+    network, numbers = new_network(basis, small_size, 1), np.array([1, 1])
     positions = np.array([[[0.0, 0.0, -0.7], [0.1, 0.0, 0.7]]])
     with torch.no_grad():
         kernel = network.batched(torch.as_tensor(numbers), torch.as_tensor(positions))[0].numpy()
@@ -374,7 +374,7 @@ def test_loss_is_on_responses(smallSize: ResponseNetworkConfig) -> None:
     assert losses[1] == pytest.approx(0.5, rel=0.05)
 
 
-@pytest.mark.usefixtures("doublePrecision")
+@pytest.mark.usefixtures("double_precision")
 def test_blocks_between_s_and_p_functions() -> None:
     """Defect: blocks decoded from scalars, which do not turn, so that a block between s and p functions must be zero.
     Here such a block is made from vectors: any one exactly, and none from scalars alone."""
@@ -391,7 +391,7 @@ def test_blocks_between_s_and_p_functions() -> None:
     assert float(decoded[:, 0, 0].abs().min()) > 0.0 < float(decoded[:, 1:, 1:].abs().max())
 
 
-@pytest.mark.usefixtures("doublePrecision")
+@pytest.mark.usefixtures("double_precision")
 def test_gates_multiply_tensors_by_scalars() -> None:
     """Defect: LayerNorm, or a sigmoid, on the components of tensors with L > 0, which depends on the axes."""
     irreps = o3.Irreps("2x0e+3x1o+2x2e")
@@ -408,7 +408,7 @@ def test_gates_multiply_tensors_by_scalars() -> None:
         assert float((broken(tensors @ outside.T) - broken(tensors) @ outside.T).abs().max()) > 0.05
 
 
-@pytest.mark.usefixtures("doublePrecision")
+@pytest.mark.usefixtures("double_precision")
 def test_scales_of_tensors_know_no_direction() -> None:
     """Defect: dividing every matrix element by its own deviation over the training set, which depends on how the
     molecules lie. The scales here are of whole tensors: the training set turned has the same."""

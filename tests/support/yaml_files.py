@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 
-def writeYaml(path: Path, content: dict[str, Any]) -> Path:
+def write_yaml(path: Path, content: dict[str, Any]) -> Path:
     """Write a configuration."""
     path.write_text(yaml.safe_dump(content))
     return path

@@ -12,9 +12,9 @@ import pytest
 from kstep_models.frames import Environment, Frame, FrameWriter, RegionDescription
 from openmmkstep import QMMMPotential
 from openmmkstep.surrogates.bonded_fit import internal_coordinates as internal
-from openmmkstep.surrogates.bonded_fit.fitting import fitRung
+from openmmkstep.surrogates.bonded_fit.fitting import fit_rung
 from openmmkstep.surrogates.bonded_fit.model import RungError, RungModel
-from tests.support.qmmm.energies import energyAndForces
+from tests.support.qmmm.energies import energy_and_forces
 from tests.support.qmmm.molecules import EXAMPLES, Molecule
 
 BONDS = np.array([[0, 1], [1, 2], [2, 3], [2, 4]])
@@ -28,9 +28,9 @@ def positions(frames: int, seed: int = 1) -> Any:
 
 @pytest.mark.parametrize("kind", ["lengths", "angles", "dihedrals"])
 def test_derivatives(kind: str) -> None:
-    table = {"lengths": internal.findBonds, "angles": internal.findAngles, "dihedrals": internal.findDihedrals}[kind](
-        BONDS
-    )
+    table = {"lengths": internal.find_bonds, "angles": internal.find_angles, "dihedrals": internal.find_dihedrals}[
+        kind
+    ](BONDS)
     function, x, h = getattr(internal, kind), positions(3), 1e-6
     analytic = function(x, table)
     assert len(table) == {"lengths": 4, "angles": 4, "dihedrals": 3}[kind]
@@ -45,59 +45,61 @@ def test_derivatives(kind: str) -> None:
 
 
 def test_pairs_are_two_or_three_bonds_apart() -> None:
-    assert internal.findPairs(BONDS).tolist() == [[0, 2], [0, 3], [0, 4], [1, 3], [1, 4], [3, 4]]
+    assert internal.find_pairs(BONDS).tolist() == [[0, 2], [0, 3], [0, 4], [1, 3], [1, 4], [3, 4]]
     ring = np.array([[0, 1], [1, 2], [2, 3], [3, 4], [4, 0]])
     # In a five-membered ring nothing is three bonds away by the shortest way.
-    assert internal.findPairs(ring).tolist() == [[0, 2], [0, 3], [1, 3], [1, 4], [2, 4]]
+    assert internal.find_pairs(ring).tolist() == [[0, 2], [0, 3], [1, 3], [1, 4], [2, 4]]
 
 
-def trueModel() -> RungModel:
+def true_model() -> RungModel:
     """A potential of the form that is fitted."""
     bonds = [[i, j, 0.12, 0.0, 150000.0, -300000.0, 500000.0] for i, j in BONDS.tolist()]
-    angles = [[*row, 1.9, 3.0, 250.0, -60.0] for row in internal.findAngles(BONDS).tolist()]
-    dihedrals = [[*row, 4.0, 1.0, -3.0, 2.0, 0.5, -1.0] for row in internal.findDihedrals(BONDS).tolist()]
-    pairs = [[*row, 0.25, 100.0, 5000.0] for row in internal.findPairs(BONDS).tolist()]
+    angles = [[*row, 1.9, 3.0, 250.0, -60.0] for row in internal.find_angles(BONDS).tolist()]
+    dihedrals = [[*row, 4.0, 1.0, -3.0, 2.0, 0.5, -1.0] for row in internal.find_dihedrals(BONDS).tolist()]
+    pairs = [[*row, 0.25, 100.0, 5000.0] for row in internal.find_pairs(BONDS).tolist()]
     return RungModel((1, 6, 6, 1, 1), bonds, angles, dihedrals, pairs)
 
 
-def systemOf(model: RungModel, particles: list[int], size: int) -> openmm.System:
+def system_of(model: RungModel, particles: list[int], size: int) -> openmm.System:
     system = openmm.System()
     for _ in range(size):
         system.addParticle(1.0)
-    for force in model.createForces(particles):
+    for force in model.create_forces(particles):
         system.addForce(force)
     return system
 
 
-def writeFrames(path: Path, frames: int, environment: bool = False, numbers: tuple[int, ...] = (1, 6, 6, 1, 1)) -> Path:
+def write_frames(
+    path: Path, frames: int, environment: bool = False, numbers: tuple[int, ...] = (1, 6, 6, 1, 1)
+) -> Path:
     region = RegionDescription(np.array(numbers), np.ones(5), BONDS, 0, 1, {"method": "test"})
-    system = systemOf(trueModel(), list(range(5)), 5)
+    system = system_of(true_model(), list(range(5)), 5)
     field = Environment(np.zeros(5), np.zeros((5, 3)), np.zeros((0, 3)), np.zeros(0), np.zeros((0, 3)))
     with FrameWriter(path, region, environment=environment) as writer:
         for index, x in enumerate(positions(frames)):
-            energy, forces = energyAndForces(system, x)
+            energy, forces = energy_and_forces(system, x)
             labels = (np.zeros(5), np.zeros(3), index % 10, 0.1, 300.0)
             writer.append(Frame(x, energy, forces, *labels, environment=field if environment else None))
     return path
 
 
 def test_a_potential_of_its_own_form_is_found_again(tmp_path: Path) -> None:
-    result = fitRung([writeFrames(tmp_path / "frames.h5", 300)], 1000, lambda text: None)
-    assert result.testError is not None
-    system, fitted = (systemOf(model, list(range(5)), 5) for model in (trueModel(), result.model))
+    result = fit_rung([write_frames(tmp_path / "frames.h5", 300)], 1000, lambda text: None)
+    assert result.test_error is not None
+    system, fitted = (system_of(model, list(range(5)), 5) for model in (true_model(), result.model))
     size, error = [], []
     for x in positions(5, seed=7):
-        _, expected = energyAndForces(system, x)
-        _, found = energyAndForces(fitted, x)
+        _, expected = energy_and_forces(system, x)
+        _, found = energy_and_forces(fitted, x)
         size.append(np.mean(expected**2))
         error.append(np.mean((found - expected) ** 2))
     # The ridge keeps it from being exact.
     assert np.sqrt(np.mean(error) / np.mean(size)) < 0.01
-    assert result.testError < 0.02 * np.sqrt(np.mean(size))
+    assert result.test_error < 0.02 * np.sqrt(np.mean(size))
 
 
 def test_file_round_trip_and_particles(tmp_path: Path) -> None:
-    model = trueModel()
+    model = true_model()
     model.write(tmp_path / "rung.json")
     copy = RungModel.read(tmp_path / "rung.json")
     assert copy == model
@@ -105,12 +107,12 @@ def test_file_round_trip_and_particles(tmp_path: Path) -> None:
     scattered = np.random.default_rng(5).normal(size=(9, 3))
     particles = [2, 8, 3, 5, 0]
     scattered[particles] = x
-    here, forces = energyAndForces(systemOf(model, list(range(5)), 5), x)
-    there, scatteredForces = energyAndForces(systemOf(copy, particles, 9), scattered)
+    here, forces = energy_and_forces(system_of(model, list(range(5)), 5), x)
+    there, scattered_forces = energy_and_forces(system_of(copy, particles, 9), scattered)
     assert there == pytest.approx(here)
-    np.testing.assert_allclose(scatteredForces[particles], forces)
+    np.testing.assert_allclose(scattered_forces[particles], forces)
     with pytest.raises(RungError, match="for 5 atoms"):
-        model.createForces([1, 2])
+        model.create_forces([1, 2])
 
 
 @pytest.mark.parametrize(
@@ -135,30 +137,30 @@ def test_bad_files(tmp_path: Path, content: str | None, message: str) -> None:
 
 
 def test_bad_frames(tmp_path: Path) -> None:
-    wet = writeFrames(tmp_path / "wet.h5", 3, environment=True)
-    dry = writeFrames(tmp_path / "dry.h5", 3)
-    other = writeFrames(tmp_path / "other.h5", 3, numbers=(6, 6, 6, 1, 1))
+    wet = write_frames(tmp_path / "wet.h5", 3, environment=True)
+    dry = write_frames(tmp_path / "dry.h5", 3)
+    other = write_frames(tmp_path / "other.h5", 3, numbers=(6, 6, 6, 1, 1))
     for files, message in (([wet], "in an environment"), ([dry, other], "atomic numbers differ"), ([], "no frames")):
         with pytest.raises(RungError, match=message):
-            fitRung(files, 100, lambda text: None)
+            fit_rung(files, 100, lambda text: None)
 
 
-def test_mixed_system_takes_it(ala2: Molecule, ala2Atoms: list[int], tmp_path: Path) -> None:
+def test_mixed_system_takes_it(ala2: Molecule, ala2_atoms: list[int], tmp_path: Path) -> None:
     shipped = EXAMPLES / "alanine_dipeptide" / "ala2-rung.json"
     potential = QMMMPotential("gfn2-xtb")
-    mixed = potential.createMixedSystem(ala2.topology, ala2.createSystem(), ala2Atoms, rung=shipped)
+    mixed = potential.createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms, rung=shipped)
     names = {force.getName() for force in mixed.getForces() if force.getForceGroup() == 3}
     assert names == {"RungBonds", "RungAngles", "RungDihedrals", "RungPairs"}
-    _, rung = energyAndForces(mixed, ala2.positions, {3})
-    _, qm = energyAndForces(mixed, ala2.positions, {2})
-    forceField = potential.createMixedSystem(ala2.topology, ala2.createSystem(), ala2Atoms, keepForceFieldRung=True)
-    _, terms = energyAndForces(forceField, ala2.positions, {3})
+    _, rung = energy_and_forces(mixed, ala2.positions, {3})
+    _, qm = energy_and_forces(mixed, ala2.positions, {2})
+    force_field = potential.createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms, keepForceFieldRung=True)
+    _, terms = energy_and_forces(force_field, ala2.positions, {3})
     assert np.sqrt(np.mean((rung - qm) ** 2)) < 0.4 * np.sqrt(np.mean((terms - qm) ** 2))
     with pytest.raises(RungError, match="not both"):
         potential.createMixedSystem(
-            ala2.topology, ala2.createSystem(), ala2Atoms, rung=shipped, keepForceFieldRung=True
+            ala2.topology, ala2.create_system(), ala2_atoms, rung=shipped, keepForceFieldRung=True
         )
     foreign = tmp_path / "foreign.json"
-    trueModel().write(foreign)
+    true_model().write(foreign)
     with pytest.raises(RungError, match="was fitted for"):
-        potential.createMixedSystem(ala2.topology, ala2.createSystem(), ala2Atoms, rung=foreign)
+        potential.createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms, rung=foreign)

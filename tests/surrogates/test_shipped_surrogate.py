@@ -7,23 +7,23 @@ import openmm
 from openmm import app
 
 from openmmkstep import KStepIntegrator, QMMMPotential
-from openmmkstep.surrogates.suitability import readSurrogateContract
+from openmmkstep.surrogates.suitability import read_surrogate_contract
 from tests.support.qmmm.molecules import EXAMPLES, Molecule
 
 ARCHIVE = EXAMPLES / "alanine_dipeptide" / "ala2-gfn2.pt"
 
 
 def test_contract_states_what_it_was_trained_on() -> None:
-    contract = readSurrogateContract(ARCHIVE)
+    contract = read_surrogate_contract(ARCHIVE)
     assert contract["level_of_theory"]["method"] == "gfn2-xtb"
     assert contract["inputs"] == ["positions", "potential"]
     assert contract["training_data"]["digest"].startswith("sha256:")
     assert contract["validation"], "measured errors belong into the contract"
 
 
-def test_its_forces_are_near_those_of_gfn2(ala2: Molecule, ala2Atoms: list[int]) -> None:
+def test_its_forces_are_near_those_of_gfn2(ala2: Molecule, ala2_atoms: list[int]) -> None:
     mixed = QMMMPotential("gfn2-xtb").createMixedSystem(
-        ala2.topology, ala2.createSystem(), ala2Atoms, surrogate=ARCHIVE
+        ala2.topology, ala2.create_system(), ala2_atoms, surrogate=ARCHIVE
     )
     integrator = KStepIntegrator(300, 5, 0.0005, 4)
     integrator.setRandomNumberSeed(2)
@@ -39,13 +39,13 @@ def test_its_forces_are_near_those_of_gfn2(ala2: Molecule, ala2Atoms: list[int])
     assert statistics.fallbacks == 0
 
 
-def test_it_follows_the_field_of_the_water(solvatedAla2: Molecule, ala2Atoms: list[int]) -> None:
-    system = solvatedAla2.createSystem(nonbondedMethod=app.PME, nonbondedCutoff=0.9)
+def test_it_follows_the_field_of_the_water(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
+    system = solvated_ala2.create_system(nonbondedMethod=app.PME, nonbondedCutoff=0.9)
     mixed = QMMMPotential("gfn2-xtb").createMixedSystem(
-        solvatedAla2.topology, system, ala2Atoms, cutoff=0.6, switchDistance=0.5, surrogate=ARCHIVE
+        solvated_ala2.topology, system, ala2_atoms, cutoff=0.6, switchDistance=0.5, surrogate=ARCHIVE
     )
     context = openmm.Context(mixed, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
-    context.setPositions(solvatedAla2.positions)
+    context.setPositions(solvated_ala2.positions)
     forces = {
         group: np.asarray(context.getState(forces=True, groups={group}).getForces(asNumpy=True)._value)[22:]
         for group in (1, 2)

@@ -1,3 +1,3 @@
-from tests.support.qmmm.fixtures import ala2, ala2Atoms, solvatedAla2, solvatedParts
+from tests.support.qmmm.fixtures import ala2, ala2_atoms, solvated_ala2, solvated_parts
 
-__all__ = ["ala2", "ala2Atoms", "solvatedAla2", "solvatedParts"]
+__all__ = ["ala2", "ala2_atoms", "solvated_ala2", "solvated_parts"]

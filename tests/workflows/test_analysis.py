@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from openmmkstep.analysis.averages import blockAverage, drift
-from openmmkstep.analysis.backbone import backboneResidues, dihedrals
+from openmmkstep.analysis.averages import block_average, drift
+from openmmkstep.analysis.backbone import backbone_residues, dihedrals
 from tests.support.qmmm.molecules import Molecule
 
 
 def test_block_average_of_white_noise() -> None:
     noise = np.random.default_rng(1).normal(5.0, 2.0, size=16384)
-    average = blockAverage(noise)
+    average = block_average(noise)
     assert average.mean == pytest.approx(5.0, abs=0.05)
     assert average.error == pytest.approx(2.0 / 128, rel=0.6)
 
@@ -24,19 +24,19 @@ def test_block_average_sees_correlation() -> None:
         series[t] = 0.98 * series[t - 1] + generator.normal()
     naive = series.std() / np.sqrt(len(series))
     # Statistical inefficiency of this process: sqrt((1 + 0.98) / (1 - 0.98)) = 10.
-    assert 6 * naive < blockAverage(series).error < 16 * naive
+    assert 6 * naive < block_average(series).error < 16 * naive
 
 
 def test_drift() -> None:
     time = np.linspace(0, 10, 101)
     line = drift(time, 3.0 - 0.25 * time + 0.01 * (-1.0) ** np.arange(101))
     assert line.slope == pytest.approx(-0.25, abs=1e-3)
-    assert line.residualRMS == pytest.approx(0.01, rel=0.05)
+    assert line.residual_rms == pytest.approx(0.01, rel=0.05)
 
 
 def test_short_series_are_refused() -> None:
     with pytest.raises(ValueError, match="at least two"):
-        blockAverage([1.0])
+        block_average([1.0])
     with pytest.raises(ValueError, match="at least three"):
         drift([0, 1], [0, 1])
 
@@ -51,7 +51,7 @@ def test_dihedrals_have_iupac_sign() -> None:
 
 
 def test_backbone_of_alanine_dipeptide(ala2: Molecule) -> None:
-    residues = backboneResidues(ala2.topology)
+    residues = backbone_residues(ala2.topology)
     assert [residue.name for residue in residues] == ["ALA 2"]
     assert residues[0].phi == (4, 6, 8, 14) and residues[0].psi == (6, 8, 14, 16)
     assert -180 <= dihedrals(np.asarray(ala2.positions)[None], residues[0].phi)[0] <= 180

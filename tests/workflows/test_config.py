@@ -10,7 +10,7 @@ import yaml
 
 from openmmkstep.workflows.config.bench import BenchConfig
 from openmmkstep.workflows.config.generate import GenerateConfig
-from openmmkstep.workflows.config.loading import ConfigError, Section, loadConfig, parseConfig
+from openmmkstep.workflows.config.loading import ConfigError, Section, load_config, parse_config
 from openmmkstep.workflows.config.quantities import Length, Rate, Temperature, Time
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.config.validate import ValidateConfig
@@ -39,7 +39,7 @@ class Sample(Section):
     ],
 )
 def test_quantities(content: dict[str, Any], value: float) -> None:
-    assert getattr(parseConfig(content, Sample, "test"), next(iter(content))) == pytest.approx(value)
+    assert getattr(parse_config(content, Sample, "test"), next(iter(content))) == pytest.approx(value)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_quantities(content: dict[str, Any], value: float) -> None:
 )
 def test_bad_values_are_named(content: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        parseConfig(content, Sample, "test")
+        parse_config(content, Sample, "test")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_bad_values_are_named(content: dict[str, Any], message: str) -> None:
     ],
 )
 def test_examples_are_valid(name: str, kind: type[Section]) -> None:
-    loadConfig(EXAMPLE / f"{name}.yaml", kind)
+    load_config(EXAMPLE / f"{name}.yaml", kind)
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -91,12 +91,12 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("integrator.inerStep", "1 fs", "did you mean integrator.innerStep"),
+        ("integrator.inerStep", "1 fs", "did you mean integrator.inner_step"),
         ("system.solvent.modle", "tip3p", "did you mean system.solvent.model"),
         ("integrator.k", 0, "integrator.k"),
-        ("integrator.k", 6, "surrogate.period 4 must divide|nonbondedPeriod 4 must divide"),
+        ("integrator.k", 6, "surrogate.period 4 must divide|nonbonded_period 4 must divide"),
         ("surrogate.rung", None, "needs a rung below the network"),
-        ("surrogate.forceFieldRung", True, "not both"),
+        ("surrogate.force_field_rung", True, "not both"),
         ("surrogate", None, "needs a surrogate"),
         ("system.structure", None, "either 'structure'"),
         ("qm.multiplicity", 0, "qm.multiplicity"),
@@ -106,23 +106,23 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 )
 def test_contradictions(path: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        parseConfig(changed(path, value), RunConfig, "run.yaml")
+        parse_config(changed(path, value), RunConfig, "run.yaml")
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
-        loadConfig(tmp_path / "no.yaml", RunConfig)
+        load_config(tmp_path / "no.yaml", RunConfig)
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [1, 2")
     with pytest.raises(ConfigError, match="not valid YAML"):
-        loadConfig(broken, RunConfig)
+        load_config(broken, RunConfig)
     broken.write_text("- 1")
     with pytest.raises(ConfigError, match="must hold a mapping"):
-        loadConfig(broken, RunConfig)
+        load_config(broken, RunConfig)
 
 
 def test_unknown_keys_inside_named_sections() -> None:
     content = yaml.safe_load((EXAMPLE / "bench.yaml").read_text())
     content["cases"]["gas"]["sytem"] = content["cases"]["gas"].pop("system")
     with pytest.raises(ConfigError, match=r"did you mean cases.gas.system"):
-        parseConfig(content, BenchConfig, "bench.yaml")
+        parse_config(content, BenchConfig, "bench.yaml")

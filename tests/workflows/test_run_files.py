@@ -9,8 +9,8 @@ import pytest
 from openmm import app, unit
 
 from openmmkstep.io import dcd
-from openmmkstep.io.atomic import writeAtomically
-from openmmkstep.workflows.config.loading import loadConfig
+from openmmkstep.io.atomic import write_atomically
+from openmmkstep.workflows.config.loading import load_config
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run.checkpoint import Checkpoint, CheckpointError
 from openmmkstep.workflows.run_folder import RunFolder, RunFolderError
@@ -19,34 +19,34 @@ from tests.support.qmmm.molecules import Molecule
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "alanine_dipeptide"
 
 
-def writeDcd(path: Path, molecule: Molecule, frames: int, append: bool = False) -> None:
+def write_dcd(path: Path, molecule: Molecule, frames: int, append: bool = False) -> None:
     with path.open("r+b" if append else "wb") as file:
         dcd = app.DCDFile(file, molecule.topology, 0.004, 5, 5, append=append)
         for frame in range(frames):
             dcd.writeModel((np.asarray(molecule.positions) + frame) * unit.nanometer)
 
 
-@pytest.mark.parametrize("name", ["ala2", "solvatedAla2"])
+@pytest.mark.parametrize("name", ["ala2", "solvated_ala2"])
 def test_dcd_files_are_cut_and_continued(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     molecule: Molecule = request.getfixturevalue(name)
     long, short = tmp_path / "long.dcd", tmp_path / "short.dcd"
-    writeDcd(long, molecule, 5)
-    writeDcd(short, molecule, 3)
-    assert (dcd.countFrames(long), dcd.countFrames(short)) == (5, 3)
+    write_dcd(long, molecule, 5)
+    write_dcd(short, molecule, 3)
+    assert (dcd.count_frames(long), dcd.count_frames(short)) == (5, 3)
     with long.open("ab") as file:
         file.write(b"half a frame")
-    dcd.keepFrames(long, 3, 5)
+    dcd.keep_frames(long, 3, 5)
     # The head holds the time of writing between bytes 176 and 260.
     first, second = long.read_bytes(), short.read_bytes()
     assert first[:176] == second[:176] and first[260:] == second[260:]
     with pytest.raises(ValueError, match="fewer than the 4"):
-        dcd.keepFrames(long, 4, 5)
+        dcd.keep_frames(long, 4, 5)
 
 
 def test_other_files_are_no_dcd(tmp_path: Path) -> None:
     (tmp_path / "x.dcd").write_bytes(b"x" * 200)
     with pytest.raises(ValueError, match="not a DCD file"):
-        dcd.countFrames(tmp_path / "x.dcd")
+        dcd.count_frames(tmp_path / "x.dcd")
 
 
 def test_checkpoint_round_trip(tmp_path: Path) -> None:
@@ -62,19 +62,19 @@ def test_checkpoint_round_trip(tmp_path: Path) -> None:
 
 def test_a_write_that_is_interrupted_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
-    writeAtomically(path, b"old")
+    write_atomically(path, b"old")
 
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(OSError, match="disk full"):
-        writeAtomically(path, b"new")
+        write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
 
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
-    config = loadConfig(EXAMPLE / "run.yaml", RunConfig)
+    config = load_config(EXAMPLE / "run.yaml", RunConfig)
     folder = RunFolder(tmp_path / "out")
     assert folder.open(config, fresh=False) is False
     assert folder.open(config, fresh=False) is True

@@ -52,23 +52,23 @@ def water(amplitude: float, direction: tuple[float, float, float], steps: int) -
     """A trajectory with the functional evaluated in full at every step."""
     half, height = 0.7572, 0.5865
     molecule = Molecule.create(["O", "H", "H"], 0.1 * np.array([[0, 0, 0], [0, half, height], [0, -half, height]]))
-    level = LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=1)
+    level = LevelOfTheory("rks", "6-31g", "pbe0", grid_level=1)
     pulse = Pulse(amplitude, GaussianEnvelope(0.4 * steps * TIME_STEP, 20.0), direction, FREQUENCY)
     dynamics = ElectronDynamics(molecule, level, Magnus2(TIME_STEP, tolerance=1e-7), field=pulse)
-    hamiltonian, ground = dynamics.hamiltonian, dynamics.groundState
+    hamiltonian, ground = dynamics.hamiltonian, dynamics.ground_state
     packing = Packing(1, hamiltonian.size)
 
     with tempfile.TemporaryDirectory() as folder:
         dynamics.run(steps, Path(folder) / "water.h5")
         with TrajectoryFile(Path(folder) / "water.h5") as file:
             deviations, field = file.deviation().real, file.field
-    functional, root, inverse = hamiltonian._exchangeCorrelation, hamiltonian._root, hamiltonian._inverseRoot
+    functional, root, inverse = hamiltonian._exchange_correlation, hamiltonian._root, hamiltonian._inverse_root
     if functional is None:
         raise ValueError("a functional is needed")
 
     def potential(change: RealArray) -> RealArray:
         density = ground.density + inverse @ packing.matrices(change) @ inverse
-        return packing.real(hamiltonian.toLoewdin(functional.evaluate(density)[1][0])[None])
+        return packing.real(hamiltonian.to_loewdin(functional.evaluate(density)[1][0])[None])
 
     # Between all changes of the density, those within the occupied and the virtual orbitals included.
     unit = STEP * np.eye(packing.length)

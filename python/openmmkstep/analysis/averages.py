@@ -18,7 +18,7 @@ class Average:
     error: float
 
 
-def blockAverage(series: ArrayLike) -> Average:
+def block_average(series: ArrayLike) -> Average:
     """Mean of a correlated series with its standard error by block averaging.
 
     Blocks are doubled in length as long as there are at least 16 of them; the largest error found is taken (Flyvbjerg
@@ -49,12 +49,12 @@ class Drift:
 
     Attributes:
         slope: per unit of time.
-        residualRMS: root mean square deviation from the line.
+        residual_rms: root mean square deviation from the line.
         rms: root mean square deviation from the mean.
     """
 
     slope: float
-    residualRMS: float
+    residual_rms: float
     rms: float
 
 

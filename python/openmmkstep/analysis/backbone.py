@@ -24,7 +24,7 @@ class BackboneResidue:
     psi: tuple[int, int, int, int]
 
 
-def backboneResidues(topology: app.Topology) -> list[BackboneResidue]:
+def backbone_residues(topology: app.Topology) -> list[BackboneResidue]:
     """Residues with N, CA and C that are bonded to a C before and an N after."""
     neighbours: dict[int, list[app.topology.Atom]] = {}
     for first, second in topology.bonds():

@@ -9,7 +9,7 @@ BOLTZMANN = 8.31446261815324e-3
 """kJ/mol/K (exact: SI Boltzmann constant times Avogadro constant)."""
 
 
-def degreesOfFreedom(system: openmm.System) -> int:
+def degrees_of_freedom(system: openmm.System) -> int:
     """Degrees of freedom: of massive particles, less constraints, less the centre of mass if it is kept still."""
     massive = sum(system.getParticleMass(i).value_in_unit(unit.dalton) > 0 for i in range(system.getNumParticles()))
     constraints = 0

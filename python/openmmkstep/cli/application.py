@@ -5,12 +5,12 @@ from __future__ import annotations
 import typer
 
 from .bench import bench
-from .bench_spectrum import benchSpectrum
-from .compile import compileArchive
+from .bench_spectrum import bench_spectrum
+from .compile import compile_archive
 from .doctor import doctor
-from .fit_rung import fitRung
+from .fit_rung import fit_rung
 from .generate import generate
-from .generate_responses import generateResponses
+from .generate_responses import generate_responses
 from .run import run
 from .spectrum import spectrum
 from .training import evaluate, export, train
@@ -27,10 +27,10 @@ for command in (doctor, generate, train, evaluate, export, run, bench, spectrum)
     app.command()(command)
 
 
-app.command("compile")(compileArchive)
-app.command("fit-rung")(fitRung)
-app.command("generate-responses")(generateResponses)
-app.command("bench-spectrum")(benchSpectrum)
+app.command("compile")(compile_archive)
+app.command("fit-rung")(fit_rung)
+app.command("generate-responses")(generate_responses)
+app.command("bench-spectrum")(bench_spectrum)
 app.add_typer(validate, name="validate")
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import wideConsole
-from .errors import shownPlainly
+from .console import wide_console
+from .errors import shown_plainly
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,18 +21,18 @@ def bench(
     repeats: Annotated[int | None, typer.Option(min=1, help="Instead of the number in the configuration.")] = None,
 ) -> None:
     """Measure the speed-up of k-step dynamics over plain QM dynamics and over stock OpenMM, interleaved in one run."""
-    with shownPlainly():
-        from openmmkstep.workflows.bench.benchmark import runBenchmark
+    with shown_plainly():
+        from openmmkstep.workflows.bench.benchmark import run_benchmark
         from openmmkstep.workflows.config.bench import BenchConfig
-        from openmmkstep.workflows.config.loading import loadConfig
+        from openmmkstep.workflows.config.loading import load_config
 
-        settings = loadConfig(config, BenchConfig)
+        settings = load_config(config, BenchConfig)
         if repeats is not None:
             settings = settings.model_copy(update={"repeats": repeats})
         if not output.parent.is_dir():
             raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
-        console = wideConsole()
-        results = runBenchmark(settings, config.parent, lambda text: console.print(text, highlight=False))
+        console = wide_console()
+        results = run_benchmark(settings, config.parent, lambda text: console.print(text, highlight=False))
         output.write_text(json.dumps(results, indent=1), encoding="utf-8")
         for name, case in results["cases"].items():
             console.print(_table(name, case, results))
@@ -47,14 +47,14 @@ def _table(name: str, case: dict[str, Any], results: dict[str, Any]) -> Table:
     for column in ("method", "s/ps", "ns/day", "speed-up", "range", "QM", "surrogate", "MM", "rest", "QM calls/ps"):
         table.add_column(column, justify="left" if column == "method" else "right")
     for label, result in case["methods"].items():
-        speed, parts = result["speedUp"], result["parts"]
+        speed, parts = result["speed_up"], result["parts"]
         table.add_row(
             label,
-            f"{result['secondsPerPs']['median']:.2f}",
-            f"{result['nsPerDay']:.3f}",
+            f"{result['seconds_per_ps']['median']:.2f}",
+            f"{result['ns_per_day']:.3f}",
             f"{speed['median']:.2f}",
             f"{speed['lowest']:.2f}-{speed['highest']:.2f}",
             *(f"{parts[part]:.2f}" for part in ("qm", "surrogate", "common", "rest")),
-            f"{result['qmCallsPerPs']:.0f}",
+            f"{result['qm_calls_per_ps']:.0f}",
         )
     return table

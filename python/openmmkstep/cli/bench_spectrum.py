@@ -8,35 +8,35 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import wideConsole
-from .errors import shownPlainly
+from .console import wide_console
+from .errors import shown_plainly
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def benchSpectrum(
+def bench_spectrum(
     config: Annotated[Path, typer.Argument(help="YAML file that says what to measure.")],
     output: Annotated[Path, typer.Option(help="JSON file for the results.")] = Path("bench_spectrum.json"),
 ) -> None:
     """Measure what the reduction of electron dynamics saves and costs in accuracy, beside other methods."""
-    with shownPlainly():
-        from openmmkstep.io.atomic import writeAtomically
+    with shown_plainly():
+        from openmmkstep.io.atomic import write_atomically
         from openmmkstep.rttddft import ConvergenceError
         from openmmkstep.workflows.config.bench_spectrum import SpectrumBenchConfig
-        from openmmkstep.workflows.config.loading import loadConfig
-        from openmmkstep.workflows.spectra.bench.benchmark import runSpectrumBenchmark
+        from openmmkstep.workflows.config.loading import load_config
+        from openmmkstep.workflows.spectra.bench.benchmark import run_spectrum_benchmark
 
-        settings = loadConfig(config, SpectrumBenchConfig)
+        settings = load_config(config, SpectrumBenchConfig)
         if not output.parent.is_dir():
             raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
-        console = wideConsole()
+        console = wide_console()
         try:
-            results = runSpectrumBenchmark(
+            results = run_spectrum_benchmark(
                 settings,
                 config.parent,
                 lambda text: console.print(text, highlight=False),
-                lambda partial: writeAtomically(output, json.dumps(partial, indent=1).encode()),
+                lambda partial: write_atomically(output, json.dumps(partial, indent=1).encode()),
             )
         except ConvergenceError as error:
             raise ValueError(str(error)) from error
@@ -48,12 +48,12 @@ def benchSpectrum(
 def _table(name: str, case: dict[str, Any]) -> Table:
     from rich.table import Table
 
-    run = case["referenceRun"]
+    run = case["reference_run"]
     caption = "seconds of all steps and directions, ground state included"
     if not run["isWhole"]:
         along = ", ".join(run["directions"])
         caption += f"; the reference's from {run['steps']} steps along {along}, over which errors are taken"
-    table = Table(title=f"{name}: {case['molecule']}, {case['basisFunctions']} functions", caption=caption)
+    table = Table(title=f"{name}: {case['molecule']}, {case['basis_functions']} functions", caption=caption)
     for column in ("method", "s", "speed-up", "Fock builds", "saved", "dipole error", "overlap", "shift, eV"):
         table.add_column(column, justify="left" if column == "method" else "right")
     for label, result in case["methods"].items():
@@ -63,11 +63,11 @@ def _table(name: str, case: dict[str, Any]) -> Table:
         table.add_row(
             label,
             f"{result['seconds']:.1f}",
-            f"{result['speedUp']:.1f}",
-            _shown(result["fockBuilds"], "d"),
-            _shown(result["fockBuildsSaved"], ".0f"),
-            _shown(result.get("dipoleError"), ".2%"),
-            _shown(result.get("spectralOverlap"), ".6f"),
+            f"{result['speed_up']:.1f}",
+            _shown(result["fock_builds"], "d"),
+            _shown(result["fock_builds_saved"], ".0f"),
+            _shown(result.get("dipole_error"), ".2%"),
+            _shown(result.get("spectral_overlap"), ".6f"),
             _shown(result.get("peakShift_eV"), ".4f"),
         )
     return table

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from .errors import shownPlainly
+from .errors import shown_plainly
 
 
-def compileArchive(
+def compile_archive(
     archive: Annotated[Path, typer.Argument(help="Archive of kstep export.")],
     atoms: Annotated[
         int | None, typer.Option(min=1, help="Number of atoms, for an archive that was not made for one molecule.")
@@ -23,13 +23,13 @@ def compileArchive(
 
     Configurations with ``compiled: true`` under ``surrogate`` do this by themselves on first use.
     """
-    with shownPlainly():
+    with shown_plainly():
         from rich.console import Console
 
         from kstep_models.potential.compilation import cached_package, compile_archive
-        from openmmkstep.surrogates.suitability import SurrogateError, readSurrogateContract
+        from openmmkstep.surrogates.suitability import SurrogateError, read_surrogate_contract
 
-        numbers = readSurrogateContract(archive).get("atomic_numbers")
+        numbers = read_surrogate_contract(archive).get("atomic_numbers")
         count = atoms if atoms is not None else len(numbers or ())
         if count == 0:
             raise SurrogateError(f"{archive} is not for one molecule: say for how many atoms with --atoms")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as jsonModule
+import json as json_module
 from dataclasses import asdict
 from typing import Annotated
 
@@ -14,11 +14,11 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON instead
     from rich.console import Console
     from rich.table import Table
 
-    from openmmkstep.workflows.doctor.checks import runChecks
+    from openmmkstep.workflows.doctor.checks import run_checks
 
-    checks = list(runChecks())
+    checks = list(run_checks())
     if json:
-        typer.echo(jsonModule.dumps([asdict(check) for check in checks], indent=1))
+        typer.echo(json_module.dumps([asdict(check) for check in checks], indent=1))
     else:
         colors = {"ok": "green", "warning": "yellow", "failed": "bold red"}
         table = Table(show_edge=False)

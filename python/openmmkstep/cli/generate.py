@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import shownPlainly
+from .errors import shown_plainly
 
 
 def generate(
@@ -20,19 +20,19 @@ def generate(
     ] = None,
 ) -> None:
     """Run QM or QM/MM dynamics and write frames with energies, forces, charges and environment to HDF5."""
-    with shownPlainly():
+    with shown_plainly():
         from rich.console import Console
 
         from openmmkstep.terminal import CountedProgress
         from openmmkstep.workflows.config.generate import GenerateConfig
-        from openmmkstep.workflows.config.loading import loadConfig
+        from openmmkstep.workflows.config.loading import load_config
         from openmmkstep.workflows.generate.generator import Generator, Progress
 
-        settings = loadConfig(config, GenerateConfig)
+        settings = load_config(config, GenerateConfig)
         given = {"output": output, "seed": seed}
         settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
         console = Console()
-        with CountedProgress("starting", None, console, labelWidth=34) as shown:
+        with CountedProgress("starting", None, console, label_width=34) as shown:
 
             def report(progress: Progress) -> None:
                 where = f"trajectory {progress.trajectory + 1}: {progress.stage}"

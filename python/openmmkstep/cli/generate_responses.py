@@ -7,28 +7,28 @@ from typing import Annotated
 
 import typer
 
-from .console import wideConsole
-from .errors import shownPlainly
+from .console import wide_console
+from .errors import shown_plainly
 
 
-def generateResponses(
+def generate_responses(
     config: Annotated[Path, typer.Argument(help="YAML file that says of which molecules and how.")],
     output: Annotated[
         Path, typer.Option(help="HDF5 file; what is in it already is kept, what is missing is added.")
     ] = Path("responses.h5"),
 ) -> None:
     """Compute linear responses of small molecules, for `kstep train` with `method: response`."""
-    with shownPlainly():
+    with shown_plainly():
         from openmmkstep.terminal import CountedProgress
-        from openmmkstep.workflows.config.loading import loadConfig
+        from openmmkstep.workflows.config.loading import load_config
         from openmmkstep.workflows.config.responses import ResponsesConfig
-        from openmmkstep.workflows.spectra.responses import prepareResponses
+        from openmmkstep.workflows.spectra.responses import prepare_responses
 
-        settings = loadConfig(config, ResponsesConfig)
+        settings = load_config(config, ResponsesConfig)
         if not output.parent.is_dir():
             raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
-        run = prepareResponses(settings, config.parent)
-        console = wideConsole()
+        run = prepare_responses(settings, config.parent)
+        console = wide_console()
         total = settings.geometries * len(run.molecules)
         with CountedProgress("geometries", total, console) as progress:
             run.compute(output, progress.update)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import shownPlainly
+from .errors import shown_plainly
 
 
 def run(
@@ -16,14 +16,14 @@ def run(
     fresh: Annotated[bool, typer.Option(help="Throw away an earlier run in the output folder.")] = False,
 ) -> None:
     """Build, equilibrate and run a QM/MM system, and write a report. An interrupted run is taken up exactly."""
-    with shownPlainly():
+    with shown_plainly():
         from rich.console import Console
 
-        from openmmkstep.workflows.config.loading import loadConfig
+        from openmmkstep.workflows.config.loading import load_config
         from openmmkstep.workflows.config.run import RunConfig
         from openmmkstep.workflows.run.runner import Runner
 
         console = Console()
-        runner = Runner(loadConfig(config, RunConfig), config.parent, " ".join(sys.argv), console)
+        runner = Runner(load_config(config, RunConfig), config.parent, " ".join(sys.argv), console)
         report = runner.run(fresh)
         console.print(f"report: {report.resolve()}", soft_wrap=True)

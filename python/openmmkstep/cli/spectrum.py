@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import wideConsole
-from .errors import shownPlainly
+from .console import wide_console
+from .errors import shown_plainly
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,36 +35,36 @@ def spectrum(
     resume: Annotated[bool, typer.Option(help="Keep the finished geometries of a run that did not end.")] = False,
 ) -> None:
     """Compute the absorption of a molecule, or of many geometries of it, from its electrons' motion after a kick."""
-    with shownPlainly():
-        from openmmkstep.io.atomic import writeAtomically
+    with shown_plainly():
+        from openmmkstep.io.atomic import write_atomically
         from openmmkstep.rttddft import ConvergenceError, ElectronDynamicsError, WorkerError
         from openmmkstep.rttddft.ensembles.saved_absorptions import SavedAbsorptions
         from openmmkstep.terminal import CountedProgress
-        from openmmkstep.workflows.config.loading import loadConfig
+        from openmmkstep.workflows.config.loading import load_config
         from openmmkstep.workflows.config.spectrum import SpectrumConfig
-        from openmmkstep.workflows.spectra.figure import drawSpectrum
-        from openmmkstep.workflows.spectra.spectrum import prepareSpectrum
+        from openmmkstep.workflows.spectra.figure import draw_spectrum
+        from openmmkstep.workflows.spectra.spectrum import prepare_spectrum
 
-        settings = _onWorkers(loadConfig(config, SpectrumConfig), workers, scheduler)
+        settings = _on_workers(load_config(config, SpectrumConfig), workers, scheduler)
         if not output.parent.is_dir():
             raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
-        run = prepareSpectrum(settings, config.parent)
+        run = prepare_spectrum(settings, config.parent)
         saved = SavedAbsorptions(output.with_suffix(".unfinished"), run.settings, resume)
-        console = wideConsole()
+        console = wide_console()
         with CountedProgress("geometries", len(run.geometries), console) as progress:
             try:
                 results = run.compute(progress.update, saved)
             except (ConvergenceError, ElectronDynamicsError, WorkerError) as error:
                 kept = "; finished geometries are kept: --resume goes on with the others" if saved.number else ""
                 raise ValueError(f"{error}{kept}") from error
-        writeAtomically(output, json.dumps(results, indent=1).encode())
+        write_atomically(output, json.dumps(results, indent=1).encode())
         saved.discard()
-        drawSpectrum(results, output.with_suffix(".png"))
+        draw_spectrum(results, output.with_suffix(".png"))
         console.print(_table(results))
         console.print(f"results: {output.resolve()}", soft_wrap=True)
 
 
-def _onWorkers(settings: SpectrumConfig, workers: int | None, scheduler: str | None) -> SpectrumConfig:
+def _on_workers(settings: SpectrumConfig, workers: int | None, scheduler: str | None) -> SpectrumConfig:
     """The configuration with what the command line says about workers."""
     if workers is not None and scheduler is not None:
         raise ValueError("give either --workers, which are started here, or the --scheduler of running ones")
@@ -79,7 +79,7 @@ def _table(results: dict[str, Any]) -> Table:
     from rich.table import Table
 
     scan = results["configuration"]["kind"] == "scan"
-    cost = f"{results['seconds']:.1f} s, {results['fockBuilds']} Fock builds"
+    cost = f"{results['seconds']:.1f} s, {results['fock_builds']} Fock builds"
     table = Table(
         title=f"{results['molecule']}, {results['label']}",
         caption=cost if scan else f"{cost}; lines of the mean spectrum",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .errors import shownPlainly
+from .errors import shown_plainly
 
 if TYPE_CHECKING:
     from kstep_training.potential.evaluation import Evaluation
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _withTraining() -> Iterator[None]:
+def _with_training() -> Iterator[None]:
     """Errors shown plainly, and a missing extra named."""
-    with shownPlainly():
+    with shown_plainly():
         try:
             yield
         except ModuleNotFoundError as error:
@@ -36,7 +36,7 @@ def train(
     resume: Annotated[bool, typer.Option(help="Continue from the last checkpoint.")] = False,
 ) -> None:
     """Train a surrogate on frames from `kstep generate`, or a response network on `kstep generate-responses`."""
-    with _withTraining():
+    with _with_training():
         import kstep_training
 
         result = kstep_training.train(config, output, resume)
@@ -53,7 +53,7 @@ def evaluate(
     ] = "test",
 ) -> None:
     """Measure the errors of a surrogate on labelled frames."""
-    with _withTraining():
+    with _with_training():
         import kstep_training
 
         _show(kstep_training.evaluate(model, frames, output, subset))
@@ -68,7 +68,7 @@ def export(
     ] = None,
 ) -> None:
     """Write the archive that TorchScriptForce loads, with its contract and a model card."""
-    with _withTraining():
+    with _with_training():
         import kstep_training
 
         kstep_training.export(checkpoint, path, dtype, frames or None)

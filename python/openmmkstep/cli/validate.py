@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import wideConsole
-from .errors import shownPlainly
+from .console import wide_console
+from .errors import shown_plainly
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,12 +26,12 @@ OutputOption = Annotated[Path, typer.Option(help="JSON file; the plot goes besid
 @validate.command()
 def nve(config: ConfigArgument, output: OutputOption = Path("nve.json")) -> None:
     """Drift of the total energy without thermostat, beside plain QM dynamics and the surrogate alone."""
-    with shownPlainly():
-        from openmmkstep.workflows.validate.figures import plotNVE
-        from openmmkstep.workflows.validate.nve import validateNVE
+    with shown_plainly():
+        from openmmkstep.workflows.validate.figures import plot_nve
+        from openmmkstep.workflows.validate.nve import validate_nve
 
-        console, results = _run(config, output, validateNVE)
-        plotNVE(results, output.with_suffix(".png"))
+        console, results = _run(config, output, validate_nve)
+        plot_nve(results, output.with_suffix(".png"))
         columns = ("run", "ps", "drift (meV/atom/ps)", "RMS (meV)", "correction (meV/Å)", "fallbacks", "QM calls")
         rows = [
             (
@@ -52,12 +52,12 @@ def nve(config: ConfigArgument, output: OutputOption = Path("nve.json")) -> None
 @validate.command()
 def temperature(config: ConfigArgument, output: OutputOption = Path("temperature.json")) -> None:
     """Temperature of each element of the QM region under a Langevin thermostat."""
-    with shownPlainly():
-        from openmmkstep.workflows.validate.figures import plotTemperature
-        from openmmkstep.workflows.validate.temperature import validateTemperature
+    with shown_plainly():
+        from openmmkstep.workflows.validate.figures import plot_temperature
+        from openmmkstep.workflows.validate.temperature import validate_temperature
 
-        console, results = _run(config, output, validateTemperature)
-        plotTemperature(results, output.with_suffix(".png"))
+        console, results = _run(config, output, validate_temperature)
+        plot_temperature(results, output.with_suffix(".png"))
         columns = ("element", "atoms", "temperature (K)", "error (K)", "deviation (%)", "within 1 % or 2 σ")
         rows = [
             (
@@ -76,13 +76,13 @@ def temperature(config: ConfigArgument, output: OutputOption = Path("temperature
 def _run(
     config: Path, output: Path, check: Callable[[ValidateConfig, Path, Callable[[str], None]], dict[str, Any]]
 ) -> tuple[Console, dict[str, Any]]:
-    from openmmkstep.workflows.config.loading import loadConfig
+    from openmmkstep.workflows.config.loading import load_config
     from openmmkstep.workflows.config.validate import ValidateConfig
 
-    settings = loadConfig(config, ValidateConfig)
+    settings = load_config(config, ValidateConfig)
     if not output.parent.is_dir():
         raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
-    console = wideConsole()
+    console = wide_console()
     results = check(settings, config.parent, lambda text: console.print(text, highlight=False))
     output.write_text(json.dumps(results, indent=1), encoding="utf-8")
     return console, results

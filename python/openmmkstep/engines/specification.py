@@ -48,7 +48,7 @@ class QMEngine:
                 )
 
 
-def checkedEngine(name: str, accuracy: float, threads: int, options: dict[str, Any]) -> QMEngine:
+def checked_engine(name: str, accuracy: float, threads: int, options: dict[str, Any]) -> QMEngine:
     """An engine with its settings.
 
     Args:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 
-def writeAtomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file under another name, make sure that it is on disk, and put it in place in one go."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:

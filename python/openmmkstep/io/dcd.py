@@ -13,13 +13,13 @@ _FIRST_STEP = 12
 _HAS_BOX = 48
 
 
-def countFrames(path: Path) -> int:
+def count_frames(path: Path) -> int:
     """Complete frames in a DCD file."""
     header, frame = _sizes(path)
     return (path.stat().st_size - header) // frame
 
 
-def keepFrames(path: Path, count: int, interval: int) -> None:
+def keep_frames(path: Path, count: int, interval: int) -> None:
     """Cut a DCD file back to its first ``count`` frames.
 
     Args:
@@ -31,7 +31,7 @@ def keepFrames(path: Path, count: int, interval: int) -> None:
         ValueError: the file has fewer frames, or is no DCD file.
     """
     header, frame = _sizes(path)
-    present = countFrames(path)
+    present = count_frames(path)
     if present < count:
         raise ValueError(f"{path} has {present} frames, fewer than the {count} that should be kept")
     with path.open("r+b") as file:
@@ -50,9 +50,9 @@ def _sizes(path: Path) -> tuple[int, int]:
         head = file.read(92)
         if len(head) < 92 or head[4:8] != b"CORD":
             raise ValueError(f"{path} is not a DCD file")
-        (titleSize,) = struct.unpack("<i", file.read(4))
-        file.seek(92 + 8 + titleSize + 4)
+        (title_size,) = struct.unpack("<i", file.read(4))
+        file.seek(92 + 8 + title_size + 4)
         (atoms,) = struct.unpack("<i", file.read(4))
         header = file.tell() + 4
-    (hasBox,) = struct.unpack("<i", head[_HAS_BOX : _HAS_BOX + 4])
-    return header, (56 if hasBox else 0) + 3 * (4 * atoms + 8)
+    (has_box,) = struct.unpack("<i", head[_HAS_BOX : _HAS_BOX + 4])
+    return header, (56 if has_box else 0) + 3 * (4 * atoms + 8)

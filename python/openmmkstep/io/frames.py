@@ -16,7 +16,7 @@ from openmmkstep.openmmapi.qmmm_force import QMResult
 from openmmkstep.qmmm.region import QMRegion
 
 
-def describeRegion(region: QMRegion, levelOfTheory: Mapping[str, Any], command: str) -> RegionDescription:
+def describe_region(region: QMRegion, level_of_theory: Mapping[str, Any], command: str) -> RegionDescription:
     """What all frames of a region have in common, for the head of a file."""
     return RegionDescription(
         numbers=region.numbers,
@@ -24,14 +24,14 @@ def describeRegion(region: QMRegion, levelOfTheory: Mapping[str, Any], command: 
         bonds=region.bonds,
         charge=region.charge,
         multiplicity=region.multiplicity,
-        level_of_theory=levelOfTheory,
-        software=softwareVersions(),
+        level_of_theory=level_of_theory,
+        software=software_versions(),
         command=command,
         names=region.names,
     )
 
 
-def softwareVersions() -> dict[str, str]:
+def software_versions() -> dict[str, str]:
     """Versions of the packages that make the labels, where they are installed."""
     versions = {}
     for package in ("openmm-kstep", "openmm", "torch", "xtb", "numpy"):
@@ -42,7 +42,7 @@ def softwareVersions() -> dict[str, str]:
     return versions
 
 
-def frameOfResult(result: QMResult, embedded: bool, trajectory: int, time: float, temperature: float) -> Frame:
+def frame_of_result(result: QMResult, embedded: bool, trajectory: int, time: float, temperature: float) -> Frame:
     """A frame from what the QM level computed.
 
     Args:
@@ -74,7 +74,7 @@ def frameOfResult(result: QMResult, embedded: bool, trajectory: int, time: float
     )
 
 
-def appendPatiently(writer: FrameWriter, frame: Frame) -> None:
+def append_patiently(writer: FrameWriter, frame: Frame) -> None:
     """Append a frame even while somebody reads the file.
 
     HDF5 locks files. A reader must not end hours of QM calculations: what cannot be written now stays with the
@@ -85,7 +85,7 @@ def appendPatiently(writer: FrameWriter, frame: Frame) -> None:
         writer.append(frame)
 
 
-def flushPatiently(writer: FrameWriter, seconds: float = 60.0) -> None:
+def flush_patiently(writer: FrameWriter, seconds: float = 60.0) -> None:
     """Write what the writer holds, waiting for readers to close the file.
 
     Raises:
@@ -102,7 +102,7 @@ def flushPatiently(writer: FrameWriter, seconds: float = 60.0) -> None:
             time.sleep(0.1)
 
 
-def keepFrames(path: str | os.PathLike[str], count: int) -> None:
+def keep_frames(path: str | os.PathLike[str], count: int) -> None:
     """Cut a frames file back to its first ``count`` frames; a writer that resumes it continues from there.
 
     Raises:
@@ -118,7 +118,7 @@ def keepFrames(path: str | os.PathLike[str], count: int) -> None:
             data.attrs["frames"] = count
 
 
-def countFrames(path: str | os.PathLike[str]) -> int:
+def count_frames(path: str | os.PathLike[str]) -> int:
     """Complete frames in a file."""
     with FrameFile(path) as file:
         return len(file)

@@ -9,7 +9,7 @@ import openmm
 from openmm import app, unit
 
 
-def writeTopology(path: Path, topology: app.Topology) -> None:
+def write_topology(path: Path, topology: app.Topology) -> None:
     """Write atoms, residues, chains, bonds and box."""
     vectors = topology.getPeriodicBoxVectors()
     content = {
@@ -25,8 +25,8 @@ def writeTopology(path: Path, topology: app.Topology) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def readTopology(path: Path) -> app.Topology:
-    """Read what writeTopology() wrote."""
+def read_topology(path: Path) -> app.Topology:
+    """Read what write_topology() wrote."""
     content = json.loads(path.read_text(encoding="utf-8"))
     topology = app.Topology()
     chains = [topology.addChain(name) for name in content["chains"]]

@@ -73,7 +73,7 @@ class EmbeddingCharges(_openmmkstep.EmbeddingCharges):
         )
 
     @classmethod
-    def _fromNative(cls, native: _openmmkstep.EmbeddingCharges) -> EmbeddingCharges:
+    def _from_native(cls, native: _openmmkstep.EmbeddingCharges) -> EmbeddingCharges:
         particles, charges, groups = native.getCharges()
         return cls(
             particles,

@@ -115,8 +115,8 @@ class QMMMForce(openmm.Force):
     multiplicity : int
         Spin multiplicity of the region: the number of unpaired electrons plus 1.
     settings : mapping, optional
-        Settings of the engine, of types that JSON has. For xTB: ``accuracy`` (0.01), ``maxIterations`` (250),
-        ``electronicTemperature`` (300, K), ``threads`` (1), ``library`` (the folder of libxtb, or libxtb itself).
+        Settings of the engine, of types that JSON has. For xTB: ``accuracy`` (0.01), ``max_iterations`` (250),
+        ``electronic_temperature`` (300, K), ``threads`` (1), ``library`` (the folder of libxtb, or libxtb itself).
     embeddingCharges : EmbeddingCharges, optional
         What the region sees of its environment. Default: nothing (mechanical embedding).
     linkAtoms : iterable of LinkAtom, optional
@@ -209,7 +209,7 @@ class QMMMForce(openmm.Force):
 
     def getEmbeddingCharges(self) -> EmbeddingCharges:
         """The embedding charges (a copy)."""
-        return EmbeddingCharges._fromNative(_openmmkstep.QMMMForce_getEmbeddingCharges(self))
+        return EmbeddingCharges._from_native(_openmmkstep.QMMMForce_getEmbeddingCharges(self))
 
     def getLastResult(self, context: openmm.Context) -> QMResult:
         """The last calculation in a Context.

@@ -102,7 +102,7 @@ class TorchScriptForce(openmm.Force):
 
     def getEmbeddingCharges(self) -> EmbeddingCharges:
         """A copy of the embedding charges that the model is coupled to."""
-        return EmbeddingCharges._fromNative(_openmmkstep.TorchScriptForce_getEmbeddingCharges(self))
+        return EmbeddingCharges._from_native(_openmmkstep.TorchScriptForce_getEmbeddingCharges(self))
 
     def setEmbeddingCharges(self, charges: EmbeddingCharges) -> None:
         """Couple the model to embedding charges.

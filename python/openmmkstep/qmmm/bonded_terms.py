@@ -29,16 +29,16 @@ _BONDED: dict[str, tuple[str, tuple[str, ...] | None]] = {
 }
 
 
-def isBonded(force: openmm.Force) -> bool:
-    """Whether splitTerms() knows this kind of force."""
+def is_bonded(force: openmm.Force) -> bool:
+    """Whether split_terms() knows this kind of force."""
     return type(force).__name__ in _BONDED
 
 
-def splitTerms(force: openmm.Force, region: Collection[int]) -> tuple[openmm.Force | None, openmm.Force | None]:
+def split_terms(force: openmm.Force, region: Collection[int]) -> tuple[openmm.Force | None, openmm.Force | None]:
     """The terms of a bonded force outside the region or across its border, and those wholly inside.
 
     Args:
-        force: one for which isBonded() is true; it is not changed.
+        force: one for which is_bonded() is true; it is not changed.
         region: particle indices.
 
     Returns:
@@ -48,12 +48,12 @@ def splitTerms(force: openmm.Force, region: Collection[int]) -> tuple[openmm.For
     outside = ET.fromstring(openmm.XmlSerializer.serialize(force))
     inside = deepcopy(outside)
     members = set(region)
-    for root, keepInside in ((outside, False), (inside, True)):
+    for root, keep_inside in ((outside, False), (inside, True)):
         terms = root.find(container)
         if terms is None:
             continue
         for term in list(terms):
-            if (_particles(term, attributes) <= members) != keepInside:
+            if (_particles(term, attributes) <= members) != keep_inside:
                 terms.remove(term)
     return _deserialized(outside, container), _deserialized(inside, container)
 

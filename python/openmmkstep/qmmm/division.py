@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import openmm
 
 from . import force_groups
-from .bonded_terms import isBonded, splitTerms
+from .bonded_terms import is_bonded, split_terms
 from .molecule_graph import MoleculeGraph
 from .nonbonded_terms import (
     UnsupportedForceFieldError,
-    customRegionPairForce,
-    excludeCustomRegionPairs,
-    excludeRegionPairs,
-    regionPairForce,
+    custom_region_pair_force,
+    exclude_custom_region_pairs,
+    exclude_region_pairs,
+    region_pair_force,
 )
 
 # Forces without energy: they act on the box or on velocities, once per step of the integrator.
@@ -35,27 +35,27 @@ _SINGLE_PARTICLE = frozenset({"CustomExternalForce"})
 
 @dataclass
 class SystemDivision:
-    """The result of divideSystem().
+    """The result of divide_system().
 
     Attributes:
         system: a new system: the surroundings, and the coupling to the region that stays in the force field.
-        regionForces: the region's own terms in vacuum, not yet part of any system.
-        removedConstraints: constraints that were inside the region, as (particle, particle, nm).
+        region_forces: the region's own terms in vacuum, not yet part of any system.
+        removed_constraints: constraints that were inside the region, as (particle, particle, nm).
     """
 
     system: openmm.System
-    regionForces: list[openmm.Force] = field(default_factory=list)
-    removedConstraints: list[tuple[int, int, float]] = field(default_factory=list)
+    region_forces: list[openmm.Force] = field(default_factory=list)
+    removed_constraints: list[tuple[int, int, float]] = field(default_factory=list)
 
 
-def divideSystem(
+def divide_system(
     system: openmm.System,
     region: Sequence[int],
-    zeroCharges: bool,
-    splitNonbonded: bool,
-    withRegionForces: bool,
-    keepForces: Collection[str],
-    nearestImages: bool = False,
+    zero_charges: bool,
+    split_nonbonded: bool,
+    with_region_forces: bool,
+    keep_forces: Collection[str],
+    nearest_images: bool = False,
 ) -> SystemDivision:
     """Take the force field's own description of a region out of a copy of a system.
 
@@ -66,18 +66,18 @@ def divideSystem(
     Args:
         system: not changed.
         region: particle indices; must not cut bonds.
-        zeroCharges: whether the region's charges are taken out (electrostatic embedding).
-        splitNonbonded: put nonbonded forces into the slow common group.
-        withRegionForces: also collect the region's own terms.
-        keepForces: names of forces to keep as they are, whatever they are.
-        nearestImages: whether pairs of the region are to be seen at their nearest images, as it must be when it
+        zero_charges: whether the region's charges are taken out (electrostatic embedding).
+        split_nonbonded: put nonbonded forces into the slow common group.
+        with_region_forces: also collect the region's own terms.
+        keep_forces: names of forces to keep as they are, whatever they are.
+        nearest_images: whether pairs of the region are to be seen at their nearest images, as it must be when it
             consists of several molecules, which may lie in different images of a periodic box.
 
     Raises:
         UnsupportedForceFieldError: a force that may act inside the region and is of no known kind; a name in keepForces
             that no force has; a constraint inside the region without a bond term, if region forces are wanted.
     """
-    _refuseUnknown(system, keepForces)
+    _refuse_unknown(system, keep_forces)
     mixed: openmm.System = openmm.XmlSerializer.clone(system)
     originals = [openmm.XmlSerializer.clone(force) for force in mixed.getForces()]
     while mixed.getNumForces():
@@ -87,40 +87,40 @@ def divideSystem(
         kind = type(force).__name__
         if kind in _WITHOUT_ENERGY:
             # Among the slow ones, so that the fast common group is not evaluated when nothing else is in it.
-            _add(mixed, force, force_groups.SLOW_COMMON if splitNonbonded else force_groups.COMMON)
-        elif force.getName() in keepForces or kind in _SINGLE_PARTICLE:
+            _add(mixed, force, force_groups.SLOW_COMMON if split_nonbonded else force_groups.COMMON)
+        elif force.getName() in keep_forces or kind in _SINGLE_PARTICLE:
             _add(mixed, force, force_groups.COMMON)
-        elif isBonded(force):
-            outside, inside = splitTerms(force, region)
+        elif is_bonded(force):
+            outside, inside = split_terms(force, region)
             if outside is not None:
                 _add(mixed, outside, force_groups.COMMON)
             if inside is not None:
-                division.regionForces.append(inside)
+                division.region_forces.append(inside)
         else:
-            if withRegionForces:
-                division.regionForces.append(_regionPairs(force, region, nearestImages))
+            if with_region_forces:
+                division.region_forces.append(_region_pairs(force, region, nearest_images))
             if len(region) == system.getNumParticles() and not force.usesPeriodicBoundaryConditions():
                 continue  # Nothing is left of it, and evaluating nothing at every inner step has its price.
-            _excludePairs(force, region, zeroCharges)
-            if nearestImages and isinstance(force, openmm.NonbondedForce) and force.usesPeriodicBoundaryConditions():
+            _exclude_pairs(force, region, zero_charges)
+            if nearest_images and isinstance(force, openmm.NonbondedForce) and force.usesPeriodicBoundaryConditions():
                 force.setExceptionsUsePeriodicBoundaryConditions(True)
-            _add(mixed, force, force_groups.SLOW_COMMON if splitNonbonded else force_groups.COMMON)
-    division.removedConstraints = _removeConstraints(mixed, set(region))
-    if not withRegionForces:
-        division.regionForces.clear()
+            _add(mixed, force, force_groups.SLOW_COMMON if split_nonbonded else force_groups.COMMON)
+    division.removed_constraints = _remove_constraints(mixed, set(region))
+    if not with_region_forces:
+        division.region_forces.clear()
     return division
 
 
-def refuseMissingBondTerms(division: SystemDivision, graph: MoleculeGraph) -> None:
+def refuse_missing_bond_terms(division: SystemDivision, graph: MoleculeGraph) -> None:
     """Raise UnsupportedForceFieldError if a constraint of the region has no bond term that could take its place.
 
     Without one the force-field rung would let the two atoms drift apart.
     """
     bonded = set()
-    for force in division.regionForces:
+    for force in division.region_forces:
         if isinstance(force, openmm.HarmonicBondForce):
             bonded |= {frozenset(force.getBondParameters(index)[:2]) for index in range(force.getNumBonds())}
-    for i, j, _ in division.removedConstraints:
+    for i, j, _ in division.removed_constraints:
         if frozenset((i, j)) not in bonded:
             raise UnsupportedForceFieldError(
                 f"{graph.name(i)} and {graph.name(j)} are held by a constraint and have no bond term, so the force-"
@@ -129,16 +129,16 @@ def refuseMissingBondTerms(division: SystemDivision, graph: MoleculeGraph) -> No
             )
 
 
-def _refuseUnknown(system: openmm.System, keepForces: Collection[str]) -> None:
+def _refuse_unknown(system: openmm.System, keep_forces: Collection[str]) -> None:
     names = [force.getName() for force in system.getForces()]
-    missing = sorted(set(keepForces) - set(names))
+    missing = sorted(set(keep_forces) - set(names))
     if missing:
         raise UnsupportedForceFieldError(f"keepForces names {missing}, but the forces are {names}")
     for force in system.getForces():
         kind = type(force).__name__
         harmless = kind in _WITHOUT_ENERGY or kind in _SINGLE_PARTICLE
-        known = harmless or isBonded(force) or kind in ("NonbondedForce", "CustomNonbondedForce")
-        if not known and force.getName() not in keepForces:
+        known = harmless or is_bonded(force) or kind in ("NonbondedForce", "CustomNonbondedForce")
+        if not known and force.getName() not in keep_forces:
             raise UnsupportedForceFieldError(
                 f"the system has a {kind} ({force.getName()!r}), which may act inside the QM region and whose terms "
                 "there cannot be told apart. If it is a restraint or a bias that must stay as it is, name it in "
@@ -146,23 +146,23 @@ def _refuseUnknown(system: openmm.System, keepForces: Collection[str]) -> None:
             )
 
 
-def _regionPairs(force: openmm.Force, region: Sequence[int], nearestImages: bool) -> openmm.Force:
+def _region_pairs(force: openmm.Force, region: Sequence[int], nearest_images: bool) -> openmm.Force:
     if isinstance(force, openmm.NonbondedForce):
-        pairs = regionPairForce(force, region)
-        pairs.setUsesPeriodicBoundaryConditions(nearestImages and force.usesPeriodicBoundaryConditions())
+        pairs = region_pair_force(force, region)
+        pairs.setUsesPeriodicBoundaryConditions(nearest_images and force.usesPeriodicBoundaryConditions())
         return pairs
-    return customRegionPairForce(force, region)
+    return custom_region_pair_force(force, region)
 
 
-def _excludePairs(force: openmm.Force, region: Sequence[int], zeroCharges: bool) -> None:
+def _exclude_pairs(force: openmm.Force, region: Sequence[int], zero_charges: bool) -> None:
     if isinstance(force, openmm.NonbondedForce):
-        excludeRegionPairs(force, region, zeroCharges)
+        exclude_region_pairs(force, region, zero_charges)
         force.setReciprocalSpaceForceGroup(-1)
     else:
-        excludeCustomRegionPairs(force, region)
+        exclude_custom_region_pairs(force, region)
 
 
-def _removeConstraints(system: openmm.System, members: set[int]) -> list[tuple[int, int, float]]:
+def _remove_constraints(system: openmm.System, members: set[int]) -> list[tuple[int, int, float]]:
     removed = []
     for index in reversed(range(system.getNumConstraints())):
         i, j, distance = system.getConstraintParameters(index)

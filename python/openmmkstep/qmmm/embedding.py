@@ -23,56 +23,56 @@ class EmbeddingSettings:
 
     Attributes:
         cutoff: nm; None for all charges.
-        switchDistance: nm, where charge groups begin to be switched off; None without a cut-off.
+        switch_distance: nm, where charge groups begin to be switched off; None without a cut-off.
         periodic: whether images are considered.
     """
 
     cutoff: float | None
-    switchDistance: float | None
+    switch_distance: float | None
     periodic: bool
 
 
-def embeddingSettings(
-    system: openmm.System, cutoff: float | None, switchDistance: float | None, usesPeriodic: bool
+def embedding_settings(
+    system: openmm.System, cutoff: float | None, switch_distance: float | None, uses_periodic: bool
 ) -> EmbeddingSettings:
     """Check cut-off and switching distance against each other and against the system's box.
 
     Args:
         system: its default box vectors are the box.
         cutoff: nm or None.
-        switchDistance: nm or None: 80 % of the cut-off.
-        usesPeriodic: whether the nonbonded force is periodic.
+        switch_distance: nm or None: 80 % of the cut-off.
+        uses_periodic: whether the nonbonded force is periodic.
 
     Raises:
         EmbeddingError: distances that make no sense, no cut-off in a periodic box, or a box that is too small.
     """
     if cutoff is None:
-        if switchDistance is not None:
-            raise EmbeddingError("switchDistance without cutoff: give both, or neither to embed in all charges")
-        if usesPeriodic:
+        if switch_distance is not None:
+            raise EmbeddingError("switch_distance without cutoff: give both, or neither to embed in all charges")
+        if uses_periodic:
             raise EmbeddingError(
                 "a periodic system needs an embedding cut-off: pass cutoff (at most half the box), for example 0.85 nm"
             )
         return EmbeddingSettings(None, None, False)
     if not cutoff > 0:
         raise EmbeddingError(f"the embedding cut-off must be positive, got {cutoff} nm")
-    switchDistance = 0.8 * cutoff if switchDistance is None else switchDistance
-    if not 0 <= switchDistance < cutoff:
+    switch_distance = 0.8 * cutoff if switch_distance is None else switch_distance
+    if not 0 <= switch_distance < cutoff:
         raise EmbeddingError(
-            f"switchDistance must lie between 0 and the cut-off of {cutoff} nm, got {switchDistance} nm"
+            f"switch_distance must lie between 0 and the cut-off of {cutoff} nm, got {switch_distance} nm"
         )
-    if usesPeriodic:
-        refuseSmallBox(boxWidths(system), cutoff)
-    return EmbeddingSettings(cutoff, switchDistance, usesPeriodic)
+    if uses_periodic:
+        refuse_small_box(box_widths(system), cutoff)
+    return EmbeddingSettings(cutoff, switch_distance, uses_periodic)
 
 
-def boxWidths(system: openmm.System) -> NDArray[np.float64]:
+def box_widths(system: openmm.System) -> NDArray[np.float64]:
     """The diagonal of the system's default (reduced) box vectors [3], nm."""
     vectors = system.getDefaultPeriodicBoxVectors()
     return np.array([vectors[k][k].value_in_unit(unit.nanometer) for k in range(3)])
 
 
-def refuseSmallBox(widths: ArrayLike, cutoff: float) -> None:
+def refuse_small_box(widths: ArrayLike, cutoff: float) -> None:
     """Raise EmbeddingError if the box [3], nm, is smaller than twice the cut-off, nm."""
     smallest = float(np.min(np.asarray(widths)))
     if smallest < 2 * cutoff:
@@ -82,7 +82,7 @@ def refuseSmallBox(widths: ArrayLike, cutoff: float) -> None:
         )
 
 
-def embeddingCharges(
+def collect_embedding_charges(
     force: openmm.NonbondedForce, region: Collection[int], graph: MoleculeGraph
 ) -> list[tuple[int, float, int]]:
     """The charges of all particles outside the region as (particle, charge in e, charge group).
@@ -93,14 +93,14 @@ def embeddingCharges(
         EmbeddingError: no charges at all, or charges that depend on a global parameter.
     """
     for index in range(force.getNumParticleParameterOffsets()):
-        parameter, particle, chargeScale, _, _ = force.getParticleParameterOffset(index)
-        if particle not in region and chargeScale.value_in_unit(unit.elementary_charge) != 0.0:
+        parameter, particle, charge_scale, _, _ = force.getParticleParameterOffset(index)
+        if particle not in region and charge_scale.value_in_unit(unit.elementary_charge) != 0.0:
             raise EmbeddingError(
                 f"the charge of {graph.name(particle)} depends on the global parameter {parameter!r}; embedding "
                 "charges are constants, so electrostatic embedding is not possible. Use embedding='mechanical'"
             )
     members = set(region)
-    groups = graph.chargeGroups()
+    groups = graph.charge_groups()
     numbers: dict[int, int] = {}
     charges = []
     for particle in range(force.getNumParticles()):

@@ -12,8 +12,8 @@ import openmm
 from openmmkstep.engines.specification import QMEngine
 from openmmkstep.openmmapi.embedding_charges import EmbeddingCharges
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
-from openmmkstep.surrogates.compilation import compiledPackage
-from openmmkstep.surrogates.suitability import SurrogateError, readSurrogateContract
+from openmmkstep.surrogates.compilation import compiled_package
+from openmmkstep.surrogates.suitability import SurrogateError, read_surrogate_contract
 
 from .embedding import EmbeddingSettings
 from .region import QMRegion
@@ -21,7 +21,7 @@ from .region import QMRegion
 Charges = Sequence[tuple[int, float, int]]
 
 
-def createQMForce(engine: QMEngine, region: QMRegion, charges: Charges, settings: EmbeddingSettings) -> openmm.Force:
+def create_qm_force(engine: QMEngine, region: QMRegion, charges: Charges, settings: EmbeddingSettings) -> openmm.Force:
     """The QMMMForce of a region; ``charges`` are (particle, charge, group), empty for mechanical embedding."""
     return QMMMForce(
         list(region.particles),
@@ -30,11 +30,11 @@ def createQMForce(engine: QMEngine, region: QMRegion, charges: Charges, settings
         multiplicity=region.multiplicity,
         engine=engine.name,
         settings=engine.settings,
-        embeddingCharges=_embeddingCharges(charges, settings),
+        embeddingCharges=_embedding_charges(charges, settings),
     )
 
 
-def createSurrogateForce(
+def create_surrogate_force(
     archive: str | os.PathLike[str],
     region: QMRegion,
     charges: Charges,
@@ -46,18 +46,18 @@ def createSurrogateForce(
     from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 
     force = TorchScriptForce(archive, list(region.particles), [int(number) for number in region.numbers])
-    takesPotential = "potential" in force.getContract()["inputs"]
-    if charges or (settings.periodic and takesPotential):
-        force.setEmbeddingCharges(_embeddingCharges(charges, settings))
+    takes_potential = "potential" in force.getContract()["inputs"]
+    if charges or (settings.periodic and takes_potential):
+        force.setEmbeddingCharges(_embedding_charges(charges, settings))
     force.setNumThreads(threads)
-    package = compiledPackage(archive, len(region.particles)) if compiled else None
+    package = compiled_package(archive, len(region.particles)) if compiled else None
     if package is not None:
         force.setCompiledPackage(package)
     return force
 
 
-def refuseUnsuitableSurrogate(
-    archive: str | os.PathLike[str], region: QMRegion, engine: QMEngine, needsEnvironment: bool
+def refuse_unsuitable_surrogate(
+    archive: str | os.PathLike[str], region: QMRegion, engine: QMEngine, needs_environment: bool
 ) -> None:
     """Check a surrogate's contract against the region, without loading the network.
 
@@ -65,7 +65,7 @@ def refuseUnsuitableSurrogate(
         SurrogateError: no archive of ours, of other elements, atoms, charge or spin, or one that knows nothing of an
             environment although there is one.
     """
-    contract = readSurrogateContract(Path(archive))
+    contract = read_surrogate_contract(Path(archive))
     missing = sorted({int(z) for z in region.numbers} - set(contract["elements"]))
     if missing:
         raise SurrogateError(
@@ -82,7 +82,7 @@ def refuseUnsuitableSurrogate(
     for key, value in (("charge", region.charge), ("multiplicity", region.multiplicity)):
         if contract.get(key, value) != value:
             raise SurrogateError(f"{archive} was trained with {key} {contract[key]}, the QM region has {value}")
-    if needsEnvironment and "potential" not in contract["inputs"]:
+    if needs_environment and "potential" not in contract["inputs"]:
         raise SurrogateError(
             f"{archive} takes no electrostatic potential and would be blind to the surroundings: train it on QM/MM "
             "frames (kstep generate with solvent), or use embedding='mechanical'"
@@ -95,12 +95,12 @@ def refuseUnsuitableSurrogate(
         )
 
 
-def _embeddingCharges(charges: Charges, settings: EmbeddingSettings) -> EmbeddingCharges:
+def _embedding_charges(charges: Charges, settings: EmbeddingSettings) -> EmbeddingCharges:
     return EmbeddingCharges(
         [particle for particle, _, _ in charges],
         [charge for _, charge, _ in charges],
         [group for _, _, group in charges],
         cutoff=settings.cutoff,
-        switchingDistance=settings.switchDistance,
+        switchingDistance=settings.switch_distance,
         periodic=settings.periodic,
     )

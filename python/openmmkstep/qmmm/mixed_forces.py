@@ -7,7 +7,7 @@ import openmm
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 
 
-def findQMForce(system: openmm.System) -> QMMMForce:
+def find_qm_force(system: openmm.System) -> QMMMForce:
     """The QM/MM force in a system; it lives as long as the system does.
 
     Raises:

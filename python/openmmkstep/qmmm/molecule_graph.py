@@ -31,16 +31,16 @@ class MoleculeGraph:
                 "pass the topology from which the system was made (with its virtual sites, if any)"
             )
         self._atoms = list(topology.atoms())
-        self._topologyBonds = sorted({_ordered(bond[0].index, bond[1].index) for bond in topology.bonds()})
-        self._bonds = sorted({*self._topologyBonds, *_systemBonds(system)})
-        self._molecule = _components(len(self._atoms), [*self._bonds, *_virtualSiteEdges(system)])
+        self._topology_bonds = sorted({_ordered(bond[0].index, bond[1].index) for bond in topology.bonds()})
+        self._bonds = sorted({*self._topology_bonds, *_system_bonds(system)})
+        self._molecule = _components(len(self._atoms), [*self._bonds, *_virtual_site_edges(system)])
 
     @property
     def molecules(self) -> NDArray[np.int64]:
         """Number of the molecule of each particle [N], in order of first appearance."""
         return self._molecule
 
-    def chargeGroups(self) -> NDArray[np.int64]:
+    def charge_groups(self) -> NDArray[np.int64]:
         """Number of the charge group of each particle [N]: the part of a molecule that lies in one residue.
 
         Small molecules are one group. Of a protein each residue is one: its charge is nearly whole, and it is small
@@ -53,19 +53,19 @@ class MoleculeGraph:
             dtype=np.int64,
         )
 
-    def cutBonds(self, region: Collection[int]) -> list[tuple[int, int]]:
+    def cut_bonds(self, region: Collection[int]) -> list[tuple[int, int]]:
         """Bonds with one end in the region, as (inside, outside), sorted."""
         inside = set(region)
         cut = {(i, j) if i in inside else (j, i) for i, j in self._bonds if (i in inside) != (j in inside)}
         return sorted(cut)
 
-    def bondsWithin(self, region: Iterable[int]) -> NDArray[np.int64]:
+    def bonds_within(self, region: Iterable[int]) -> NDArray[np.int64]:
         """Bonds with both ends in the region [b,2], as places in the region (not particle indices).
 
         Those of the topology; only if it has none there, those that constraints and bond terms suggest.
         """
         place = {particle: index for index, particle in enumerate(region)}
-        for candidates in (self._topologyBonds, self._bonds):
+        for candidates in (self._topology_bonds, self._bonds):
             found = sorted((place[i], place[j]) for i, j in candidates if i in place and j in place)
             if found:
                 return np.array(found, dtype=np.int64)
@@ -77,7 +77,7 @@ class MoleculeGraph:
         return f"{atom.name} of {atom.residue.name} {atom.residue.id} (index {particle})"
 
 
-def _systemBonds(system: openmm.System) -> list[tuple[int, int]]:
+def _system_bonds(system: openmm.System) -> list[tuple[int, int]]:
     edges = set()
     for index in range(system.getNumConstraints()):
         i, j, _ = system.getConstraintParameters(index)
@@ -91,7 +91,7 @@ def _systemBonds(system: openmm.System) -> list[tuple[int, int]]:
     return list(edges)
 
 
-def _virtualSiteEdges(system: openmm.System) -> list[tuple[int, int]]:
+def _virtual_site_edges(system: openmm.System) -> list[tuple[int, int]]:
     edges = []
     for particle in range(system.getNumParticles()):
         if system.isVirtualSite(particle):

@@ -19,20 +19,20 @@ class UnsupportedForceFieldError(ValueError):
     """The system has something that cannot be divided into region and surroundings without changing its meaning."""
 
 
-def excludeRegionPairs(force: openmm.NonbondedForce, region: Sequence[int], zeroCharges: bool) -> None:
+def exclude_region_pairs(force: openmm.NonbondedForce, region: Sequence[int], zero_charges: bool) -> None:
     """Remove all interactions between particles of the region from a NonbondedForce, in place.
 
     Under Ewald and PME this removes each pair at its coordinates as they are (the reciprocal part of an excepted pair
-    is subtracted by OpenMM). With ``zeroCharges`` nothing electrostatic is left of the region; otherwise its charges
+    is subtracted by OpenMM). With ``zero_charges`` nothing electrostatic is left of the region; otherwise its charges
     act on the surroundings and, under PME and Ewald, on their own periodic images.
 
     Args:
         force: changed in place.
         region: particle indices.
-        zeroCharges: take the region's charges out of the force field (electrostatic embedding).
+        zero_charges: take the region's charges out of the force field (electrostatic embedding).
     """
     members = set(region)
-    if zeroCharges:
+    if zero_charges:
         for particle in region:
             _, sigma, epsilon = force.getParticleParameters(particle)
             force.setParticleParameters(particle, 0.0, sigma, epsilon)
@@ -44,14 +44,14 @@ def excludeRegionPairs(force: openmm.NonbondedForce, region: Sequence[int], zero
         i, j, _, sigma, epsilon = force.getExceptionParameters(index)
         if i in members and j in members:
             force.setExceptionParameters(index, i, j, 0.0, sigma, 0.0)
-        elif zeroCharges and (i in members or j in members):
+        elif zero_charges and (i in members or j in members):
             force.setExceptionParameters(index, i, j, 0.0, sigma, epsilon)
     for index in range(force.getNumExceptionParameterOffsets()):
         parameter, exception, _, sigma, epsilon = force.getExceptionParameterOffset(index)
         i, j, *_ = force.getExceptionParameters(exception)
         if i in members and j in members:
             force.setExceptionParameterOffset(index, parameter, exception, 0.0, sigma, 0.0)
-        elif zeroCharges and (i in members or j in members):
+        elif zero_charges and (i in members or j in members):
             force.setExceptionParameterOffset(index, parameter, exception, 0.0, sigma, epsilon)
     known = {frozenset(force.getExceptionParameters(index)[:2]) for index in range(force.getNumExceptions())}
     for i, j in combinations(region, 2):
@@ -59,7 +59,7 @@ def excludeRegionPairs(force: openmm.NonbondedForce, region: Sequence[int], zero
             force.addException(i, j, 0.0, 1.0, 0.0)
 
 
-def excludeCustomRegionPairs(force: openmm.CustomNonbondedForce, region: Sequence[int]) -> None:
+def exclude_custom_region_pairs(force: openmm.CustomNonbondedForce, region: Sequence[int]) -> None:
     """Remove all interactions between particles of the region from a CustomNonbondedForce, in place."""
     known = {frozenset(force.getExclusionParticles(index)) for index in range(force.getNumExclusions())}
     for i, j in combinations(region, 2):
@@ -67,11 +67,11 @@ def excludeCustomRegionPairs(force: openmm.CustomNonbondedForce, region: Sequenc
             force.addExclusion(i, j)
 
 
-def regionPairForce(force: openmm.NonbondedForce, region: Sequence[int]) -> openmm.CustomBondForce:
+def region_pair_force(force: openmm.NonbondedForce, region: Sequence[int]) -> openmm.CustomBondForce:
     """Lennard-Jones and Coulomb energy of the region's own pairs in vacuum, with the force field's 1-4 scaling.
 
     Args:
-        force: as the force field made it, before excludeRegionPairs().
+        force: as the force field made it, before exclude_region_pairs().
         region: particle indices.
 
     Returns:
@@ -81,16 +81,16 @@ def regionPairForce(force: openmm.NonbondedForce, region: Sequence[int]) -> open
         UnsupportedForceFieldError: parameter offsets act on the region.
     """
     members = set(region)
-    _refuseOffsets(force, members)
+    _refuse_offsets(force, members)
     exceptions = {}
     for index in range(force.getNumExceptions()):
         i, j, charge, sigma, epsilon = force.getExceptionParameters(index)
         if i in members and j in members:
-            exceptions[frozenset((i, j))] = (_e2(charge), _nm(sigma), _kJ(epsilon))
+            exceptions[frozenset((i, j))] = (_e2(charge), _nm(sigma), _kj(epsilon))
     particles = {}
     for particle in region:
         charge, sigma, epsilon = force.getParticleParameters(particle)
-        particles[particle] = (charge.value_in_unit(unit.elementary_charge), _nm(sigma), _kJ(epsilon))
+        particles[particle] = (charge.value_in_unit(unit.elementary_charge), _nm(sigma), _kj(epsilon))
     pairs = openmm.CustomBondForce(_LJ_COULOMB.format(k=COULOMB_CONSTANT))
     pairs.setName("RegionPairs")
     for name in ("qq", "sigma", "eps"):
@@ -106,7 +106,7 @@ def regionPairForce(force: openmm.NonbondedForce, region: Sequence[int]) -> open
     return pairs
 
 
-def customRegionPairForce(force: openmm.CustomNonbondedForce, region: Sequence[int]) -> openmm.CustomNonbondedForce:
+def custom_region_pair_force(force: openmm.CustomNonbondedForce, region: Sequence[int]) -> openmm.CustomNonbondedForce:
     """The region's own pairs of a CustomNonbondedForce in vacuum, without cut-off.
 
     Raises:
@@ -126,7 +126,7 @@ def customRegionPairForce(force: openmm.CustomNonbondedForce, region: Sequence[i
     return pairs
 
 
-def _refuseOffsets(force: openmm.NonbondedForce, members: set[int]) -> None:
+def _refuse_offsets(force: openmm.NonbondedForce, members: set[int]) -> None:
     touched = [
         force.getParticleParameterOffset(index)[0]
         for index in range(force.getNumParticleParameterOffsets())
@@ -152,5 +152,5 @@ def _nm(value: unit.Quantity) -> float:
     return float(value.value_in_unit(unit.nanometer))
 
 
-def _kJ(value: unit.Quantity) -> float:
+def _kj(value: unit.Quantity) -> float:
     return float(value.value_in_unit(unit.kilojoule_per_mole))

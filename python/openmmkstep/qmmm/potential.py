@@ -13,8 +13,8 @@ from openmm import app, unit
 from openmmkstep.surrogates.bonded_fit.model import RungError, RungModel
 
 from . import force_groups
-from .division import divideSystem, refuseMissingBondTerms
-from .embedding import EmbeddingError, EmbeddingSettings, embeddingCharges, embeddingSettings
+from .division import divide_system, refuse_missing_bond_terms
+from .embedding import EmbeddingError, EmbeddingSettings, collect_embedding_charges, embedding_settings
 from .molecule_graph import MoleculeGraph
 from .region import QMRegion
 
@@ -36,9 +36,9 @@ class QMMMPotential:
     """
 
     def __init__(self, name: str, accuracy: float = 0.01, threads: int = 1, **engineOptions: Any) -> None:
-        from openmmkstep.engines.specification import checkedEngine
+        from openmmkstep.engines.specification import checked_engine
 
-        self.engine = checkedEngine(name, accuracy, threads, engineOptions)
+        self.engine = checked_engine(name, accuracy, threads, engineOptions)
 
     def createMixedSystem(
         self,
@@ -99,35 +99,35 @@ class QMMMPotential:
             ValueError: (and its kinds RegionError, EmbeddingError, UnsupportedForceFieldError) for anything that makes
                 no sense; the message names it. Nothing expensive has happened by then.
         """
-        from .forces import createQMForce, createSurrogateForce, refuseUnsuitableSurrogate
+        from .forces import create_qm_force, create_surrogate_force, refuse_unsuitable_surrogate
 
         graph = MoleculeGraph(topology, system)
         region = QMRegion.create(topology, system, qmAtoms, charge, multiplicity, graph)
         self.engine.check(region)
         charges, settings = _environment(system, region, graph, embedding, _nm(cutoff), _nm(switchDistance))
         if surrogate is not None:
-            refuseUnsuitableSurrogate(surrogate, region, self.engine, needsEnvironment=bool(charges))
-        model = _fittedRung(rung, region, keepForceFieldRung)
-        division = divideSystem(
+            refuse_unsuitable_surrogate(surrogate, region, self.engine, needs_environment=bool(charges))
+        model = _fitted_rung(rung, region, keepForceFieldRung)
+        division = divide_system(
             system,
             region.particles,
-            zeroCharges=embedding == "electrostatic",
-            splitNonbonded=splitNonbonded,
-            withRegionForces=keepForceFieldRung,
-            keepForces=keepForces,
-            nearestImages=len(set(graph.molecules[list(region.particles)])) > 1,
+            zero_charges=embedding == "electrostatic",
+            split_nonbonded=splitNonbonded,
+            with_region_forces=keepForceFieldRung,
+            keep_forces=keepForces,
+            nearest_images=len(set(graph.molecules[list(region.particles)])) > 1,
         )
         if keepForceFieldRung:
-            refuseMissingBondTerms(division, graph)
+            refuse_missing_bond_terms(division, graph)
         mixed = division.system
-        for force in division.regionForces if model is None else model.createForces(region.particles):
+        for force in division.region_forces if model is None else model.create_forces(region.particles):
             force.setForceGroup(force_groups.FORCE_FIELD_RUNG)
             mixed.addForce(force)
         if surrogate is not None:
-            force = createSurrogateForce(surrogate, region, charges, settings, surrogateThreads, compileSurrogate)
+            force = create_surrogate_force(surrogate, region, charges, settings, surrogateThreads, compileSurrogate)
             force.setForceGroup(force_groups.SURROGATE)
             mixed.addForce(force)
-        force = createQMForce(self.engine, region, charges, settings)
+        force = create_qm_force(self.engine, region, charges, settings)
         force.setForceGroup(force_groups.QM)
         mixed.addForce(force)
         return mixed
@@ -162,11 +162,11 @@ def _environment(
             f"electrostatic embedding takes its charges from the NonbondedForce, and the system has {len(nonbonded)} "
             "of them: use embedding='mechanical', or merge them into one"
         )
-    settings = embeddingSettings(system, cutoff, switchDistance, nonbonded[0].usesPeriodicBoundaryConditions())
-    return embeddingCharges(nonbonded[0], region.particles, graph), settings
+    settings = embedding_settings(system, cutoff, switchDistance, nonbonded[0].usesPeriodicBoundaryConditions())
+    return collect_embedding_charges(nonbonded[0], region.particles, graph), settings
 
 
-def _fittedRung(rung: str | os.PathLike[str] | None, region: QMRegion, forceField: bool) -> RungModel | None:
+def _fitted_rung(rung: str | os.PathLike[str] | None, region: QMRegion, forceField: bool) -> RungModel | None:
     if rung is None:
         return None
     if forceField:

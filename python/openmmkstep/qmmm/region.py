@@ -45,7 +45,7 @@ class QMRegion:
         cls,
         topology: app.Topology,
         system: openmm.System,
-        qmAtoms: Iterable[int],
+        qm_atoms: Iterable[int],
         charge: int,
         multiplicity: int,
         graph: MoleculeGraph | None = None,
@@ -55,7 +55,7 @@ class QMRegion:
         Args:
             topology: names elements and bonds.
             system: masses, constraints, virtual sites.
-            qmAtoms: particle indices in any order.
+            qm_atoms: particle indices in any order.
             charge: total charge of the region, e.
             multiplicity: spin multiplicity, 1 for a closed shell.
             graph: of the same topology and system, where the caller has it.
@@ -64,7 +64,7 @@ class QMRegion:
             RegionError: indices that are no integers, out of range, repeated or none at all; atoms without element;
                 virtual sites; a bond that the region would cut; impossible charge or multiplicity.
         """
-        particles = _checkedIndices(qmAtoms, topology.getNumAtoms())
+        particles = _checked_indices(qm_atoms, topology.getNumAtoms())
         graph = graph if graph is not None else MoleculeGraph(topology, system)
         atoms = list(topology.atoms())
         for particle in particles:
@@ -76,24 +76,24 @@ class QMRegion:
                 raise RegionError(
                     f"{graph.name(particle)} has no element: set it in the topology, the QM method needs it"
                 )
-        _refuseCutBonds(graph, particles)
+        _refuse_cut_bonds(graph, particles)
         numbers = np.array([atoms[particle].element.atomic_number for particle in particles], dtype=np.int64)
-        charge, multiplicity = _checkedSpin(numbers, charge, multiplicity)
+        charge, multiplicity = _checked_spin(numbers, charge, multiplicity)
         masses = [system.getParticleMass(particle).value_in_unit(unit.dalton) for particle in particles]
         return cls(
             particles=particles,
             numbers=numbers,
             masses=np.array(masses, dtype=np.float64),
             names=tuple(atoms[particle].name for particle in particles),
-            bonds=graph.bondsWithin(particles),
+            bonds=graph.bonds_within(particles),
             charge=charge,
             multiplicity=multiplicity,
         )
 
 
-def _checkedIndices(qmAtoms: Iterable[int], count: int) -> tuple[int, ...]:
+def _checked_indices(qm_atoms: Iterable[int], count: int) -> tuple[int, ...]:
     indices = []
-    for value in qmAtoms:
+    for value in qm_atoms:
         try:
             indices.append(operator.index(value))
         except TypeError as error:
@@ -111,8 +111,8 @@ def _checkedIndices(qmAtoms: Iterable[int], count: int) -> tuple[int, ...]:
     return tuple(sorted(indices))
 
 
-def _refuseCutBonds(graph: MoleculeGraph, particles: tuple[int, ...]) -> None:
-    cut = graph.cutBonds(particles)
+def _refuse_cut_bonds(graph: MoleculeGraph, particles: tuple[int, ...]) -> None:
+    cut = graph.cut_bonds(particles)
     if not cut:
         return
     shown = "; ".join(f"{graph.name(i)} - {graph.name(j)}" for i, j in cut[:5])
@@ -123,7 +123,7 @@ def _refuseCutBonds(graph: MoleculeGraph, particles: tuple[int, ...]) -> None:
     )
 
 
-def _checkedSpin(numbers: NDArray[np.int64], charge: int, multiplicity: int) -> tuple[int, int]:
+def _checked_spin(numbers: NDArray[np.int64], charge: int, multiplicity: int) -> tuple[int, int]:
     try:
         charge, multiplicity = operator.index(charge), operator.index(multiplicity)
     except TypeError as error:

@@ -11,7 +11,7 @@ from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 from . import force_groups
 
 
-def copyWithout(system: openmm.System, unwanted: Callable[[openmm.Force], bool]) -> openmm.System:
+def copy_without(system: openmm.System, unwanted: Callable[[openmm.Force], bool]) -> openmm.System:
     """A copy without some forces.
 
     Unlike a copy by way of XML alone, its surrogate is compiled if the original's is.

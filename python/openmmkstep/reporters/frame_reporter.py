@@ -10,9 +10,9 @@ from openmm import app, unit
 
 from kstep_models.frames import FrameWriter
 from openmmkstep.engines.specification import QMEngine
-from openmmkstep.io.frames import appendPatiently, describeRegion, flushPatiently, frameOfResult
+from openmmkstep.io.frames import append_patiently, describe_region, flush_patiently, frame_of_result
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.qmmm.mixed_forces import findQMForce
+from openmmkstep.qmmm.mixed_forces import find_qm_force
 from openmmkstep.qmmm.region import QMRegion
 
 from .schedule import Schedule
@@ -51,7 +51,7 @@ class FrameReporter:
         self._append = append
         self._trajectory = trajectory
         self._command = command
-        self._flushEvery = flushEvery
+        self._flush_every = flushEvery
         self._embedded = False
         self._writer: FrameWriter | None = None
 
@@ -61,35 +61,35 @@ class FrameReporter:
 
     def report(self, simulation: app.Simulation, state: openmm.State) -> None:
         """Save a frame."""
-        qmForce = findQMForce(simulation.system)
-        result = qmForce.getLastResult(simulation.context)
+        qm_force = find_qm_force(simulation.system)
+        result = qm_force.getLastResult(simulation.context)
         if self._writer is None:
-            self._embedded = qmForce.getEmbeddingCharges().getNumCharges() > 0
+            self._embedded = qm_force.getEmbeddingCharges().getNumCharges() > 0
             region = QMRegion.create(
                 simulation.topology,
                 simulation.system,
-                qmForce.getParticles(),
-                qmForce.getCharge(),
-                qmForce.getMultiplicity(),
+                qm_force.getParticles(),
+                qm_force.getCharge(),
+                qm_force.getMultiplicity(),
             )
-            engine = QMEngine(qmForce.getEngine(), qmForce.getEngineSettings())
+            engine = QMEngine(qm_force.getEngine(), qm_force.getEngineSettings())
             self._writer = FrameWriter(
                 self._file,
-                describeRegion(region, engine.describe(), self._command),
+                describe_region(region, engine.describe(), self._command),
                 environment=self._embedded,
                 resume=self._append,
-                flush_every=self._flushEvery,
+                flush_every=self._flush_every,
             )
         integrator = KStepIntegrator.cast(simulation.integrator)
         thermostat = integrator.getFriction()._value > 0
         temperature = integrator.getTemperature().value_in_unit(unit.kelvin) if thermostat else 0.0
         time = simulation.context.getTime().value_in_unit(unit.picosecond)
-        appendPatiently(self._writer, frameOfResult(result, self._embedded, self._trajectory, time, temperature))
+        append_patiently(self._writer, frame_of_result(result, self._embedded, self._trajectory, time, temperature))
 
     def flush(self) -> None:
         """Write what is still in memory."""
         if self._writer is not None:
-            flushPatiently(self._writer)
+            flush_patiently(self._writer)
 
     def __len__(self) -> int:
         """Frames in the file and on their way to it; 0 before the first report."""

@@ -41,7 +41,7 @@ class ProgressReporter:
         logSeconds: float = LOG_SECONDS,
     ) -> None:
         self._schedule = Schedule(reportInterval)
-        self._totalTime = totalTime
+        self._total_time = totalTime
         self._console = console if console is not None else Console()
         self._label = label
         self._lines = LogLines(self._console, logSeconds)
@@ -73,7 +73,7 @@ class ProgressReporter:
         wall, first = self._start if self._start is not None else (time.perf_counter(), simulated)
         elapsed = time.perf_counter() - wall
         speed = (simulated - first) / elapsed * _PS_PER_DAY_IN_NS if elapsed > 0 else 0.0
-        share = f" ({100 * simulated / self._totalTime:3.0f} %)" if self._totalTime else ""
+        share = f" ({100 * simulated / self._total_time:3.0f} %)" if self._total_time else ""
         parts = [
             f"{simulated:.3f} ps{share}",
             f"{speed:.2f} ns/day",

@@ -10,7 +10,7 @@ from typing import Any
 import openmm
 from openmm import app, unit
 
-from openmmkstep.analysis.temperature import BOLTZMANN, degreesOfFreedom
+from openmmkstep.analysis.temperature import BOLTZMANN, degrees_of_freedom
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, Statistics
 
 from .schedule import Schedule
@@ -58,7 +58,7 @@ class StatisticsReporter:
         self._schedule = Schedule(reportInterval)
         self._append = append
         self._started = False
-        self._degreesOfFreedom: int | None = None
+        self._degrees_of_freedom: int | None = None
 
     def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
         """When the next line is due."""
@@ -66,8 +66,8 @@ class StatisticsReporter:
 
     def report(self, simulation: app.Simulation, state: openmm.State) -> None:
         """Write a line."""
-        if self._degreesOfFreedom is None:
-            self._degreesOfFreedom = degreesOfFreedom(simulation.system)
+        if self._degrees_of_freedom is None:
+            self._degrees_of_freedom = degrees_of_freedom(simulation.system)
         row = self._row(simulation, KStepIntegrator.cast(simulation.integrator).getStatistics())
         if not self._started:
             self._start(list(row))
@@ -77,7 +77,7 @@ class StatisticsReporter:
 
     def _row(self, simulation: app.Simulation, statistics: Statistics) -> dict[str, Any]:
         kinetic = statistics.totalEnergy - statistics.potentialEnergy
-        freedom = self._degreesOfFreedom
+        freedom = self._degrees_of_freedom
         row: dict[str, Any] = {
             "step": simulation.currentStep,
             "time": simulation.context.getTime().value_in_unit(unit.picosecond),

@@ -5,14 +5,14 @@ charge -1. `units` has the factors to others; `Molecule.create` takes OpenMM's q
 
     water = Molecule.create("OHH", positions)
     level = LevelOfTheory("rks", "6-31g", "pbe0")
-    run = ElectronDynamics(water, level, CFM4(timeStep=0.4), kick=DeltaKick(1e-3, (0, 0, 1)))
+    run = ElectronDynamics(water, level, CFM4(time_step=0.4), kick=DeltaKick(1e-3, (0, 0, 1)))
     run.run(steps=2000, path="water.h5")
 
 Running needs PySCF: ``pip install 'openmm-kstep[pyscf]'``. Reading trajectories and computing spectra do not.
 """
 
 from openmmkstep.rttddft.observables.populations import GroundOrbitals, Populations, populations
-from openmmkstep.rttddft.observables.spectrum import dipoleStrength, padePolarizability, peaks, polarizability
+from openmmkstep.rttddft.observables.spectrum import dipole_strength, pade_polarizability, peaks, polarizability
 from openmmkstep.rttddft.propagation.fields import (
     DeltaKick,
     ElectricField,
@@ -56,8 +56,8 @@ __all__ = [
     "TrajectoryFile",
     "UserField",
     "WorkerError",
-    "dipoleStrength",
-    "padePolarizability",
+    "dipole_strength",
+    "pade_polarizability",
     "peaks",
     "polarizability",
     "populations",

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import ElectronDynamicsError
 
 
-def finiteNumber(name: str, value: Any) -> float:
+def finite_number(name: str, value: Any) -> float:
     """A finite real number.
 
     Raises:
@@ -28,19 +28,19 @@ def finiteNumber(name: str, value: Any) -> float:
     return number
 
 
-def positiveNumber(name: str, value: Any) -> float:
+def positive_number(name: str, value: Any) -> float:
     """A finite number above zero.
 
     Raises:
         ElectronDynamicsError: it is none.
     """
-    number = finiteNumber(name, value)
+    number = finite_number(name, value)
     if number <= 0:
         raise ElectronDynamicsError(f"{name} must be positive, got {value!r}")
     return number
 
 
-def integerFrom(name: str, value: Any, least: int) -> int:
+def integer_from(name: str, value: Any, least: int) -> int:
     """An integer that is not below a limit.
 
     Raises:
@@ -57,7 +57,7 @@ def integerFrom(name: str, value: Any, least: int) -> int:
     return number
 
 
-def unitVector(name: str, value: ArrayLike) -> NDArray[np.float64]:
+def unit_vector(name: str, value: ArrayLike) -> NDArray[np.float64]:
     """A direction [3], normalised.
 
     Raises:

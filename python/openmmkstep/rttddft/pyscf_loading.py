@@ -7,7 +7,7 @@ from types import ModuleType
 from .errors import MissingDependencyError
 
 
-def loadPySCF() -> ModuleType:
+def load_pyscf() -> ModuleType:
     """The module ``pyscf`` with the parts that this package uses.
 
     Raises:

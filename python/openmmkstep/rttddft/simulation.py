@@ -13,26 +13,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openmmkstep.rttddft.electronic_structure.ground_state import GroundState, solveGroundState
+from openmmkstep.rttddft.electronic_structure.ground_state import GroundState, solve_ground_state
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
+from openmmkstep.rttddft.electronic_structure.mean_field import create_mean_field
 from openmmkstep.rttddft.learned.initial_guess import WarmStart
 from openmmkstep.rttddft.propagation.fields import DeltaKick, ElectricField, NoField
 from openmmkstep.rttddft.propagation.propagators import Propagator, State
 from openmmkstep.rttddft.reduction.reduced_hamiltonian import ReducedHamiltonian, Reduction
-from openmmkstep.rttddft.reduction.response_prior import responsePrior
+from openmmkstep.rttddft.reduction.response_prior import response_prior
 from openmmkstep.rttddft.systems.basis_functions import BasisFunctions
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
 from openmmkstep.rttddft.systems.point_charges import PointCharges
 from openmmkstep.rttddft.trajectory.reader import TrajectoryFile
 from openmmkstep.rttddft.trajectory.schema import Frame, TrajectoryHeader
-from openmmkstep.rttddft.trajectory.writer import TrajectoryWriter, readState, refuseExisting
+from openmmkstep.rttddft.trajectory.writer import TrajectoryWriter, read_state, refuse_existing
 
-from .arguments import integerFrom
+from .arguments import integer_from
 from .errors import ElectronDynamicsError, TrajectoryError
-from .pyscf_loading import loadPySCF
-from .versions import softwareVersions
+from .pyscf_loading import load_pyscf
+from .versions import software_versions
 
 RealArray = NDArray[np.float64]
 
@@ -49,14 +49,14 @@ class Observables:
         field: external field [T,3].
         energy: without the field [T].
         dipole: of nuclei and electrons [T,3].
-        fockBuilds: that the step to each frame took [T]; with a reduction, evaluations of the functional.
+        fock_builds: that the step to each frame took [T]; with a reduction, evaluations of the functional.
     """
 
     time: RealArray
     field: RealArray
     energy: RealArray
     dipole: RealArray
-    fockBuilds: NDArray[np.int64]
+    fock_builds: NDArray[np.int64]
 
 
 class ElectronDynamics:
@@ -75,7 +75,7 @@ class ElectronDynamics:
             of the reduction rather than to round-off.
         environment: fixed charges around the molecule, which act on its nuclei and electrons; None for vacuum.
         threads: of PySCF; more than one pays for large molecules on an idle machine only.
-        initialGuess: archive of a response network, from whose density the SCF begins (:mod:`.warmStart`); None for
+        initial_guess: archive of a response network, from whose density the SCF begins (:mod:`.warm_start`); None for
             PySCF's guess. The ground state is the same.
 
     Raises:
@@ -93,7 +93,7 @@ class ElectronDynamics:
         reduction: Reduction | None = None,
         environment: PointCharges | None = None,
         threads: int = 1,
-        initialGuess: str | os.PathLike[str] | None = None,
+        initial_guess: str | os.PathLike[str] | None = None,
     ) -> None:
         for name, value, kind in (
             ("molecule", molecule, Molecule),
@@ -103,7 +103,7 @@ class ElectronDynamics:
             ("field", field, (ElectricField, type(None))),
             ("reduction", reduction, (Reduction, type(None))),
             ("environment", environment, (PointCharges, type(None))),
-            ("initialGuess", initialGuess, (str, os.PathLike, type(None))),
+            ("initial_guess", initial_guess, (str, os.PathLike, type(None))),
         ):
             if not isinstance(value, kind):
                 raise ElectronDynamicsError(f"{name} cannot be {value!r}: see the documentation of this class")
@@ -114,17 +114,17 @@ class ElectronDynamics:
         self.field = field if field is not None else NoField()
         self.reduction = reduction
         self.environment = environment
-        self.threads = integerFrom("threads", threads, 1)
+        self.threads = integer_from("threads", threads, 1)
         level.check(molecule)
         if reduction is not None:
             reduction.check(molecule, level)
         if environment is not None:
             environment.check(molecule)
-        self._warmStart = None if initialGuess is None else WarmStart(os.fspath(initialGuess))
-        if self._warmStart is not None:
-            self._warmStart.check(molecule, level)
+        self._warm_start = None if initial_guess is None else WarmStart(os.fspath(initial_guess))
+        if self._warm_start is not None:
+            self._warm_start.check(molecule, level)
         self.field.at(0.0)
-        self._meanField: Any = None
+        self._mean_field: Any = None
         self._hamiltonian: Hamiltonian | None = None
         self._ground: GroundState | None = None
         self._reduced: ReducedHamiltonian | None = None
@@ -138,12 +138,12 @@ class ElectronDynamics:
             ElectronDynamicsError: the basis set is linearly dependent.
         """
         if self._hamiltonian is None:
-            self._meanField = createMeanField(self.molecule, self.level, self.environment)
-            self._hamiltonian = Hamiltonian(self._meanField)
+            self._mean_field = create_mean_field(self.molecule, self.level, self.environment)
+            self._hamiltonian = Hamiltonian(self._mean_field)
         return self._hamiltonian
 
     @property
-    def groundState(self) -> GroundState:
+    def ground_state(self) -> GroundState:
         """The state before the kick; computed on first use.
 
         Raises:
@@ -152,21 +152,23 @@ class ElectronDynamics:
         if self._ground is None:
             hamiltonian = self.hamiltonian
             guess = None
-            if self._warmStart is not None:
-                guess = self._warmStart.density(self._meanField, self.molecule, hamiltonian)
-            self._ground = solveGroundState(self._meanField, hamiltonian, guess)
+            if self._warm_start is not None:
+                guess = self._warm_start.density(self._mean_field, self.molecule, hamiltonian)
+            self._ground = solve_ground_state(self._mean_field, hamiltonian, guess)
         return self._ground
 
     @property
-    def movingHamiltonian(self) -> Hamiltonian:
+    def moving_hamiltonian(self) -> Hamiltonian:
         """What the electrons move in: the full Hamiltonian, or the reduced one."""
         if self.reduction is None:
             return self.hamiltonian
         if self._reduced is None:
-            ground = self.groundState
+            ground = self.ground_state
             prior = None
             if self.reduction.response is not None:
-                prior = responsePrior(self.reduction.response, self._meanField, self.molecule, self.hamiltonian, ground)
+                prior = response_prior(
+                    self.reduction.response, self._mean_field, self.molecule, self.hamiltonian, ground
+                )
             self._reduced = ReducedHamiltonian(self.hamiltonian, ground.density, self.reduction, prior)
         return self._reduced
 
@@ -190,7 +192,7 @@ class ElectronDynamics:
         return other
 
     def _sibling(self, sharing: bool) -> ElectronDynamics:
-        self.movingHamiltonian  # noqa: B018
+        self.moving_hamiltonian  # noqa: B018
         other = copy.copy(self)
         other._sharing = sharing
         return other
@@ -200,8 +202,8 @@ class ElectronDynamics:
         steps: int,
         path: str | os.PathLike[str] | None = None,
         resume: bool = False,
-        densityInterval: int = 1,
-        flushInterval: int = 100,
+        density_interval: int = 1,
+        flush_interval: int = 100,
         progress: Callable[[State], None] | None = None,
     ) -> Observables:
         """Propagate from t = 0, or continue.
@@ -211,8 +213,8 @@ class ElectronDynamics:
             path: HDF5 file to write (see `openmmkstep.rttddft.trajectory`); None keeps the series in memory only.
             resume: continue the file from its last complete frame, as if it had never stopped. A file that does not
                 exist yet is started.
-            densityInterval: steps between stored densities; 0 stores none. Of a continued file it must be the same.
-            flushInterval: steps between writes to the file; a killed run loses at most these.
+            density_interval: steps between stored densities; 0 stores none. Of a continued file it must be the same.
+            flush_interval: steps between writes to the file; a killed run loses at most these.
             progress: called with each new state.
 
         Returns:
@@ -223,64 +225,64 @@ class ElectronDynamics:
             TrajectoryError: the file exists, is damaged, or belongs to another run; no frame is lost.
             ConvergenceError: SCF or a step; the frames before it are in the file.
         """
-        steps = integerFrom("steps", steps, 0)
-        densityInterval = integerFrom("densityInterval", densityInterval, 0)
-        flushInterval = integerFrom("flushInterval", flushInterval, 1)
-        pyscf = loadPySCF()
+        steps = integer_from("steps", steps, 0)
+        density_interval = integer_from("density_interval", density_interval, 0)
+        flush_interval = integer_from("flush_interval", flush_interval, 1)
+        pyscf = load_pyscf()
         with pyscf.lib.with_omp_threads(self.threads):
             if path is None:
-                return self._runInMemory(steps, progress)
+                return self._run_in_memory(steps, progress)
             target = Path(path)
             if resume and target.exists():
-                state, writer, ground = self._continued(target, steps, densityInterval)
+                state, writer, ground = self._continued(target, steps, density_interval)
             else:
-                refuseExisting(target)
-                state, writer, ground = self._started(target, steps, densityInterval)
-            self._runToFile(steps, state, writer, ground, densityInterval, flushInterval, progress)
+                refuse_existing(target)
+                state, writer, ground = self._started(target, steps, density_interval)
+            self._run_to_file(steps, state, writer, ground, density_interval, flush_interval, progress)
         with TrajectoryFile(target) as file:
-            return Observables(file.time, file.field, file.energy, file.dipole, file.fockBuilds.astype(np.int64))
+            return Observables(file.time, file.field, file.energy, file.dipole, file.fock_builds.astype(np.int64))
 
     def _first(self) -> State:
-        orbitals = self.groundState.orbitals
+        orbitals = self.ground_state.orbitals
         if self.kick is not None:
             orbitals = self.kick.apply(self.hamiltonian, orbitals)
-        hamiltonian = self.movingHamiltonian
-        before = hamiltonian.fockBuilds
+        hamiltonian = self.moving_hamiltonian
+        before = hamiltonian.fock_builds
         if isinstance(hamiltonian, ReducedHamiltonian) and not hamiltonian.evaluations:
             # The evaluation for the ground state belongs to the first run.
             before -= 1
-        self._forgetRunsBefore()
+        self._forget_runs_before()
         state = self.propagator.start(hamiltonian, orbitals)
-        return replace(state, fockBuilds=hamiltonian.fockBuilds - before)
+        return replace(state, fock_builds=hamiltonian.fock_builds - before)
 
-    def _forgetRunsBefore(self) -> None:
-        hamiltonian = self.movingHamiltonian
+    def _forget_runs_before(self) -> None:
+        hamiltonian = self.moving_hamiltonian
         if not isinstance(hamiltonian, ReducedHamiltonian):
             return
         if self._sharing:
-            hamiltonian.beginTrajectory()
+            hamiltonian.begin_trajectory()
         else:
             hamiltonian.forget()
 
     def _states(self, state: State, steps: int) -> Iterator[State]:
-        hamiltonian = self.movingHamiltonian
+        hamiltonian = self.moving_hamiltonian
         while state.step < steps:
-            before = hamiltonian.fockBuilds
+            before = hamiltonian.fock_builds
             state = self.propagator.advance(hamiltonian, self.field, state)
-            yield replace(state, fockBuilds=hamiltonian.fockBuilds - before)
+            yield replace(state, fock_builds=hamiltonian.fock_builds - before)
 
-    def _frame(self, state: State, ground: RealArray, densityInterval: int) -> Frame:
+    def _frame(self, state: State, ground: RealArray, density_interval: int) -> Frame:
         deviation = None
-        if densityInterval and state.step % densityInterval == 0:
+        if density_interval and state.step % density_interval == 0:
             deviation = self.hamiltonian.density(state.orbitals) - ground
         field, dipole = self.field.at(state.time), self.hamiltonian.dipole(state.orbitals)
-        return Frame(state.time, field, state.energy, dipole, state.fockBuilds, deviation)
+        return Frame(state.time, field, state.energy, dipole, state.fock_builds, deviation)
 
-    def _runInMemory(self, steps: int, progress: Callable[[State], None] | None) -> Observables:
+    def _run_in_memory(self, steps: int, progress: Callable[[State], None] | None) -> Observables:
         first = self._first()
-        frames = [self._frame(first, self.groundState.density, 0)]
+        frames = [self._frame(first, self.ground_state.density, 0)]
         for state in self._states(first, steps):
-            frames.append(self._frame(state, self.groundState.density, 0))
+            frames.append(self._frame(state, self.ground_state.density, 0))
             if progress is not None:
                 progress(state)
         return Observables(
@@ -288,25 +290,25 @@ class ElectronDynamics:
             np.array([frame.field for frame in frames]),
             np.array([frame.energy for frame in frames]),
             np.array([frame.dipole for frame in frames]),
-            np.array([frame.fockBuilds for frame in frames]),
+            np.array([frame.fock_builds for frame in frames]),
         )
 
-    def _runToFile(
+    def _run_to_file(
         self,
         steps: int,
         state: State,
         writer: TrajectoryWriter,
         ground: RealArray,
-        densityInterval: int,
-        flushInterval: int,
+        density_interval: int,
+        flush_interval: int,
         progress: Callable[[State], None] | None,
     ) -> None:
         last = state
         try:
             for following in self._states(state, steps):
-                writer.append(self._frame(following, ground, densityInterval))
+                writer.append(self._frame(following, ground, density_interval))
                 last = following
-                if writer.pending >= flushInterval:
+                if writer.pending >= flush_interval:
                     writer.flush(last)
                 if progress is not None:
                     progress(last)
@@ -314,12 +316,12 @@ class ElectronDynamics:
             # Also after an error or an interruption: the frames so far are complete.
             writer.close(last)
 
-    def _started(self, path: Path, steps: int, densityInterval: int) -> tuple[State, TrajectoryWriter, RealArray]:
-        first, ground = self._first(), self.groundState.density
-        frame = self._frame(first, ground, densityInterval)
-        return first, TrajectoryWriter.create(path, self._header(steps, densityInterval), first, frame), ground
+    def _started(self, path: Path, steps: int, density_interval: int) -> tuple[State, TrajectoryWriter, RealArray]:
+        first, ground = self._first(), self.ground_state.density
+        frame = self._frame(first, ground, density_interval)
+        return first, TrajectoryWriter.create(path, self._header(steps, density_interval), first, frame), ground
 
-    def _describedLevel(self) -> dict[str, Any]:
+    def _described_level(self) -> dict[str, Any]:
         described = self.level.describe()
         if self.reduction is not None:
             described["reduction"] = self.reduction.describe()
@@ -328,31 +330,31 @@ class ElectronDynamics:
             described["point_charges"] = len(self.environment)
         return described
 
-    def _header(self, steps: int, densityInterval: int) -> TrajectoryHeader:
-        hamiltonian, ground = self.hamiltonian, self.groundState
+    def _header(self, steps: int, density_interval: int) -> TrajectoryHeader:
+        hamiltonian, ground = self.hamiltonian, self.ground_state
         return TrajectoryHeader(
             molecule=self.molecule,
-            level=self._describedLevel(),
+            level=self._described_level(),
             propagator=self.propagator.describe(),
             field=self.field.describe(),
             kick=None if self.kick is None else self.kick.describe(),
             steps=steps,
-            timeStep=self.propagator.timeStep,
-            densityInterval=densityInterval,
-            basis=BasisFunctions.of(self._meanField.mol),
+            time_step=self.propagator.time_step,
+            density_interval=density_interval,
+            basis=BasisFunctions.of(self._mean_field.mol),
             overlap=hamiltonian.overlap,
             core=hamiltonian.core,
             position=hamiltonian.position,
-            groundDensity=ground.density,
-            groundEnergy=ground.energy,
-            software=softwareVersions(),
+            ground_density=ground.density,
+            ground_energy=ground.energy,
+            software=software_versions(),
         )
 
-    def _continued(self, path: Path, steps: int, densityInterval: int) -> tuple[State, TrajectoryWriter, RealArray]:
+    def _continued(self, path: Path, steps: int, density_interval: int) -> tuple[State, TrajectoryWriter, RealArray]:
         with TrajectoryFile(path) as file:
-            self._refuseOtherSettings(file, densityInterval)
+            self._refuse_other_settings(file, density_interval)
             frames, planned = len(file), int(file.attributes["n_steps"])
-            ground = file.groundDensity.reshape(file.spins, *file.overlap.shape)
+            ground = file.ground_density.reshape(file.spins, *file.overlap.shape)
             times, fields = file.time, file.field
             for time, stored in zip(times, fields, strict=True):
                 if not np.allclose(self.field.at(float(time)), stored, rtol=1e-12, atol=1e-15):
@@ -361,20 +363,20 @@ class ElectronDynamics:
                     )
             for name, stored, own in (
                 ("overlap matrix", file.overlap, self.hamiltonian.overlap),
-                ("core Hamiltonian", file.coreHamiltonian, self.hamiltonian.core),
+                ("core Hamiltonian", file.core_hamiltonian, self.hamiltonian.core),
             ):
                 if stored.shape != own.shape or np.abs(stored - own).max() > _SAME_INTEGRALS:
                     raise TrajectoryError(
                         f"{path} cannot be continued: its {name} is not that of this molecule and basis set. "
                         "Another version of PySCF may define the basis set differently"
                     )
-        self._forgetRunsBefore()
-        state = readState(path)
+        self._forget_runs_before()
+        state = read_state(path)
         if steps > planned:
             TrajectoryWriter.extend(path, steps)
-        return state, TrajectoryWriter(path, frames, densityInterval), ground
+        return state, TrajectoryWriter(path, frames, density_interval), ground
 
-    def _refuseOtherSettings(self, file: TrajectoryFile, densityInterval: int) -> None:
+    def _refuse_other_settings(self, file: TrajectoryFile, density_interval: int) -> None:
         other, own = file.molecule, self.molecule
         if (
             not np.array_equal(other.numbers, own.numbers)
@@ -386,11 +388,11 @@ class ElectronDynamics:
                 f"{other.charge} and multiplicity {other.multiplicity}): write to another file"
             )
         mine: dict[str, Any] = {
-            "level_of_theory": self._describedLevel(),
+            "level_of_theory": self._described_level(),
             "propagator": self.propagator.describe(),
             "kick": None if self.kick is None else self.kick.describe(),
             "field": self.field.describe(),
-            "density_interval": densityInterval,
+            "density_interval": density_interval,
         }
         for name, value in mine.items():
             stored = file.attributes[name]

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 _PROGRAMS = ("openmm-kstep", "pyscf", "numpy", "h5py")
 
 
-def softwareVersions() -> dict[str, str]:
+def software_versions() -> dict[str, str]:
     """Name -> version of the installed packages that results depend on."""
     versions = {}
     for name in _PROGRAMS:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 
-def compiledPackage(archive: str | os.PathLike[str], atoms: int) -> Path | None:
+def compiled_package(archive: str | os.PathLike[str], atoms: int) -> Path | None:
     """The package that was compiled from an archive for this machine.
 
     The first call for an archive compiles it, which takes about half a minute and says so on standard error.

@@ -12,7 +12,7 @@ class SurrogateError(ValueError):
     """An archive that cannot serve as surrogate."""
 
 
-def readSurrogateContract(path: Path) -> dict[str, Any]:
+def read_surrogate_contract(path: Path) -> dict[str, Any]:
     """The contract of an exported potential.
 
     The archive is a zip file written by torch.jit.save with ``contract.json`` among its extra files. The plugin checks

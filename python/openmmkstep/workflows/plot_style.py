@@ -32,12 +32,12 @@ _PARAMETERS: Any = {
 }
 
 
-def inStyle() -> AbstractContextManager[None]:
+def in_style() -> AbstractContextManager[None]:
     """Everything drawn inside has the common style."""
     return mpl.rc_context(_PARAMETERS)
 
 
-def newFigure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
     """A figure (inches) with its axes, without a window."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **options)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from openmmkstep.io.atomic import writeAtomically
+from openmmkstep.io.atomic import write_atomically
 from openmmkstep.workflows.config.run import RunConfig
 
 # A finished run may be made longer or measured again; anything else would make another run of it.
@@ -29,7 +29,7 @@ class RunFolder:
         self.path = path
         self.settings = path / "run.json"
         self.topology = path / "topology.json"
-        self.forceFieldSystem = path / "forcefield-system.xml"
+        self.force_field_system = path / "forcefield-system.xml"
         self.structure = path / "prepared.pdb"
         self.equilibrated = path / "equilibrated.npz"
         self.start = path / "start.npz"
@@ -74,7 +74,7 @@ class RunFolder:
                 "choose another output folder, or pass --fresh to throw them away"
             )
         self.path.mkdir(parents=True, exist_ok=True)
-        writeAtomically(self.settings, json.dumps(settings, indent=1).encode())
+        write_atomically(self.settings, json.dumps(settings, indent=1).encode())
         return False
 
     def _files(self) -> list[Path]:

@@ -22,9 +22,9 @@ Geometry = tuple[np.ndarray, np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def network(smallSize: ResponseNetworkConfig) -> ResponseNetwork:
+def network(small_size: ResponseNetworkConfig) -> ResponseNetwork:
     """With statistics that differ from tensor to tensor, as after training."""
-    made = new_network(BASIS, smallSize, 3).requires_grad_(False)
+    made = new_network(BASIS, small_size, 3).requires_grad_(False)
     random = torch.Generator().manual_seed(5)
     for part in made.modules():
         if isinstance(part, Readout):
@@ -91,10 +91,10 @@ def test_geometries_at_once(network: ResponseNetwork) -> None:
     assert deviation(responses[1], responses[0]) > 1e-3
 
 
-def test_smooth_across_the_cutoff(network: ResponseNetwork, smallSize: ResponseNetworkConfig) -> None:
+def test_smooth_across_the_cutoff(network: ResponseNetwork, small_size: ResponseNetworkConfig) -> None:
     """Values, first and second derivatives of everything that depends on the distance go to zero there."""
     numbers = torch.tensor([8, 1])
-    cutoff = smallSize.cutoff
+    cutoff = small_size.cutoff
 
     def response(distance: Tensor) -> Tensor:
         along = torch.tensor([0.3, 0.5, 0.2], dtype=torch.float64)

@@ -7,7 +7,7 @@ import openmm
 import pytest
 
 from openmmkstep import EmbeddingCharges, QMMMForce
-from tests.support.qmmm.systems import ETHANOL, ETHANOL_NUMBERS, Case, makeCase
+from tests.support.qmmm.systems import ETHANOL, ETHANOL_NUMBERS, Case, make_case
 
 RELATIVE = 1e-6
 # Energies carry round-off of about 1e-14 hartree per hartree; over the step it bounds what their differences resolve.
@@ -35,8 +35,8 @@ ENGINES = {
 }
 
 
-def checkForces(case: Case, particles, relative=RELATIVE, noise=NOISE):
-    expected = case.finiteDifferenceForces(particles, STEP)
+def check_forces(case: Case, particles, relative=RELATIVE, noise=NOISE):
+    expected = case.finite_difference_forces(particles, STEP)
     actual = case.forces()[particles]
     error = np.linalg.norm(actual - expected, axis=1)
     allowed = relative * np.linalg.norm(expected, axis=1) + noise
@@ -44,7 +44,7 @@ def checkForces(case: Case, particles, relative=RELATIVE, noise=NOISE):
     assert np.all(error <= allowed), f"particle {particles[worst]}: {actual[worst]} instead of {expected[worst]}"
 
 
-def switchedParticles(case: Case):
+def switched_particles(case: Case):
     """Particles seen at all, and those whose effective charge is between 5 and 95 % of their charge."""
     case.energy()
     result = case.result()
@@ -57,93 +57,93 @@ def switchedParticles(case: Case):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def testVacuum(engine):
-    checkForces(makeCase(**ENGINES[engine]), SOLUTE)
+def test_vacuum(engine):
+    check_forces(make_case(**ENGINES[engine]), SOLUTE)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def testThousandCharges(engine):
-    case = makeCase(numWaters=334, **ENGINES[engine])
+def test_thousand_charges(engine):
+    case = make_case(num_waters=334, **ENGINES[engine])
     near = list(range(9, 21))
-    checkForces(case, [*SOLUTE, *near, 300, 600, 1000])
+    check_forces(case, [*SOLUTE, *near, 300, 600, 1000])
 
 
 @pytest.mark.parametrize("engine", ["gfn2-xtb", "gfn1-xtb"])
-def testDefaultAccuracy(engine):
+def test_default_accuracy(engine):
     """At the default accuracy the density is converged less tightly, which shows in the energies."""
-    case = makeCase(numWaters=100, cutoff=0.9, switchingDistance=0.5, engine=engine)
-    checkForces(case, [*SOLUTE, *range(9, 15)], relative=1e-5, noise=1e-4)
+    case = make_case(num_waters=100, cutoff=0.9, switching_distance=0.5, engine=engine)
+    check_forces(case, [*SOLUTE, *range(9, 15)], relative=1e-5, noise=1e-4)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def testCutoffWithSwitching(engine):
-    case = makeCase(numWaters=334, cutoff=0.9, switchingDistance=0.5, **ENGINES[engine])
-    seen, switched = switchedParticles(case)
+def test_cutoff_with_switching(engine):
+    case = make_case(num_waters=334, cutoff=0.9, switching_distance=0.5, **ENGINES[engine])
+    seen, switched = switched_particles(case)
     assert len(seen) < 900 and len(switched) > 60
-    checkForces(case, [*SOLUTE, 9, 10, 11, *switched[:6], *switched[-6:]])
+    check_forces(case, [*SOLUTE, 9, 10, 11, *switched[:6], *switched[-6:]])
 
 
 @pytest.mark.parametrize("engine", ["gfn2", "analytic"])
 @pytest.mark.parametrize("box", [np.eye(3) * 2.0, TRICLINIC], ids=["cubic", "triclinic"])
-def testPeriodicBox(engine, box):
-    case = makeCase(numWaters=220, cutoff=0.95, switchingDistance=0.6, box=box, spacing=0.33, **ENGINES[engine])
-    seen, switched = switchedParticles(case)
+def test_periodic_box(engine, box):
+    case = make_case(num_waters=220, cutoff=0.95, switching_distance=0.6, box=box, spacing=0.33, **ENGINES[engine])
+    seen, switched = switched_particles(case)
     twice = [p for p in set(seen) if np.count_nonzero(seen == p) > 1]
     assert len(switched) > 60 and len(twice) > 3, "the box is meant to be small enough for second images"
-    checkForces(case, [*SOLUTE, *switched[:4], *twice[:4]])
+    check_forces(case, [*SOLUTE, *switched[:4], *twice[:4]])
 
 
 @pytest.mark.parametrize("engine", ["gfn2", "analytic"])
 @pytest.mark.parametrize("cutoff", [None, 0.9])
-def testLinkAtom(engine, cutoff):
+def test_link_atom(engine, cutoff):
     """Two link atoms: the hydroxyl hydrogen and one of the methyl hydrogens stand on bonds to MM carbons."""
     hosts = [[-0.2393, 0.0805, -0.0065], [0.2585, 0.0458, 0.0010]]
     settings = dict(ENGINES[engine])
     if engine == "analytic":
         settings["settings"] = {**ANALYTIC["settings"], "charges": [-0.1, 0.1, -0.6, 0.1, 0.1, 0.2, 0.1, 0.3, -0.2]}
-    case = makeCase(
+    case = make_case(
         numbers=[6, 6, 8, 1, 1, 1, 1],
         solute=ETHANOL[[0, 1, 2, 4, 5, 7, 8]],
         extra=hosts,
-        extraCharges=[0.05, -0.05],
-        numWaters=100,
+        extra_charges=[0.05, -0.05],
+        num_waters=100,
         spacing=0.36,
-        linkAtoms=[(2, 7, 0.66), (0, 8, 0.71)],
+        link_atoms=[(2, 7, 0.66), (0, 8, 0.71)],
         cutoff=cutoff,
         **settings,
     )
     assert len(case.result().numbers) == 9 if case.energy() else False
-    checkForces(case, list(range(15)))
+    check_forces(case, list(range(15)))
 
 
 @pytest.mark.parametrize("engine", ["gfn2", "gfn1"])
 @pytest.mark.parametrize("charge, multiplicity", [(1, 2), (-1, 2), (0, 3), (2, 1)])
-def testChargedAndOpenShell(engine, charge, multiplicity):
-    case = makeCase(numWaters=30, charge=charge, multiplicity=multiplicity, cutoff=0.8, **ENGINES[engine])
-    checkForces(case, [0, 2, 3, 9, 12, 60], relative=1e-5)  # libxtb itself: 1e-6 for the cation in GFN1
+def test_charged_and_open_shell(engine, charge, multiplicity):
+    case = make_case(num_waters=30, charge=charge, multiplicity=multiplicity, cutoff=0.8, **ENGINES[engine])
+    check_forces(case, [0, 2, 3, 9, 12, 60], relative=1e-5)  # libxtb itself: 1e-6 for the cation in GFN1
     assert case.result().charges.sum() == pytest.approx(charge, abs=1e-8)
 
 
-def testMoleculeRoundACharge():
+def test_molecule_round_a_charge():
     """Charges in the mouth of a bent molecule: rays from its middle would pass through it."""
     angle = np.linspace(0.15 * np.pi, 1.85 * np.pi, 14)
     chain = np.stack([0.62 * np.cos(angle), 0.62 * np.sin(angle), 0.02 * np.cos(7 * angle)], axis=1)
-    case = makeCase(
+    case = make_case(
         numbers=[1, *[6] * 12, 1],
         solute=chain,
         extra=[[0.02, 0.0, 0.05], [-0.05, 0.03, 0.2], [1.15, 0.1, 0.1]],
-        extraCharges=[0.8, -0.5, 0.3],
+        extra_charges=[0.8, -0.5, 0.3],
         cutoff=0.68,
-        switchingDistance=0.45,
-        settings={"electronicTemperature": 3000, **TIGHT},
+        switching_distance=0.45,
+        settings={"electronic_temperature": 3000, **TIGHT},
     )
-    _, switched = switchedParticles(case)
+    _, switched = switched_particles(case)
     assert len(switched) >= 2
-    checkForces(case, [0, 5, 14, 15, 16])
+    check_forces(case, [0, 5, 14, 15, 16])
 
 
 @pytest.mark.parametrize("engine", ["gfn2", "analytic"])
-def testVirtualSitesCarryCharges(engine, platform):
+def test_virtual_sites_carry_charges(engine, platform):
     """Four-point waters: the charge on the virtual site pulls at the atoms that define it."""
     sites = np.array([[0.45, 0.05, 0.02], [-0.3, 0.3, 0.3]])
     water = np.array([[0.0, 0.0, 0.0], [0.09572, 0.0, 0.0], [-0.023999, 0.092663, 0.0]])
@@ -175,4 +175,4 @@ def testVirtualSitesCarryCharges(engine, platform):
             self.context.computeVirtualSites()
 
     case = WithVirtualSites(force, context, np.array(positions))
-    checkForces(case, [0, 2, 3, 9, 10, 11, 13, 14, 15])
+    check_forces(case, [0, 2, 3, 9, 10, 11, 13, 14, 15])

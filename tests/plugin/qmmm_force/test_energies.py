@@ -8,15 +8,15 @@ import numpy as np
 import openmm
 import pytest
 
-from tests.support.qmmm.libxtb_reference import singlePoint
-from tests.support.qmmm.systems import ETHANOL, ETHANOL_NUMBERS, makeCase, randomRotation
+from tests.support.qmmm.libxtb_reference import single_point
+from tests.support.qmmm.systems import ETHANOL, ETHANOL_NUMBERS, make_case, random_rotation
 
 BOHR = 0.0529177210903  # nm, CODATA 2018
 HARTREE = 2625.4996394798254  # kJ/mol
 TOLERANCE = 1e-8 * HARTREE
 
 
-def availablePlatforms():
+def available_platforms():
     """Names of the platforms that can make a Context on this machine."""
     names = []
     for platform in map(openmm.Platform.getPlatform, range(openmm.Platform.getNumPlatforms())):
@@ -32,52 +32,54 @@ def availablePlatforms():
 
 @pytest.mark.parametrize("method", ["GFN2", "GFN1"])
 @pytest.mark.parametrize("charge, multiplicity", [(0, 1), (1, 2), (-1, 2), (0, 3)])
-def testVacuumAgreesWithLibxtb(method, charge, multiplicity):
-    case = makeCase(engine=f"{method.lower()}-xtb", charge=charge, multiplicity=multiplicity)
-    energy, gradient, _, charges = singlePoint(ETHANOL_NUMBERS, ETHANOL / BOHR, charge, multiplicity - 1, method=method)
+def test_vacuum_agrees_with_libxtb(method, charge, multiplicity):
+    case = make_case(engine=f"{method.lower()}-xtb", charge=charge, multiplicity=multiplicity)
+    energy, gradient, _, charges = single_point(
+        ETHANOL_NUMBERS, ETHANOL / BOHR, charge, multiplicity - 1, method=method
+    )
     assert case.energy() == pytest.approx(energy * HARTREE, abs=TOLERANCE)
     assert case.forces() == pytest.approx(-gradient * HARTREE / BOHR, abs=1e-3)
     assert case.result().charges == pytest.approx(charges, abs=1e-6)
 
 
-@pytest.mark.parametrize("platform", availablePlatforms())
+@pytest.mark.parametrize("platform", available_platforms())
 @pytest.mark.parametrize("method", ["GFN2", "GFN1"])
-def testEmbeddedAgreesWithLibxtb(method, platform):
-    case = makeCase(engine=f"{method.lower()}-xtb", numWaters=334, platform=platform)
+def test_embedded_agrees_with_libxtb(method, platform):
+    case = make_case(engine=f"{method.lower()}-xtb", num_waters=334, platform=platform)
     energy, result = case.energy(), case.result()
     charges = case.force.getEmbeddingCharges().getCharges()[1]
     # What the platform stores in single precision is the geometry, so the comparison is at that geometry.
     assert result.positions == pytest.approx(ETHANOL, abs=1e-7)
-    reference, gradient, chargeGradient, _ = singlePoint(
+    reference, gradient, charge_gradient, _ = single_point(
         ETHANOL_NUMBERS,
         result.positions / BOHR,
         charges=charges,
-        chargePositions=result.environmentPositions / BOHR,
+        charge_positions=result.environmentPositions / BOHR,
         method=method,
     )
     assert result.energy == pytest.approx(reference * HARTREE, abs=TOLERANCE)
     assert energy == pytest.approx(reference * HARTREE, abs=TOLERANCE if platform in ("Reference", "CPU") else 1e-2)
     assert result.forces == pytest.approx(-gradient * HARTREE / BOHR, abs=1e-3)
-    assert result.environmentForces == pytest.approx(-chargeGradient * HARTREE / BOHR, abs=1e-3)
+    assert result.environmentForces == pytest.approx(-charge_gradient * HARTREE / BOHR, abs=1e-3)
     forces = case.forces()
     single = 1e-2 if platform in ("OpenCL", "CUDA") else 1e-3
     assert forces[:9] == pytest.approx(result.forces, abs=single)
     assert forces[9:] == pytest.approx(result.environmentForces, abs=single)
 
 
-def testVacuumAgreesWithPythonInterfaceOfXtb():
+def test_vacuum_agrees_with_python_interface_of_xtb():
     interface = pytest.importorskip("xtb.interface")
     calculator = interface.Calculator(interface.Param.GFN2xTB, np.array(ETHANOL_NUMBERS), ETHANOL / BOHR)
     calculator.set_verbosity(0)
     calculator.set_accuracy(0.01)
     result = calculator.singlepoint()
-    case = makeCase()
+    case = make_case()
     assert case.energy() == pytest.approx(result.get_energy() * HARTREE, abs=TOLERANCE)
     assert case.result().dipole == pytest.approx(result.get_dipole() * BOHR, abs=1e-7)
 
 
-def testPotentialOfTheEnvironment():
-    case = makeCase(numWaters=50)
+def test_potential_of_the_environment():
+    case = make_case(num_waters=50)
     case.energy()
     result = case.result()
     coulomb = 138.93545764438198
@@ -88,8 +90,8 @@ def testPotentialOfTheEnvironment():
     assert result.potentialGradient == pytest.approx(gradient, rel=1e-9)
 
 
-def testDipoleOfAnIonFollowsTheOrigin():
-    ion = makeCase(numbers=[8, 1], solute=np.array([[0.0, 0.0, 0.0], [0.097, 0.0, 0.0]]), charge=-1)
+def test_dipole_of_an_ion_follows_the_origin():
+    ion = make_case(numbers=[8, 1], solute=np.array([[0.0, 0.0, 0.0], [0.097, 0.0, 0.0]]), charge=-1)
     ion.energy()
     before = ion.result().dipole
     ion.energy(ion.positions + 1.0)
@@ -97,7 +99,7 @@ def testDipoleOfAnIonFollowsTheOrigin():
 
 
 @pytest.mark.parametrize("engine", ["gfn2-xtb", "gfn1-xtb"])
-def testResponseToAUniformField(engine):
+def test_response_to_a_uniform_field(engine):
     """Two far charges make a nearly uniform field; to first order the energy changes by -dipole * field.
 
     libxtb couples point charges to the Mulliken charges alone, so the dipole that responds is theirs and not the dipole
@@ -106,12 +108,12 @@ def testResponseToAUniformField(engine):
     far, charge = 40.0, 500.0
     direction = np.array([0.6, 0.64, 0.48])
     energies = [
-        makeCase(
-            engine=engine, extra=[far * direction, -far * direction], extraCharges=[-sign * charge, sign * charge]
+        make_case(
+            engine=engine, extra=[far * direction, -far * direction], extra_charges=[-sign * charge, sign * charge]
         ).energy()
         for sign in (1, -1)
     ]
-    case = makeCase(engine=engine)
+    case = make_case(engine=engine)
     case.energy()
     result = case.result()
     field = 2 * 138.93545764438198 * charge / far**2 * direction
@@ -119,21 +121,21 @@ def testResponseToAUniformField(engine):
     assert response == pytest.approx(-result.charges @ result.positions @ field, rel=2e-3)
 
 
-def testTranslationAndRotation():
-    case = makeCase(numWaters=100, cutoff=0.9)
+def test_translation_and_rotation():
+    case = make_case(num_waters=100, cutoff=0.9)
     energy, forces = case.energy(), case.forces()
     assert np.abs(forces.sum(axis=0)).max() < 1e-6
     assert np.abs(np.cross(case.positions, forces).sum(axis=0)).max() < 1e-5
     assert case.energy(case.positions + np.array([3.0, -7.0, 11.0])) == pytest.approx(energy, abs=TOLERANCE)
-    rotation = randomRotation(np.random.default_rng(3))
+    rotation = random_rotation(np.random.default_rng(3))
     assert case.energy(case.positions @ rotation.T) == pytest.approx(energy, abs=TOLERANCE)
     assert case.forces(case.positions @ rotation.T) == pytest.approx(forces @ rotation.T, abs=1e-3)
 
 
-def testImagesDoNotMatter():
+def test_images_do_not_matter():
     """Moving waters by box vectors, or breaking molecules at the box, leaves energy and forces alone."""
     box = np.array([[2.0, 0.0, 0.0], [0.3, 2.1, 0.0], [-0.4, 0.5, 1.95]])
-    case = makeCase(numWaters=220, cutoff=0.9, box=box, spacing=0.33)
+    case = make_case(num_waters=220, cutoff=0.9, box=box, spacing=0.33)
     energy, forces = case.energy(), case.forces()
     rng = np.random.default_rng(5)
     waters = case.positions.copy()
@@ -144,18 +146,18 @@ def testImagesDoNotMatter():
         assert case.forces(moved) == pytest.approx(forces, abs=1e-3)
 
 
-def testEnergyIsContinuousWhereImagesComeAndGo():
+def test_energy_is_continuous_where_images_come_and_go():
     """A water that crosses the box changes its nearest image without a jump, even in a box too small for one image."""
     solute = np.stack([np.linspace(0, 0.9, 8), np.zeros(8), np.zeros(8)], axis=1) + 0.3
     settings = {"charges": [0.5, 0, 0, 0, 0, 0, 0, -0.5]}
-    case = makeCase(
+    case = make_case(
         numbers=[6] * 8,
         solute=solute,
         extra=[[0.0, 0.3, 0.3]],
-        extraCharges=[0.8],
+        extra_charges=[0.8],
         box=np.eye(3) * 1.8,
         cutoff=0.85,
-        switchingDistance=0.6,
+        switching_distance=0.6,
         engine="analytic",
         settings=settings,
     )
@@ -170,28 +172,28 @@ def testEnergyIsContinuousWhereImagesComeAndGo():
     assert np.diff(energies) == pytest.approx(work, abs=1e-4)
 
 
-def testWarmAndColdStartAgree():
-    case = makeCase(numWaters=50)
+def test_warm_and_cold_start_agree():
+    case = make_case(num_waters=50)
     rng = np.random.default_rng(2)
     for _ in range(5):
         case.positions += rng.normal(scale=0.002, size=case.positions.shape)
-        warm, warmForces = case.energy(), case.forces()
+        warm, warm_forces = case.energy(), case.forces()
         case.force.reset(case.context)
         assert case.energy() == pytest.approx(warm, abs=TOLERANCE)
-        assert case.forces() == pytest.approx(warmForces, abs=2e-3)
+        assert case.forces() == pytest.approx(warm_forces, abs=2e-3)
 
 
-def testResetMakesResultsIndependentOfThePast():
-    case, other = makeCase(numWaters=20), makeCase(numWaters=20)
+def test_reset_makes_results_independent_of_the_past():
+    case, other = make_case(num_waters=20), make_case(num_waters=20)
     case.energy(case.positions * 1.02)
     case.force.reset(case.context)
     assert case.energy() == other.energy()
     assert np.array_equal(case.forces(), other.forces())
 
 
-@pytest.mark.parametrize("platform", availablePlatforms())
-def testRepeatedQuestionsCostNoCalculation(platform):
-    case = makeCase(numWaters=20, box=np.eye(3) * 2.5, cutoff=1.0, platform=platform)
+@pytest.mark.parametrize("platform", available_platforms())
+def test_repeated_questions_cost_no_calculation(platform):
+    case = make_case(num_waters=20, box=np.eye(3) * 2.5, cutoff=1.0, platform=platform)
     case.energy()
     for _ in range(3):
         case.energy()
@@ -207,18 +209,18 @@ def testRepeatedQuestionsCostNoCalculation(platform):
     assert case.force.getNumCalls(case.context) == 3
 
 
-def testNoEmbeddingIsMechanicalEmbedding():
-    case = makeCase()
+def test_no_embedding_is_mechanical_embedding():
+    case = make_case()
     case.energy()
     result = case.result()
     assert result.environmentParticles.size == 0 and result.environmentForces.shape == (0, 3)
     assert np.all(result.potential == 0)
 
 
-def testContextsInSeveralThreads():
+def test_contexts_in_several_threads():
     """libxtb is not made for threads; the plugin lets one in at a time, also with more OpenMP threads of its own."""
-    expected = makeCase(numWaters=20).energy()
-    cases = [makeCase(numWaters=20, settings={"threads": threads}) for threads in (1, 2, 1)]
+    expected = make_case(num_waters=20).energy()
+    cases = [make_case(num_waters=20, settings={"threads": threads}) for threads in (1, 2, 1)]
 
     def run(case):
         for _ in range(10):

@@ -8,13 +8,13 @@ import pytest
 from openmm import app, unit
 
 from openmmkstep import EmbeddingCharges, QMMMForce
-from tests.support.qmmm.libxtb_reference import singlePoint
+from tests.support.qmmm.libxtb_reference import single_point
 
 BOHR = 0.0529177210903  # nm
 HARTREE = 2625.4996394798254  # kJ/mol
 
 
-def testSubstrateInAllCharges(chorismate_mutase, reference):
+def test_substrate_in_all_charges(chorismate_mutase, reference):
     prmtop = app.AmberPrmtopFile(str(chorismate_mutase / "wt.sp20.prmtop"))
     inpcrd = app.AmberInpcrdFile(str(chorismate_mutase / "md1.rst7"))
     positions = np.array(inpcrd.positions.value_in_unit(unit.nanometer))
@@ -41,17 +41,17 @@ def testSubstrateInAllCharges(chorismate_mutase, reference):
     forces = state.getForces(asNumpy=True)._value
 
     centre = positions[region].mean(axis=0)
-    energy, gradient, chargeGradient, atomicCharges = singlePoint(
+    energy, gradient, charge_gradient, atomic_charges = single_point(
         numbers,
         (positions[region] - centre) / BOHR,
         charge=-2,
         charges=charges,
-        chargePositions=(positions[environment] - centre) / BOHR,
+        charge_positions=(positions[environment] - centre) / BOHR,
     )
     assert state.getPotentialEnergy()._value == pytest.approx(energy * HARTREE, abs=1e-8 * HARTREE)
     assert forces[region] == pytest.approx(-gradient * HARTREE / BOHR, abs=1e-2)
-    assert forces[environment] == pytest.approx(-chargeGradient * HARTREE / BOHR, abs=1e-2)
+    assert forces[environment] == pytest.approx(-charge_gradient * HARTREE / BOHR, abs=1e-2)
     result = force.getLastResult(context)
-    assert result.charges == pytest.approx(atomicCharges, abs=1e-6)
+    assert result.charges == pytest.approx(atomic_charges, abs=1e-6)
     assert result.charges.sum() == pytest.approx(-2.0, abs=1e-8)
     assert np.abs(forces.sum(axis=0)).max() < 1e-6

@@ -11,10 +11,10 @@ import pytest
 from openmm import unit
 
 from openmmkstep import EmbeddingCharges, LinkAtom, QMMMForce
-from tests.support.qmmm.systems import ETHANOL, makeCase
+from tests.support.qmmm.systems import ETHANOL, make_case
 
 
-def fullForce():
+def full_force():
     charges = EmbeddingCharges([3, 4, 6], [0.1, -0.2, 0.3], [0, 0, 1], 1.1, 0.7, True)
     force = QMMMForce(
         [0, 2],
@@ -31,7 +31,7 @@ def fullForce():
     return force
 
 
-def assertSame(force, other):
+def assert_same(force, other):
     assert np.array_equal(force.getParticles(), other.getParticles())
     assert np.array_equal(force.getAtomicNumbers(), other.getAtomicNumbers())
     for name in ("LinkAtoms", "Charge", "Multiplicity", "Engine", "EngineSettings", "EmbeddingCharges"):
@@ -40,8 +40,8 @@ def assertSame(force, other):
     assert force.usesPeriodicBoundaryConditions() == other.usesPeriodicBoundaryConditions()
 
 
-def testGetters():
-    force = fullForce()
+def test_getters():
+    force = full_force()
     assert force.getParticles().tolist() == [0, 2]
     assert force.getAtomicNumbers().tolist() == [6, 8]
     assert (force.getCharge(), force.getMultiplicity(), force.getEngine()) == (-1, 2, "gfn1-xtb")
@@ -53,23 +53,23 @@ def testGetters():
     assert charges.tolist() == [0.1, -0.2, 0.3]
 
 
-def testSerialization():
-    force = fullForce()
+def test_serialization():
+    force = full_force()
     text = openmm.XmlSerializer.serialize(force)
     read = openmm.XmlSerializer.deserialize(text)
     assert QMMMForce.isinstance(read)
-    assertSame(force, QMMMForce.cast(read))
+    assert_same(force, QMMMForce.cast(read))
     assert openmm.XmlSerializer.serialize(read) == text
 
 
-def testPickleAndCopy():
-    force = fullForce()
+def test_pickle_and_copy():
+    force = full_force()
     for other in (pickle.loads(pickle.dumps(force)), copy.deepcopy(force), copy.copy(force)):
-        assertSame(force, QMMMForce.cast(other))
+        assert_same(force, QMMMForce.cast(other))
 
 
-def testSystemKeepsTheForce():
-    case = makeCase(numWaters=5)
+def test_system_keeps_the_force():
+    case = make_case(num_waters=5)
     energy = case.energy()
     system = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(case.context.getSystem()))
     force = QMMMForce.cast(system.getForce(0))
@@ -79,12 +79,12 @@ def testSystemKeepsTheForce():
     assert force.getNumCalls(context) == 1
 
 
-def testCastRefusesOtherForces():
+def test_cast_refuses_other_forces():
     with pytest.raises(TypeError, match="HarmonicBondForce"):
         QMMMForce.cast(openmm.HarmonicBondForce())
 
 
-def testEmbeddingChargesTakeQuantitiesAndPickle():
+def test_embedding_charges_take_quantities_and_pickle():
     charges = EmbeddingCharges([5], [0.5] * unit.elementary_charge, [0], 12 * unit.angstrom, 1.0 * unit.nanometer, True)
     assert (charges.getCutoffDistance(), charges.getSwitchingDistance()) == (pytest.approx(1.2), 1.0)
     assert pickle.loads(pickle.dumps(charges)) == charges
@@ -92,8 +92,8 @@ def testEmbeddingChargesTakeQuantitiesAndPickle():
     assert EmbeddingCharges([5], [0.5], cutoff=1.0).getSwitchingDistance() == pytest.approx(0.8)
 
 
-def testNoResultBeforeTheFirstCalculation():
-    case = makeCase()
+def test_no_result_before_the_first_calculation():
+    case = make_case()
     with pytest.raises(openmm.OpenMMException, match="no QM calculation"):
         case.result()
 
@@ -123,14 +123,14 @@ BAD_REGIONS = {
 }
 
 
-def contextOf(box=3.0, virtualSite=False, **changes):
+def context_of(box=3.0, virtual_site=False, **changes):
     arguments = {"particles": [0, 1], "atomicNumbers": [1, 1]}
     arguments.update(changes)
     system = openmm.System()
     system.setDefaultPeriodicBoxVectors([box, 0, 0], [0, box, 0], [0, 0, box])
     for _ in range(5):
         system.addParticle(1.0)
-    if virtualSite:
+    if virtual_site:
         system.setParticleMass(1, 0.0)
         system.setVirtualSite(1, openmm.TwoParticleAverageSite(0, 2, 0.5, 0.5))
     force = QMMMForce(**arguments)
@@ -141,15 +141,15 @@ def contextOf(box=3.0, virtualSite=False, **changes):
 
 
 @pytest.mark.parametrize("case", BAD_REGIONS)
-def testBadRegion(case):
+def test_bad_region(case):
     changes, message = BAD_REGIONS[case]
     with pytest.raises(openmm.OpenMMException, match=f"(?s)the region: .*{message}"):
-        contextOf(**changes)
+        context_of(**changes)
 
 
-def testVirtualSiteIsNoQMAtom():
+def test_virtual_site_is_no_qm_atom():
     with pytest.raises(openmm.OpenMMException, match="QM particle 1 is a virtual site"):
-        contextOf(virtualSite=True)
+        context_of(virtual_site=True)
 
 
 BAD_CHARGES = {
@@ -166,13 +166,13 @@ BAD_CHARGES = {
 
 
 @pytest.mark.parametrize("case", BAD_CHARGES)
-def testBadCharges(case):
+def test_bad_charges(case):
     arguments, message = BAD_CHARGES[case]
     with pytest.raises(openmm.OpenMMException, match=f"the region: .*{message}"):
-        contextOf(embeddingCharges=EmbeddingCharges(*arguments))
+        context_of(embeddingCharges=EmbeddingCharges(*arguments))
 
 
-def testBadArguments():
+def test_bad_arguments():
     with pytest.raises(ValueError, match="as many atomic numbers"):
         QMMMForce([0, 1], [1])
     with pytest.raises(ValueError, match="as many charges and groups"):
@@ -187,8 +187,8 @@ def testBadArguments():
         QMMMForce([0], [2]).getLastResult("context")
 
 
-def testBoxThatShrinksBelowTheCutoff():
-    case = makeCase(numWaters=10, box=np.eye(3) * 2.4, cutoff=1.1)
+def test_box_that_shrinks_below_the_cutoff():
+    case = make_case(num_waters=10, box=np.eye(3) * 2.4, cutoff=1.1)
     case.energy()
     case.context.setPeriodicBoxVectors([2.1, 0, 0], [0, 2.1, 0], [0, 0, 2.1])
     with pytest.raises(openmm.OpenMMException, match=r"periodic box is only 2\.1 nm wide"):
@@ -208,10 +208,10 @@ BAD_GEOMETRIES = {
 
 
 @pytest.mark.parametrize("geometry", BAD_GEOMETRIES)
-def testBadGeometry(geometry):
+def test_bad_geometry(geometry):
     """Refused before any QM calculation, and the force works again afterwards."""
     particle, place, message = BAD_GEOMETRIES[geometry]
-    case = makeCase(numWaters=4)
+    case = make_case(num_waters=4)
     positions = case.positions.copy()
     positions[particle] = place
     with pytest.raises(openmm.OpenMMException, match=message):
@@ -222,11 +222,11 @@ def testBadGeometry(geometry):
     assert np.isfinite(case.energy())
 
 
-def testNonConvergenceIsAnErrorAndLeavesNoTrace():
-    case = makeCase(settings={"maxIterations": 3})
-    with pytest.raises(openmm.OpenMMException, match=r"(?s)did not converge.*maxIterations"):
+def test_non_convergence_is_an_error_and_leaves_no_trace():
+    case = make_case(settings={"max_iterations": 3})
+    with pytest.raises(openmm.OpenMMException, match=r"(?s)did not converge.*max_iterations"):
         case.energy()
-    case = makeCase()
+    case = make_case()
     energy = case.energy()
     with pytest.raises(openmm.OpenMMException, match="did not converge"):
         case.energy(case.positions * 30)
@@ -244,19 +244,19 @@ ANALYTIC_ERRORS = {
 
 
 @pytest.mark.parametrize("case", ANALYTIC_ERRORS)
-def testAnalyticEngineRefuses(case):
+def test_analytic_engine_refuses(case):
     settings, message = ANALYTIC_ERRORS[case]
     with pytest.raises(openmm.OpenMMException, match=message):
-        contextOf(engine="analytic", settings=settings)
+        context_of(engine="analytic", settings=settings)
 
 
-def testForceBelongsToItsContext():
-    case = makeCase()
+def test_force_belongs_to_its_context():
+    case = make_case()
     with pytest.raises(openmm.OpenMMException):
-        fullForce().getNumCalls(case.context)
+        full_force().getNumCalls(case.context)
 
 
-def testRegionCountsAsOneMolecule():
-    system_case = makeCase(numWaters=2)
+def test_region_counts_as_one_molecule():
+    system_case = make_case(num_waters=2)
     molecules = system_case.context.getMolecules()
     assert tuple(range(9)) in [tuple(molecule) for molecule in molecules]

@@ -12,8 +12,8 @@ from kstep_models.contract import ContractError
 from kstep_models.potential import compilation
 from kstep_models.potential.compilation import CompilationError, cached_package, compile_archive
 from openmmkstep import TorchScriptForce
-from openmmkstep.qmmm.system_copy import copyWithout
-from openmmkstep.surrogates.compilation import compiledPackage
+from openmmkstep.qmmm.system_copy import copy_without
+from openmmkstep.surrogates.compilation import compiled_package
 from tests.plugin.torch.test_torchscript_force import NUMBERS, PARTICLES, context_of, environment, numerical_forces
 from tests.support.models.archives import COUPLED, Coupled, PairEnergyAndForces, Raises, archive, contract
 
@@ -90,7 +90,7 @@ def test_copies_of_a_mixed_system_stay_compiled(compiled):
     force.setForceGroup(1)
     system.addForce(openmm.CMMotionRemover())
     system.addForce(force)
-    copy = copyWithout(system, lambda other: isinstance(other, openmm.CMMotionRemover))
+    copy = copy_without(system, lambda other: isinstance(other, openmm.CMMotionRemover))
     assert copy.getNumForces() == 1
     assert TorchScriptForce.cast(copy.getForce(0)).getCompiledPackage() == str(package)
 
@@ -128,7 +128,7 @@ def test_cache(compiled, tmp_path, monkeypatch):
     place.parent.mkdir()
     place.write_bytes(package.read_bytes())
     monkeypatch.setattr(compilation, "compile_archive", None)
-    assert compiledPackage(path, len(NUMBERS)) == place
+    assert compiled_package(path, len(NUMBERS)) == place
     assert cached_package(path, 5) != place
     monkeypatch.setattr(compilation, "_processor", lambda: "another")
     assert cached_package(path, len(NUMBERS)) != place
@@ -139,7 +139,7 @@ def test_interpreted_where_there_is_no_compiler(tmp_path, monkeypatch):
     monkeypatch.setenv("KSTEP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(compilation, "find_compiler", lambda: None)
     with pytest.warns(UserWarning, match=r"interpreted instead of compiled: .*install g\+\+"):
-        assert compiledPackage(path, len(NUMBERS)) is None
+        assert compiled_package(path, len(NUMBERS)) is None
 
 
 def test_what_cannot_be_compiled(tmp_path):

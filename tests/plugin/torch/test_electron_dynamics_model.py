@@ -14,10 +14,10 @@ import torch
 from kstep_models.rttddft.export import ExportedResponse, export_response, load_response
 from openmmkstep._openmmkstep import ElectronDynamicsModel
 from openmmkstep.rttddft import CFM4, DeltaKick, GaussianEnvelope, LevelOfTheory, Magnus2, Molecule, Pulse
-from openmmkstep.rttddft.electronic_structure.ground_state import solveGroundState
+from openmmkstep.rttddft.electronic_structure.ground_state import solve_ground_state
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
-from openmmkstep.rttddft.propagation.linear_dynamics import createLinearDynamics, pairResponse, sampledField
+from openmmkstep.rttddft.electronic_structure.mean_field import create_mean_field
+from openmmkstep.rttddft.propagation.linear_dynamics import create_linear_dynamics, pair_response, sampled_field
 from openmmkstep.rttddft.propagation.propagators import Propagator
 from tests.support.models.archives import PairEnergyAndForces, Raises, archive, contract
 from tests.support.models.response_network import BASIS, PEROXIDE, WATER, network, response_contract
@@ -42,14 +42,16 @@ class Electrons:
 
     def __init__(self, functional: str = "") -> None:
         molecule = Molecule.create("OHH", WATER[1] * 0.0529177210903)
-        level = LevelOfTheory("rks", "sto-3g", functional, gridLevel=0) if functional else LevelOfTheory("rhf", "6-31g")
-        meanField = createMeanField(molecule, level)
-        self.hamiltonian = Hamiltonian(meanField)
-        self.ground = solveGroundState(meanField, self.hamiltonian)
+        level = (
+            LevelOfTheory("rks", "sto-3g", functional, grid_level=0) if functional else LevelOfTheory("rhf", "6-31g")
+        )
+        mean_field = create_mean_field(molecule, level)
+        self.hamiltonian = Hamiltonian(mean_field)
+        self.ground = solve_ground_state(mean_field, self.hamiltonian)
 
     def arguments(self) -> dict[str, Any]:
         hamiltonian, orbitals = self.hamiltonian, self.ground.orbitals
-        real, imaginary = pairResponse(hamiltonian, None)
+        real, imaginary = pair_response(hamiltonian, None)
         return {
             "fock": hamiltonian.evaluate(orbitals).fock[0].real,
             "orbitals": orbitals[0],
@@ -96,15 +98,15 @@ def test_same_trajectory_as_the_reference_propagator(model, electrons, scheme: t
         state = propagator.advance(hamiltonian, PULSE, state)
         dipoles.append(hamiltonian.dipole(state.orbitals))
         energies.append(state.energy)
-    fields = sampledField(PULSE, propagator.name, 0.1, 30).numpy()
-    orbitals, history, ownDipoles, ownEnergies, builds = model.advance(
+    fields = sampled_field(PULSE, propagator.name, 0.1, 30).numpy()
+    orbitals, history, own_dipoles, own_energies, builds = model.advance(
         orbitals, history, propagator.name, fields, 0.1, tolerance=1e-12
     )
     assert np.ptp(dipoles, axis=0).max() > 1e-2
     # Round-off of the integrals' transformation; against the same steps in Python it is less, see below.
     np.testing.assert_allclose(orbitals, state.orbitals[0], atol=1e-11)
-    np.testing.assert_allclose(ownDipoles, dipoles, atol=1e-11)
-    np.testing.assert_allclose(ownEnergies, energies, atol=1e-11)
+    np.testing.assert_allclose(own_dipoles, dipoles, atol=1e-11)
+    np.testing.assert_allclose(own_energies, energies, atol=1e-11)
     assert builds.shape == (30,) and builds.min() >= 2
 
 
@@ -113,8 +115,8 @@ def test_same_trajectory_as_the_reference_propagator(model, electrons, scheme: t
 def test_same_trajectory_as_in_python(model, electrons, scheme: str, functional: str):
     system = Electrons(functional) if functional else electrons
     start = kicked(system)
-    dynamics = createLinearDynamics(system.hamiltonian, system.ground, None)
-    fields = sampledField(PULSE, scheme, 0.2, 40)
+    dynamics = create_linear_dynamics(system.hamiltonian, system.ground, None)
+    fields = sampled_field(PULSE, scheme, 0.2, 40)
     first = dynamics.start(torch.from_numpy(start))
     expected = dynamics(first.orbitals, first.history, fields, 0.2, scheme)
     model.setGroundState(**system.arguments())
@@ -134,7 +136,7 @@ def test_same_trajectory_as_in_python(model, electrons, scheme: str, functional:
 def test_pieces_are_the_whole_to_the_last_bit(model, electrons):
     model.setGroundState(**electrons.arguments())
     start = model.start(kicked(electrons))
-    fields = sampledField(PULSE, "cfm4", 0.2, 10).numpy()
+    fields = sampled_field(PULSE, "cfm4", 0.2, 10).numpy()
     whole = model.advance(*start, "cfm4", fields, 0.2)
     half = model.advance(*start, "cfm4", fields[:4], 0.2)
     rest = model.advance(half[0], half[1], "cfm4", fields[4:], 0.2)

@@ -10,22 +10,22 @@ from openmmkstep.rttddft.electronic_structure.coulomb_exchange import (
     DenseCoulombExchange,
     DirectCoulombExchange,
     FittedCoulombExchange,
-    createCoulombExchange,
+    create_coulomb_exchange,
 )
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
-from openmmkstep.rttddft.electronic_structure.packed_coulomb_exchange import AtomicKernel, DenseKernel, createKernel
+from openmmkstep.rttddft.electronic_structure.mean_field import create_mean_field
+from openmmkstep.rttddft.electronic_structure.packed_coulomb_exchange import AtomicKernel, DenseKernel, create_kernel
 from openmmkstep.rttddft.electronic_structure.packed_matrices import Packing
-from openmmkstep.rttddft.observables.agreement import dipoleError
-from tests.support.electrons.systems import HYDROXYL, SKEWED_WATER, randomDensities
+from openmmkstep.rttddft.observables.agreement import dipole_error
+from tests.support.electrons.systems import HYDROXYL, SKEWED_WATER, random_densities
 
 LEVELS = [
-    (SKEWED_WATER, LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=0)),
-    (SKEWED_WATER, LevelOfTheory("rks", "6-31g", "camb3lyp", densityFitting=True, gridLevel=0)),
-    (SKEWED_WATER, LevelOfTheory("rks", "sto-3g", "pbe", gridLevel=0)),
-    (HYDROXYL, LevelOfTheory("uks", "6-31g", "pbe0", gridLevel=0)),
-    (HYDROXYL, LevelOfTheory("uks", "sto-3g", "pbe0", densityFitting=True, gridLevel=0)),
-    (HYDROXYL, LevelOfTheory("uks", "sto-3g", "pbe", gridLevel=0)),
+    (SKEWED_WATER, LevelOfTheory("rks", "6-31g", "pbe0", grid_level=0)),
+    (SKEWED_WATER, LevelOfTheory("rks", "6-31g", "camb3lyp", density_fitting=True, grid_level=0)),
+    (SKEWED_WATER, LevelOfTheory("rks", "sto-3g", "pbe", grid_level=0)),
+    (HYDROXYL, LevelOfTheory("uks", "6-31g", "pbe0", grid_level=0)),
+    (HYDROXYL, LevelOfTheory("uks", "sto-3g", "pbe0", density_fitting=True, grid_level=0)),
+    (HYDROXYL, LevelOfTheory("uks", "sto-3g", "pbe", grid_level=0)),
 ]
 
 
@@ -47,16 +47,16 @@ def test_packing(spins: int) -> None:
 
 @pytest.mark.parametrize(("molecule", "level"), LEVELS)
 def test_kernels_are_the_builders_matrices(molecule: Molecule, level: LevelOfTheory) -> None:
-    meanField = createMeanField(molecule, level)
-    hamiltonian = Hamiltonian(meanField)
-    exchange, inverseRoot = hamiltonian._coulombExchange, hamiltonian._inverseRoot
+    mean_field = create_mean_field(molecule, level)
+    hamiltonian = Hamiltonian(mean_field)
+    exchange, inverse_root = hamiltonian._coulomb_exchange, hamiltonian._inverse_root
     packing = Packing(hamiltonian.spins, hamiltonian.size)
-    density = randomDensities(hamiltonian, 1)
-    expected = inverseRoot @ exchange.potential(density) @ inverseRoot
+    density = random_densities(hamiltonian, 1)
+    expected = inverse_root @ exchange.potential(density) @ inverse_root
     parts = packing.parts(hamiltonian._root @ density @ hamiltonian._root)
-    dense = createKernel(exchange, inverseRoot, packing)
+    dense = create_kernel(exchange, inverse_root, packing)
     assert isinstance(dense, DenseKernel)
-    for kernel in (dense, AtomicKernel(exchange, inverseRoot, packing, None)):
+    for kernel in (dense, AtomicKernel(exchange, inverse_root, packing, None)):
         real, imaginary = kernel.apply(*parts)
         assert (imaginary is None) == (not np.iscomplexobj(expected))
         np.testing.assert_allclose(packing.matrices(real, imaginary), expected, atol=1e-9)
@@ -64,41 +64,41 @@ def test_kernels_are_the_builders_matrices(molecule: Molecule, level: LevelOfThe
 
 def test_linear_part_is_added() -> None:
     molecule, level = LEVELS[0]
-    hamiltonian = Hamiltonian(createMeanField(molecule, level))
-    exchange, inverseRoot = hamiltonian._coulombExchange, hamiltonian._inverseRoot
+    hamiltonian = Hamiltonian(create_mean_field(molecule, level))
+    exchange, inverse_root = hamiltonian._coulomb_exchange, hamiltonian._inverse_root
     packing, random = Packing(1, hamiltonian.size), np.random.default_rng(2)
     linear = random.normal(size=(packing.length, packing.length))
-    parts = packing.parts(hamiltonian._root @ randomDensities(hamiltonian, 1) @ hamiltonian._root)
-    plain, _ = createKernel(exchange, inverseRoot, packing).apply(*parts)
+    parts = packing.parts(hamiltonian._root @ random_densities(hamiltonian, 1) @ hamiltonian._root)
+    plain, _ = create_kernel(exchange, inverse_root, packing).apply(*parts)
     for kernel in (
-        createKernel(exchange, inverseRoot, packing, linear + linear.T),
-        AtomicKernel(exchange, inverseRoot, packing, linear + linear.T),
+        create_kernel(exchange, inverse_root, packing, linear + linear.T),
+        AtomicKernel(exchange, inverse_root, packing, linear + linear.T),
     ):
         np.testing.assert_allclose(kernel.apply(*parts)[0], plain + (linear + linear.T) @ parts[0], atol=1e-9)
 
 
 def test_integrals_that_do_not_fit_in_memory() -> None:
-    fitted = createCoulombExchange(createMeanField(*LEVELS[1]), True)
+    fitted = create_coulomb_exchange(create_mean_field(*LEVELS[1]), True)
     assert isinstance(fitted, FittedCoulombExchange)
-    needed = DenseCoulombExchange.bytesNeeded(13)
+    needed = DenseCoulombExchange.bytes_needed(13)
     for limit, kind in ((needed, DenseKernel), (needed - 1, AtomicKernel)):
-        assert isinstance(createKernel(fitted, np.eye(13), Packing(1, 13), limit=limit), kind)
-    direct = createCoulombExchange(createMeanField(*LEVELS[0]), True, denseLimit=0)
+        assert isinstance(create_kernel(fitted, np.eye(13), Packing(1, 13), limit=limit), kind)
+    direct = create_coulomb_exchange(create_mean_field(*LEVELS[0]), True, dense_limit=0)
     assert isinstance(direct, DirectCoulombExchange)
-    assert isinstance(createKernel(direct, np.eye(13), Packing(1, 13)), AtomicKernel)
+    assert isinstance(create_kernel(direct, np.eye(13), Packing(1, 13)), AtomicKernel)
 
 
 def test_kicks_that_share_what_they_learn() -> None:
     """Without symmetry one kick moves what the others do: fewer evaluations, the same dipoles to the tolerance."""
-    level = LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=0)
+    level = LevelOfTheory("rks", "6-31g", "pbe0", grid_level=0)
     start = ElectronDynamics(SKEWED_WATER, level, Magnus2(0.2, tolerance=1e-7), reduction=Reduction())
     full = ElectronDynamics(SKEWED_WATER, level, Magnus2(0.2, tolerance=1e-7))
     start.kicked(DeltaKick(1e-3, (0, 1, 0)), sharing=True).run(100)
     kick = DeltaKick(1e-3, (0, 0, 1))
     expected = full.kicked(kick).run(100).dipole
     sharing, alone = start.kicked(kick, sharing=True).run(100), start.kicked(kick).run(100)
-    assert sharing.fockBuilds.sum() < alone.fockBuilds.sum()
+    assert sharing.fock_builds.sum() < alone.fock_builds.sum()
     for own in (sharing, alone):
-        assert dipoleError(own.dipole, expected) < 0.01
+        assert dipole_error(own.dipole, expected) < 0.01
     # A run that does not share depends on none before it.
     np.testing.assert_array_equal(start.kicked(kick).run(100).dipole, alone.dipole)

@@ -15,34 +15,34 @@ from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, AuxiliaryBasisE
 from kstep_models.rttddft.export import _representation
 from kstep_models.rttddft.linear_response import modes
 from openmmkstep.rttddft import ElectronDynamics, ElectronDynamicsError, LevelOfTheory, Magnus2, Reduction
-from openmmkstep.rttddft.electronic_structure.auxiliary_fit import AuxiliaryFit, localAuxiliaryBasis
-from openmmkstep.rttddft.electronic_structure.casida_matrices import responseMatrices
+from openmmkstep.rttddft.electronic_structure.auxiliary_fit import AuxiliaryFit, local_auxiliary_basis
+from openmmkstep.rttddft.electronic_structure.casida_matrices import response_matrices
 from openmmkstep.rttddft.electronic_structure.xc_kernel import ResponseKernel
-from openmmkstep.rttddft.learned.response_data import responseRecord
+from openmmkstep.rttddft.learned.response_data import response_record
 from tests.support.electrons.systems import HYDROGEN, SKEWED_WATER, WATER, WATER_CATION, Prepared, prepare
 
 RealArray = NDArray[np.float64]
-BASIS = localAuxiliaryBasis("def2-svp-ri", [1, 8])
+BASIS = local_auxiliary_basis("def2-svp-ri", [1, 8])
 
 
 @lru_cache(maxsize=8)
 def water(functional: str, basis: str = "sto-3g") -> Prepared:
-    return prepare(SKEWED_WATER, LevelOfTheory("rks", basis, functional, gridLevel=0))
+    return prepare(SKEWED_WATER, LevelOfTheory("rks", basis, functional, grid_level=0))
 
 
 @pytest.mark.parametrize("functional", ["lda,vwn", "pbe", "pbe0", "camb3lyp"])
 def test_kernel_against_differences_of_the_potential(functional: str) -> None:
     """Central differences of the potential in every direction, extrapolated to vanishing steps."""
     system = water(functional)
-    coefficients = np.asarray(system.meanField.mo_coeff)  # type: ignore[attr-defined]
+    coefficients = np.asarray(system.mean_field.mo_coeff)  # type: ignore[attr-defined]
     size = len(coefficients)
     # Among them a square.
     first, second = np.repeat(np.arange(4), size - 3), np.tile(np.arange(3, size), 4)
-    kernel = ResponseKernel(system.meanField, system.ground.density[0])
-    own = kernel.amongProducts(coefficients, first, second)
+    kernel = ResponseKernel(system.mean_field, system.ground.density[0])
+    own = kernel.among_products(coefficients, first, second)
     products = np.einsum("pk,qk->kpq", coefficients[:, first], coefficients[:, second])
     products = 0.5 * (products + products.transpose(0, 2, 1))
-    potential = system.hamiltonian._exchangeCorrelation
+    potential = system.hamiltonian._exchange_correlation
 
     def difference(change: RealArray, step: float) -> RealArray:
         ends = [potential.evaluate(system.ground.density + sign * step * change)[1][0] for sign in (1, -1)]
@@ -54,7 +54,7 @@ def test_kernel_against_differences_of_the_potential(functional: str) -> None:
         np.testing.assert_allclose(own[index], expected, atol=3e-6 * np.abs(own).max())
     np.testing.assert_allclose(own, own.T, atol=1e-14)
     chosen = first != second
-    some = kernel.amongProducts(coefficients, first, second, chosen)
+    some = kernel.among_products(coefficients, first, second, chosen)
     np.testing.assert_allclose(some, own[:, chosen], atol=1e-14)
 
 
@@ -62,9 +62,9 @@ def test_kernel_among_auxiliary_functions() -> None:
     """Products of orbitals on one atom that lie in the span of the auxiliary functions have the same response in
     both descriptions, whatever the blocks in which the grid is worked through are."""
     system = water("pbe0")
-    kernel = ResponseKernel(system.meanField, system.ground.density[0])
-    fit = AuxiliaryFit(system.meanField.mol, BASIS)  # type: ignore[attr-defined]
-    mol = system.meanField.mol  # type: ignore[attr-defined]
+    kernel = ResponseKernel(system.mean_field, system.ground.density[0])
+    fit = AuxiliaryFit(system.mean_field.mol, BASIS)  # type: ignore[attr-defined]
+    mol = system.mean_field.mol  # type: ignore[attr-defined]
 
     def both(points: RealArray, derivatives: bool) -> RealArray:
         orbitals = mol.eval_gto("GTOval_sph_deriv1", points)
@@ -74,9 +74,9 @@ def test_kernel_among_auxiliary_functions() -> None:
         return np.concatenate([auxiliary, product], axis=2)
 
     count = len(fit.metric)
-    joint = kernel.amongFunctions(both, count + 1)
-    np.testing.assert_allclose(joint[:count, :count], kernel.amongFunctions(fit.values, count), rtol=0, atol=1e-12)
-    expected = kernel.amongProducts(np.eye(mol.nao), np.array([2]), np.array([3]))
+    joint = kernel.among_functions(both, count + 1)
+    np.testing.assert_allclose(joint[:count, :count], kernel.among_functions(fit.values, count), rtol=0, atol=1e-12)
+    expected = kernel.among_products(np.eye(mol.nao), np.array([2]), np.array([3]))
     np.testing.assert_allclose(joint[count:, count:], expected, rtol=1e-12)
     np.testing.assert_allclose(joint, joint.T, atol=1e-12 * np.abs(joint).max())
 
@@ -85,9 +85,9 @@ def test_kernel_among_auxiliary_functions() -> None:
 def test_modes_are_those_of_pyscf(functional: str) -> None:
     """All excitations of water and their oscillator strengths."""
     system = water(functional)
-    record = responseRecord(SKEWED_WATER, LevelOfTheory("rks", "sto-3g", functional, gridLevel=0), BASIS)
+    record = response_record(SKEWED_WATER, LevelOfTheory("rks", "sto-3g", functional, grid_level=0), BASIS)
     own = modes(record.sum, record.difference, record.dipole, record.response)
-    reference: Any = system.meanField.TDDFT()  # type: ignore[attr-defined]
+    reference: Any = system.mean_field.TDDFT()  # type: ignore[attr-defined]
     reference.nstates, reference.conv_tol, reference.verbose = 10, 1e-10, 0
     reference.kernel()
     assert len(own.frequencies) == 10
@@ -103,13 +103,13 @@ def test_modes_are_those_of_pyscf(functional: str) -> None:
 def test_response_does_not_depend_on_the_choice_of_virtual_orbitals() -> None:
     """Rotated among themselves, they give the same total response."""
     system = water("pbe0", "6-31g")
-    coefficients = np.asarray(system.meanField.mo_coeff)  # type: ignore[attr-defined]
+    coefficients = np.asarray(system.mean_field.mo_coeff)  # type: ignore[attr-defined]
     occupied, virtual = coefficients[:, :5], coefficients[:, 5:]
     turn, _ = np.linalg.qr(np.random.default_rng(1).normal(size=2 * [virtual.shape[1]]))
-    kernel = ResponseKernel(system.meanField, system.ground.density[0])
+    kernel = ResponseKernel(system.mean_field, system.ground.density[0])
     first, second = np.repeat(np.arange(5), virtual.shape[1]), np.tile(np.arange(5, len(coefficients)), 5)
     one, other = (
-        np.linalg.eigvalsh(kernel.amongProducts(np.hstack([occupied, part]), first, second))
+        np.linalg.eigvalsh(kernel.among_products(np.hstack([occupied, part]), first, second))
         for part in (virtual, virtual @ turn)
     )
     np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
@@ -118,11 +118,11 @@ def test_response_does_not_depend_on_the_choice_of_virtual_orbitals() -> None:
 def test_hartree_fock_needs_no_kernel() -> None:
     """The matrices alone are those of time-dependent Hartree-Fock: H2 against PySCF."""
     system = prepare(HYDROGEN, LevelOfTheory("rhf", "6-31g"))
-    coefficients, energies = (np.asarray(part) for part in (system.meanField.mo_coeff, system.meanField.mo_energy))  # type: ignore[attr-defined]
+    coefficients, energies = (np.asarray(part) for part in (system.mean_field.mo_coeff, system.mean_field.mo_energy))  # type: ignore[attr-defined]
     gaps = energies[None, 1:] - energies[:1, None]
-    total, difference, dipole = responseMatrices(system.meanField, coefficients[:, :1], coefficients[:, 1:], gaps)
+    total, difference, dipole = response_matrices(system.mean_field, coefficients[:, :1], coefficients[:, 1:], gaps)
     own = modes(total, difference, dipole, np.zeros_like(total))
-    reference: Any = system.meanField.TDHF()  # type: ignore[attr-defined]
+    reference: Any = system.mean_field.TDHF()  # type: ignore[attr-defined]
     reference.nstates, reference.conv_tol = 3, 1e-10
     reference.kernel()
     np.testing.assert_allclose(own.frequencies, reference.e, rtol=1e-7)
@@ -158,7 +158,7 @@ def test_fit_of_densities_in_the_span_is_exact() -> None:
 
 
 def test_gradients_of_auxiliary_functions() -> None:
-    fit = AuxiliaryFit(helium("sto-3g"), localAuxiliaryBasis("def2-svp-ri", [2]))
+    fit = AuxiliaryFit(helium("sto-3g"), local_auxiliary_basis("def2-svp-ri", [2]))
     points, step = np.random.default_rng(0).normal(size=(20, 3)), 1e-5
     values = fit.values(points, True)
     np.testing.assert_allclose(values[0], fit.values(points, False)[0], rtol=0, atol=1e-14)
@@ -217,13 +217,13 @@ def test_functions_of_an_atom_are_orthogonal() -> None:
 
 
 def test_what_has_no_kernel_is_refused() -> None:
-    meta = prepare(HYDROGEN, LevelOfTheory("rks", "sto-3g", "tpss", gridLevel=0))
-    open_shell = prepare(HYDROGEN, LevelOfTheory("uks", "sto-3g", "pbe", gridLevel=0))
-    nonlocal_ = prepare(HYDROGEN, LevelOfTheory("rks", "sto-3g", "wb97x-v", gridLevel=0))
+    meta = prepare(HYDROGEN, LevelOfTheory("rks", "sto-3g", "tpss", grid_level=0))
+    open_shell = prepare(HYDROGEN, LevelOfTheory("uks", "sto-3g", "pbe", grid_level=0))
+    nonlocal_ = prepare(HYDROGEN, LevelOfTheory("rks", "sto-3g", "wb97x-v", grid_level=0))
     fock = prepare(HYDROGEN, LevelOfTheory("rhf", "sto-3g"))
     for system in (meta, open_shell, nonlocal_, fock):
         with pytest.raises(ElectronDynamicsError, match="closed shells with an LDA or GGA functional"):
-            ResponseKernel(system.meanField, system.ground.density[0])
+            ResponseKernel(system.mean_field, system.ground.density[0])
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_they_are_refused_before_any_work(molecule: Any, level: LevelOfTheory) -
 
 def test_unknown_auxiliary_bases_and_elements() -> None:
     with pytest.raises(ElectronDynamicsError, match="'no-such-ri' is not known to PySCF for O"):
-        localAuxiliaryBasis("no-such-ri", [8])
+        local_auxiliary_basis("no-such-ri", [8])
     mol = gto.M(atom="N 0 0 0; N 0 0 1.1", basis="sto-3g", verbose=0)
     with pytest.raises(AuxiliaryBasisError, match="no element 7"):
         AuxiliaryFit(mol, BASIS)

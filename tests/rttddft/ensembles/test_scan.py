@@ -62,7 +62,7 @@ GEOMETRIES = {
 }
 
 
-def assertSame(first: dict[int, Absorption], second: dict[int, Absorption]) -> None:
+def assert_same(first: dict[int, Absorption], second: dict[int, Absorption]) -> None:
     """To the last bit, and in the same order; wall times differ."""
     assert list(first) == list(second)
     for number, one in first.items():
@@ -86,13 +86,13 @@ def scheduler() -> Iterator[str]:
 
 def test_processes_give_what_one_gives(serial: dict[int, Absorption]) -> None:
     told: list[int] = []
-    assertSame(absorptions(GEOMETRIES, SETTINGS, told.append, LocalProcesses(2)), serial)
+    assert_same(absorptions(GEOMETRIES, SETTINGS, told.append, LocalProcesses(2)), serial)
     assert told == [0, 1, 2, 3]
     assert np.abs(serial[7].strength - serial[3].strength).max() > 1e-3
 
 
 def test_running_scheduler(serial: dict[int, Absorption], scheduler: str) -> None:
-    assertSame(absorptions(GEOMETRIES, SETTINGS, workers=RunningScheduler(scheduler)), serial)
+    assert_same(absorptions(GEOMETRIES, SETTINGS, workers=RunningScheduler(scheduler)), serial)
 
 
 def test_scheduler_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,11 +160,11 @@ def test_finished_geometries_are_not_computed_again(tmp_path: Path, serial: dict
     absorptions({number: GEOMETRIES[number] for number in (3, 7)}, SETTINGS, saved=saved)
     assert saved.number == 2 and not list(folder.glob("*.partial"))
     before = saved.load(GEOMETRIES)
-    assertSame(before, {number: serial[number] for number in (7, 3)})
+    assert_same(before, {number: serial[number] for number in (7, 3)})
     told: list[int] = []
     after = absorptions(GEOMETRIES, SETTINGS, told.append, saved=SavedAbsorptions(folder, SETTINGS, resume=True))
     assert told == [2, 3]
-    assertSame(after, serial)
+    assert_same(after, serial)
     assert [after[number].seconds for number in (7, 3)] == [before[number].seconds for number in (7, 3)]
     # A geometry that moved, or whose charges did, is another one.
     moved = {7: Geometry(hydrogen(0.74 + 1e-9)), 2: Geometry(hydrogen(0.8)), 3: GEOMETRIES[3]}
@@ -191,7 +191,7 @@ def test_other_settings_are_refused(tmp_path: Path, changes: dict[str, Any], mes
     with pytest.raises(ElectronDynamicsError, match="--resume"):
         SavedAbsorptions(tmp_path / "saved", SETTINGS, resume=False)
     (loaded,) = SavedAbsorptions(tmp_path / "saved", SETTINGS, resume=True).load(GEOMETRIES).values()
-    assertSame({7: loaded}, {7: result})
+    assert_same({7: loaded}, {7: result})
 
 
 def test_other_folders_are_left_alone(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def scan(tmp_path: Path) -> Path:
         "level": level,
         "reduction": None,
         "time": "1.5 fs",
-        "timeStep": "10 as",
+        "time_step": "10 as",
         "highest": 40,
     }
     (tmp_path / "scan.yaml").write_text(yaml.safe_dump(content))

@@ -23,23 +23,23 @@ from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
 from kstep_models.rttddft.export import export_response
 from openmmkstep.cli import app
 from openmmkstep.rttddft import CFM4, ElectronDynamics, ElectronDynamicsError, LevelOfTheory, Molecule, PointCharges
-from openmmkstep.rttddft.electronic_structure.auxiliary_fit import AuxiliaryFit, localAuxiliaryBasis
-from openmmkstep.rttddft.electronic_structure.exchange_correlation import potentialOfPoints
-from openmmkstep.rttddft.electronic_structure.ground_state import solveGroundState
+from openmmkstep.rttddft.electronic_structure.auxiliary_fit import AuxiliaryFit, local_auxiliary_basis
+from openmmkstep.rttddft.electronic_structure.exchange_correlation import potential_of_points
+from openmmkstep.rttddft.electronic_structure.ground_state import solve_ground_state
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
-from openmmkstep.rttddft.learned.archive import loadedArchive
-from openmmkstep.rttddft.learned.initial_guess import WarmStart, densityFromFit
+from openmmkstep.rttddft.electronic_structure.mean_field import create_mean_field
+from openmmkstep.rttddft.learned.archive import loaded_archive
+from openmmkstep.rttddft.learned.initial_guess import WarmStart, density_from_fit
 from openmmkstep.rttddft.units import NM_PER_BOHR
 from tests.support.electrons.systems import AMMONIA, HYDROXYL, SKEWED_WATER, WATER, prepare, prepared
 
-LEVEL = LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=1)
+LEVEL = LevelOfTheory("rks", "6-31g", "pbe0", grid_level=1)
 ELEMENTS = (1, 8)
 
 
 @lru_cache(maxsize=1)
-def auxiliaryBasis() -> AuxiliaryBasis:
-    return localAuxiliaryBasis("def2-svp-ri", ELEMENTS)
+def auxiliary_basis() -> AuxiliaryBasis:
+    return local_auxiliary_basis("def2-svp-ri", ELEMENTS)
 
 
 class SphericalAtoms(nn.Module):
@@ -51,9 +51,9 @@ class SphericalAtoms(nn.Module):
 
     def __init__(self, scale: float = 1.0) -> None:
         super().__init__()
-        basis = auxiliaryBasis()
+        basis = auxiliary_basis()
         system = prepared("WATER", "rks", "6-31g", "pbe0")
-        fit = AuxiliaryFit(system.meanField.mol, basis)  # type: ignore[attr-defined]
+        fit = AuxiliaryFit(system.mean_field.mol, basis)  # type: ignore[attr-defined]
         spherical = {number: [l == 0 for l in basis.momenta(number) for _ in range(2 * l + 1)] for number in ELEMENTS}
         columns = np.cumsum([0] + [sum(spherical[number]) for number in ELEMENTS])
         # What every element's coefficients contribute to the molecule's.
@@ -81,7 +81,7 @@ class SphericalAtoms(nn.Module):
 
 def write(path: Path, functional: str = "pbe0", scale: float = 1.0, water: bool = False) -> Path:
     contract = Contract.of_response(
-        auxiliaryBasis(),
+        auxiliary_basis(),
         cutoff=12.0,
         dtype="float64",
         level_of_theory={"method": "rks", "functional": functional, "basis": "6-31g"},
@@ -104,50 +104,50 @@ def dynamics(molecule: Molecule, level: LevelOfTheory = LEVEL, **options: Any) -
 
 
 def cycles(run: ElectronDynamics) -> int:
-    return int(run._meanField.cycles)
+    return int(run._mean_field.cycles)
 
 
 @pytest.mark.parametrize("functional", ["svwn", "pbe", "pbe0", "camb3lyp"])
 def test_potential_of_a_density_at_points(functional: str) -> None:
     """The density of a matrix, given at points, has the potential that PySCF computes from the matrix."""
-    meanField = createMeanField(SKEWED_WATER, LevelOfTheory("rks", "6-31g", functional, gridLevel=1))
-    integrator, mol = meanField._numint, meanField.mol
-    density = meanField.get_init_guess()
+    mean_field = create_mean_field(SKEWED_WATER, LevelOfTheory("rks", "6-31g", functional, grid_level=1))
+    integrator, mol = mean_field._numint, mean_field.mol
+    density = mean_field.get_init_guess()
 
-    def densityAt(points: NDArray[np.float64], gradient: bool) -> NDArray[np.float64]:
+    def density_at(points: NDArray[np.float64], gradient: bool) -> NDArray[np.float64]:
         assert gradient == (functional != "svwn")
         values = integrator.eval_ao(mol, points, deriv=int(gradient))
         return np.reshape(
             integrator.eval_rho(mol, values, density, xctype="GGA" if gradient else "LDA"), (-1, len(points))
         )
 
-    own = potentialOfPoints(meanField, meanField.grids, densityAt)
-    expected = integrator.nr_rks(mol, meanField.grids, functional, density)[2]
+    own = potential_of_points(mean_field, mean_field.grids, density_at)
+    expected = integrator.nr_rks(mol, mean_field.grids, functional, density)[2]
     np.testing.assert_allclose(own, expected, atol=1e-6)
 
 
 def test_functionals_of_more_than_the_gradient() -> None:
-    meanField = createMeanField(WATER, LevelOfTheory("rks", "sto-3g", "tpss", gridLevel=0))
+    mean_field = create_mean_field(WATER, LevelOfTheory("rks", "sto-3g", "tpss", grid_level=0))
     with pytest.raises(ElectronDynamicsError, match="tpss needs more than the density"):
-        potentialOfPoints(meanField, meanField.grids, lambda points, gradient: np.zeros((4, len(points))))
+        potential_of_points(mean_field, mean_field.grids, lambda points, gradient: np.zeros((4, len(points))))
 
 
 @pytest.mark.parametrize("fitting", [False, True])
 @pytest.mark.parametrize("functional", ["pbe0", "pbe"])
 def test_fitted_ground_state_is_a_good_guess(functional: str, fitting: bool) -> None:
-    level = LevelOfTheory("rks", "6-31g", functional, densityFitting=fitting, gridLevel=1)
+    level = LevelOfTheory("rks", "6-31g", functional, density_fitting=fitting, grid_level=1)
     usual = prepare(SKEWED_WATER, level)
-    meanField = createMeanField(SKEWED_WATER, level)
-    hamiltonian = Hamiltonian(meanField)
-    fit = AuxiliaryFit(meanField.mol, auxiliaryBasis())
+    mean_field = create_mean_field(SKEWED_WATER, level)
+    hamiltonian = Hamiltonian(mean_field)
+    fit = AuxiliaryFit(mean_field.mol, auxiliary_basis())
     exact = usual.ground.density
-    guess = densityFromFit(meanField, hamiltonian, fit, fit.coefficients(exact)[:, 0])
+    guess = density_from_fit(mean_field, hamiltonian, fit, fit.coefficients(exact)[:, 0])
     assert float(np.sum(guess * hamiltonian.overlap)) == pytest.approx(10.0, abs=1e-9)
     # The fit's error near the nuclei; superposed atoms are further away by more than ten times.
-    error, usualError = (np.abs(density - exact[0]).max() for density in (guess, meanField.get_init_guess()))
-    assert error < 0.01 < 0.1 < usualError
-    ground = solveGroundState(meanField, hamiltonian, guess)
-    assert meanField.cycles <= usual.meanField.cycles - 2  # type: ignore[attr-defined]
+    error, usual_error = (np.abs(density - exact[0]).max() for density in (guess, mean_field.get_init_guess()))
+    assert error < 0.01 < 0.1 < usual_error
+    ground = solve_ground_state(mean_field, hamiltonian, guess)
+    assert mean_field.cycles <= usual.mean_field.cycles - 2  # type: ignore[attr-defined]
     assert ground.energy == pytest.approx(usual.ground.energy, abs=1e-10)
     np.testing.assert_allclose(ground.density, exact, atol=1e-7)
 
@@ -159,9 +159,9 @@ def test_archive_saves_cycles(archive: Path, charged: bool) -> None:
         PointCharges(np.array([[0.0, 0.0, 6.0], [0.0, 4.0, -4.0]]), np.array([0.4, -0.4])) if charged else None
     )
     usual = dynamics(WATER, environment=environment)
-    warm = dynamics(WATER, environment=environment, initialGuess=archive)
-    assert warm.groundState.energy == pytest.approx(usual.groundState.energy, abs=1e-10)
-    assert warm.groundState.residual < 1e-7
+    warm = dynamics(WATER, environment=environment, initial_guess=archive)
+    assert warm.ground_state.energy == pytest.approx(usual.ground_state.energy, abs=1e-10)
+    assert warm.ground_state.residual < 1e-7
     assert cycles(warm) < cycles(usual)
 
 
@@ -169,16 +169,16 @@ def test_bad_density_ends_in_the_same_ground_state(tmp_path: Path) -> None:
     """Twice the density is no density of this molecule, and less than none has no potential at all."""
     expected = prepared("WATER", "rks", "6-31g", "pbe0").ground.energy
     for scale in (2.0, -1.0):
-        warm = dynamics(WATER, initialGuess=str(write(tmp_path / "bad.pt", scale=scale)))
-        assert warm.groundState.energy == pytest.approx(expected, abs=1e-10)
+        warm = dynamics(WATER, initial_guess=str(write(tmp_path / "bad.pt", scale=scale)))
+        assert warm.ground_state.energy == pytest.approx(expected, abs=1e-10)
 
 
 def test_replaced_archive_is_loaded_again(tmp_path: Path) -> None:
     path = write(tmp_path / "model.pt")
-    first = loadedArchive(str(path))[0]
-    assert loadedArchive(str(path))[0] is first
+    first = loaded_archive(str(path))[0]
+    assert loaded_archive(str(path))[0] is first
     write(path, scale=0.5)
-    assert loadedArchive(str(path))[0] is not first
+    assert loaded_archive(str(path))[0] is not first
 
 
 def test_description_does_not_depend_on_the_place(archive: Path, tmp_path: Path) -> None:
@@ -195,29 +195,29 @@ def test_description_does_not_depend_on_the_place(archive: Path, tmp_path: Path)
         (Molecule(np.array([8, 1]), HYDROXYL.positions, charge=-1), LEVEL, "for neutral molecules, HO has charge -1"),
         (HYDROXYL, LevelOfTheory("uks", "6-31g", "pbe0"), "needs a closed shell and a functional"),
         (WATER, LevelOfTheory("rhf", "6-31g"), "needs a closed shell and a functional"),
-        (WATER, LevelOfTheory("rks", "6-31g", "b3lyp"), "functional pbe0, this is b3lyp.*leave initialGuess out"),
+        (WATER, LevelOfTheory("rks", "6-31g", "b3lyp"), "functional pbe0, this is b3lyp.*leave initial_guess out"),
     ],
 )
 def test_archives_that_do_not_suit(archive: Path, molecule: Molecule, level: LevelOfTheory, message: str) -> None:
     with pytest.raises(ElectronDynamicsError, match=message):
-        dynamics(molecule, level, initialGuess=archive)
+        dynamics(molecule, level, initial_guess=archive)
 
 
 def test_what_is_no_archive(tmp_path: Path) -> None:
     with pytest.raises(ElectronDynamicsError, match=r"none\.pt' is not a file: export a model"):
-        dynamics(WATER, initialGuess=tmp_path / "none.pt")
+        dynamics(WATER, initial_guess=tmp_path / "none.pt")
     (tmp_path / "text.pt").write_text("no model")
     with pytest.raises(ElectronDynamicsError, match=r"text\.pt"):
-        dynamics(WATER, initialGuess=tmp_path / "text.pt")
-    with pytest.raises(ElectronDynamicsError, match="initialGuess cannot be 3"):
-        dynamics(WATER, initialGuess=3)
+        dynamics(WATER, initial_guess=tmp_path / "text.pt")
+    with pytest.raises(ElectronDynamicsError, match="initial_guess cannot be 3"):
+        dynamics(WATER, initial_guess=3)
 
 
 def test_archive_of_one_molecule(tmp_path: Path) -> None:
     path = write(tmp_path / "water.pt", water=True)
-    dynamics(WATER, initialGuess=path)
+    dynamics(WATER, initial_guess=path)
     with pytest.raises(ElectronDynamicsError, match="reorder"):
-        dynamics(Molecule(WATER.numbers[::-1], WATER.positions[::-1]), initialGuess=path)
+        dynamics(Molecule(WATER.numbers[::-1], WATER.positions[::-1]), initial_guess=path)
 
 
 def test_spectrum_command(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,14 +228,14 @@ def test_spectrum_command(archive: Path, tmp_path: Path, monkeypatch: pytest.Mon
     ase.io.write(folder / "water.xyz", ase.Atoms("OHH", WATER.positions * NM_PER_BOHR * 10))
     config: dict[str, Any] = {
         "geometries": "water.xyz",
-        "level": {"method": "rks", "functional": "pbe0", "basis": "6-31g", "gridLevel": 1},
+        "level": {"method": "rks", "functional": "pbe0", "basis": "6-31g", "grid_level": 1},
         "directions": ["z"],
         "time": "1 fs",
-        "timeStep": "10 as",
+        "time_step": "10 as",
     }
     results = {}
     for guess in (None, "model.pt"):
-        (folder / "spectrum.yaml").write_text(yaml.safe_dump(config | {"initialGuess": guess}))
+        (folder / "spectrum.yaml").write_text(yaml.safe_dump(config | {"initial_guess": guess}))
         output = tmp_path / f"{guess}.json"
         result = CliRunner().invoke(app, ["spectrum", str(folder / "spectrum.yaml"), "--output", str(output)])
         assert result.exit_code == 0, result.output
@@ -245,9 +245,9 @@ def test_spectrum_command(archive: Path, tmp_path: Path, monkeypatch: pytest.Mon
     strengths = [np.array(entry["mean_per_eV"]) for entry in results.values()]
     np.testing.assert_allclose(strengths[0], strengths[1], atol=1e-4 * np.abs(strengths[0]).max())
 
-    monkeypatch.setattr("openmmkstep.rttddft.simulation.solveGroundState", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr("openmmkstep.rttddft.simulation.solve_ground_state", lambda *_: pytest.fail("computed"))
     config["level"]["functional"] = "pbe"
-    (folder / "spectrum.yaml").write_text(yaml.safe_dump(config | {"initialGuess": "model.pt"}))
+    (folder / "spectrum.yaml").write_text(yaml.safe_dump(config | {"initial_guess": "model.pt"}))
     output = tmp_path / "refused.json"
     result = CliRunner().invoke(app, ["spectrum", str(folder / "spectrum.yaml"), "--output", str(output)])
     assert result.exit_code == 1 and "geometry 0:" in result.output

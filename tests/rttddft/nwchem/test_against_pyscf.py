@@ -11,13 +11,13 @@ import pytest
 from openmmkstep.rttddft.nwchem import (
     NWChemBasisError,
     NWChemShell,
-    basisOrder,
-    fieldOf,
-    parseShells,
-    readOutput,
-    readRestart,
+    basis_order,
+    field_of,
+    parse_shells,
+    read_output,
+    read_restart,
 )
-from tests.support.electrons.nwchem_jobs import DATA, JOBS, convergedMeanField, pyscfMolecule
+from tests.support.electrons.nwchem_jobs import DATA, JOBS, converged_mean_field, pyscf_molecule
 
 pytest.importorskip("pyscf", reason="PySCF is not installed")
 
@@ -35,9 +35,9 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def test_reordered_density_has_the_right_electrons_and_dipole(name: str) -> None:
-    mol = pyscfMolecule(JOBS[name])
-    output = readOutput(DATA / f"{name}.out")
-    density = basisOrder(mol, output.shells).density(readRestart(DATA / f"{name}.rt_restart").spins)
+    mol = pyscf_molecule(JOBS[name])
+    output = read_output(DATA / f"{name}.out")
+    density = basis_order(mol, output.shells).density(read_restart(DATA / f"{name}.rt_restart").spins)
     overlap = mol.intor("int1e_ovlp")
     electrons = np.einsum("sij,ji->s", density, overlap).real
     np.testing.assert_allclose(electrons, mol.nelec, atol=5e-9)
@@ -48,19 +48,19 @@ def test_reordered_density_has_the_right_electrons_and_dipole(name: str) -> None
 
 
 def test_ground_states_agree(name: str) -> None:
-    meanField = convergedMeanField(JOBS[name], gridLevel=4)
-    output = readOutput(DATA / f"{name}.out")
-    assert meanField.e_tot == pytest.approx(output.groundStateEnergy, abs=2e-8)
-    assert meanField.energy_nuc() == pytest.approx(output.nuclearRepulsion, abs=1e-9)
+    mean_field = converged_mean_field(JOBS[name], grid_level=4)
+    output = read_output(DATA / f"{name}.out")
+    assert mean_field.e_tot == pytest.approx(output.ground_state_energy, abs=2e-8)
+    assert mean_field.energy_nuc() == pytest.approx(output.nuclear_repulsion, abs=1e-9)
 
 
 def test_propagation_agrees(name: str) -> None:
     job = JOBS[name]
-    meanField = convergedMeanField(job, gridLevel=4)
-    output = readOutput(DATA / f"{name}.out")
-    expected = MagnusReference(meanField).propagate(fieldOf(job.fields, job.timeStep), job.timeStep, job.steps)[-1]
-    restart = readRestart(DATA / f"{name}.rt_restart")
-    density = basisOrder(meanField.mol, output.shells).density(restart.spins)
+    mean_field = converged_mean_field(job, grid_level=4)
+    output = read_output(DATA / f"{name}.out")
+    expected = MagnusReference(mean_field).propagate(field_of(job.fields, job.time_step), job.time_step, job.steps)[-1]
+    restart = read_restart(DATA / f"{name}.rt_restart")
+    density = basis_order(mean_field.mol, output.shells).density(restart.spins)
     assert restart.step == job.steps
     # The response itself is 1e-4: sign, size and shape of the kick matter.
     assert np.abs(expected.imag).max() > 4e-5
@@ -68,22 +68,22 @@ def test_propagation_agrees(name: str) -> None:
 
 
 def test_shells_are_told_apart_by_their_functions() -> None:
-    mol = pyscfMolecule(JOBS["water_hf"])
-    shells = parseShells((DATA / "water_hf.out").read_text(encoding="utf-8"))
+    mol = pyscf_molecule(JOBS["water_hf"])
+    shells = parse_shells((DATA / "water_hf.out").read_text(encoding="utf-8"))
     # NWChem: s s p s p; PySCF: s s s p p.
-    order = basisOrder(mol, shells)
+    order = basis_order(mol, shells)
     np.testing.assert_array_equal(order.indices, [0, 1, 5, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12])
     np.testing.assert_array_equal(order.signs, 1.0)
     # Another order and sign of the same functions.
     turned = [dataclasses.replace(s, coefficients=tuple(-c for c in s.coefficients)) for s in reversed(shells["O"])]
-    order = basisOrder(mol, {**shells, "O": turned})
+    order = basis_order(mol, {**shells, "O": turned})
     np.testing.assert_array_equal(order.indices[:9], [8, 7, 3, 4, 5, 6, 0, 1, 2])
     np.testing.assert_array_equal(order.signs[:9], -1.0)
 
 
 def test_signs_of_d_functions() -> None:
-    mol = pyscfMolecule(JOBS["cation_hf"])
-    order = basisOrder(mol, readOutput(DATA / "cation_hf.out").shells)
+    mol = pyscf_molecule(JOBS["cation_hf"])
+    order = basis_order(mol, read_output(DATA / "cation_hf.out").shells)
     labels = [label for label, sign in zip(mol.ao_labels(), order.signs, strict=True) if sign < 0]
     assert [label.split()[-1] for label in labels] == ["3dxz"]
 
@@ -111,12 +111,12 @@ def _changed(shells: Any) -> Any:
     ],
 )
 def test_different_basis_sets_are_refused(change: Any, words: str) -> None:
-    shells = change(parseShells((DATA / "water_hf.out").read_text(encoding="utf-8")))
+    shells = change(parse_shells((DATA / "water_hf.out").read_text(encoding="utf-8")))
     with pytest.raises(NWChemBasisError, match=words):
-        basisOrder(pyscfMolecule(JOBS["water_hf"]), shells)
+        basis_order(pyscf_molecule(JOBS["water_hf"]), shells)
 
 
 def test_matrix_of_another_size_is_refused() -> None:
-    order = basisOrder(pyscfMolecule(JOBS["water_hf"]), readOutput(DATA / "water_hf.out").shells)
+    order = basis_order(pyscf_molecule(JOBS["water_hf"]), read_output(DATA / "water_hf.out").shells)
     with pytest.raises(NWChemBasisError, match="13, 13"):
         order.density(np.eye(12))

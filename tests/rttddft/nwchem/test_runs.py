@@ -17,18 +17,18 @@ from openmmkstep.rttddft.nwchem import (
     NWChemInput,
     NWChemMissingError,
     NWChemRunError,
-    basisOrder,
-    deltaForImpulse,
-    fieldOf,
-    findNWChem,
-    readOutput,
-    readRestart,
-    readSnapshot,
-    runNWChem,
+    basis_order,
+    delta_for_impulse,
+    field_of,
+    find_nwchem,
+    read_output,
+    read_restart,
+    read_snapshot,
+    run_nwchem,
 )
-from tests.support.electrons.nwchem_jobs import DATA, FAILING_JOB, JOBS, convergedMeanField
+from tests.support.electrons.nwchem_jobs import DATA, FAILING_JOB, JOBS, converged_mean_field
 
-needsNWChem = pytest.mark.skipif(
+needs_nwchem = pytest.mark.skipif(
     shutil.which("nwchem") is None, reason="NWChem is not installed (apt-get install nwchem)"
 )
 
@@ -41,25 +41,25 @@ def _program(path: Path, script: str) -> str:
 
 def test_missing_program_is_named(tmp_path: Path) -> None:
     with pytest.raises(NWChemMissingError, match="apt-get install nwchem"):
-        findNWChem(program=str(tmp_path / "nwchem"))
+        find_nwchem(program=str(tmp_path / "nwchem"))
     program = _program(tmp_path / "nwchem", "exit 0\n")
-    assert findNWChem(program=program) == [program]
+    assert find_nwchem(program=program) == [program]
     with pytest.raises(NWChemMissingError, match="2 processes need"):
-        findNWChem(2, program, launcher=str(tmp_path / "mpirun"))
+        find_nwchem(2, program, launcher=str(tmp_path / "mpirun"))
     with pytest.raises(NWChemRunError, match="processes"):
-        findNWChem(0, program)
+        find_nwchem(0, program)
 
 
 def test_failure_without_a_word(tmp_path: Path) -> None:
     program = _program(tmp_path / "nwchem", "echo all is lost\nexit 3\n")
     with pytest.raises(NWChemRunError, match=r"status 3(?s:.*)all is lost"):
-        runNWChem(JOBS["water_hf"], tmp_path / "run", program=program)
+        run_nwchem(JOBS["water_hf"], tmp_path / "run", program=program)
 
 
 def test_timeout_ends_all_processes(tmp_path: Path) -> None:
     program = _program(tmp_path / "nwchem", "sleep 600 & echo $! > child\nwait\n")
     with pytest.raises(NWChemRunError, match=r"ended after 0\.5 s"):
-        runNWChem(JOBS["water_hf"], tmp_path / "run", timeout=0.5, program=program)
+        run_nwchem(JOBS["water_hf"], tmp_path / "run", timeout=0.5, program=program)
     child = int((tmp_path / "run" / "child").read_text())
     state = Path(f"/proc/{child}/stat")
     assert not state.exists() or state.read_text().split(")")[1].split()[0] == "Z"
@@ -76,8 +76,8 @@ def test_passing_failure_is_tried_again(tmp_path: Path) -> None:
         f"if [ ! -e tried ]; then touch tried; printf ' {message}\\n'; exit 255; fi\n"
         f"cat '{DATA / 'water_hf.out'}'\ncat '{DATA / 'water_hf.rt_restart'}' > permanent/water_hf.rt_restart\n"
     )
-    job = dataclasses.replace(JOBS["water_hf"], allDensities=False)
-    run = runNWChem(job, tmp_path, program=_program(tmp_path / "nwchem", script))
+    job = dataclasses.replace(JOBS["water_hf"], all_densities=False)
+    run = run_nwchem(job, tmp_path, program=_program(tmp_path / "nwchem", script))
     assert len(run.densities) == 1
 
 
@@ -87,74 +87,74 @@ def test_folder_without_named_pipes_is_named(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr("os.mkfifo", refuse)
     with pytest.raises(NWChemRunError, match="local disk"):
-        runNWChem(JOBS["water_hf"], tmp_path, program=_program(tmp_path / "nwchem", "exit 0\n"))
+        run_nwchem(JOBS["water_hf"], tmp_path, program=_program(tmp_path / "nwchem", "exit 0\n"))
 
 
 def test_missing_densities_are_noticed(tmp_path: Path) -> None:
     script = f"cat '{DATA / 'water_hf.out'}'\ncat '{DATA / 'water_hf.rt_restart'}' > permanent/water_hf.rt_restart\n"
     with pytest.raises(NWChemRunError, match="1 density matrices came, expected 21"):
-        runNWChem(JOBS["water_hf"], tmp_path, program=_program(tmp_path / "nwchem", script))
+        run_nwchem(JOBS["water_hf"], tmp_path, program=_program(tmp_path / "nwchem", script))
 
 
-@needsNWChem
+@needs_nwchem
 @pytest.mark.parametrize("name", ["water_hf", "cation_hf"])
 def test_results_are_the_recorded_ones(name: str, tmp_path: Path) -> None:
     job = JOBS[name]
-    run = runNWChem(job, tmp_path, timeout=300)
-    recorded = readOutput(DATA / f"{name}.out")
-    assert run.output.groundStateEnergy == pytest.approx(recorded.groundStateEnergy, abs=1e-9)
+    run = run_nwchem(job, tmp_path, timeout=300)
+    recorded = read_output(DATA / f"{name}.out")
+    assert run.output.ground_state_energy == pytest.approx(recorded.ground_state_energy, abs=1e-9)
     np.testing.assert_allclose(run.output.dipole(), recorded.dipole(), atol=1e-7)
     np.testing.assert_allclose([density.time for density in run.densities], job.times, atol=1e-9)
     assert [density.step for density in run.densities] == list(range(job.steps + 1))
-    last = readRestart(DATA / f"{name}.rt_restart")
+    last = read_restart(DATA / f"{name}.rt_restart")
     np.testing.assert_allclose(run.densities[-1].matrices, last.matrices, atol=1e-7)
     if job.snapshots:
         size = run.densities[0].matrices.shape[-1]
         for density in run.densities:
             path = tmp_path / "permanent" / f"{name}.ptot_ao_re.{density.step + 1:010d}"
-            np.testing.assert_allclose(readSnapshot(path, size), density.total.real, atol=1e-9)
+            np.testing.assert_allclose(read_snapshot(path, size), density.total.real, atol=1e-9)
 
 
-@needsNWChem
+@needs_nwchem
 def test_without_all_densities_that_of_the_ground_state_is_left(tmp_path: Path) -> None:
-    job = dataclasses.replace(JOBS["water_hf"], allDensities=False, snapshots=False, steps=3)
-    run = runNWChem(job, tmp_path, timeout=300)
+    job = dataclasses.replace(JOBS["water_hf"], all_densities=False, snapshots=False, steps=3)
+    run = run_nwchem(job, tmp_path, timeout=300)
     assert [density.step for density in run.densities] == [0]
     np.testing.assert_allclose(run.output.times, job.times)
 
 
-@needsNWChem
+@needs_nwchem
 def test_densities_wait_for_a_slow_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # More data than a pipe holds, read in small pieces.
     monkeypatch.setattr("openmmkstep.rttddft.nwchem.density_stream._CHUNK", 512)
     job = dataclasses.replace(JOBS["cation_hf"], steps=15)
-    run = runNWChem(job, tmp_path, timeout=300)
+    run = run_nwchem(job, tmp_path, timeout=300)
     assert len(run.densities) == 16
 
 
-@needsNWChem
+@needs_nwchem
 def test_failure_in_the_words_of_nwchem(tmp_path: Path) -> None:
     with pytest.raises(NWChemRunError, match="no-such-basis"):
-        runNWChem(FAILING_JOB, tmp_path)
+        run_nwchem(FAILING_JOB, tmp_path)
     with pytest.raises(NWChemRunError, match=r"nonsense|xc"):
-        runNWChem(dataclasses.replace(JOBS["water_hf"], functional="nonsense"), tmp_path)
+        run_nwchem(dataclasses.replace(JOBS["water_hf"], functional="nonsense"), tmp_path)
 
 
-@needsNWChem
+@needs_nwchem
 @pytest.mark.skipif(shutil.which("mpirun") is None or (os.cpu_count() or 1) < 2, reason="no mpirun, or one core only")
 def test_two_processes(tmp_path: Path) -> None:
     job = dataclasses.replace(JOBS["water_hf"], steps=2, snapshots=False)
-    run = runNWChem(job, tmp_path, timeout=300, processes=2)
-    np.testing.assert_allclose(run.output.dipole(), readOutput(DATA / "water_hf.out").dipole()[:3], atol=1e-7)
+    run = run_nwchem(job, tmp_path, timeout=300, processes=2)
+    np.testing.assert_allclose(run.output.dipole(), read_output(DATA / "water_hf.out").dipole()[:3], atol=1e-7)
     assert len(run.densities) == 3
 
 
-@needsNWChem
+@needs_nwchem
 @pytest.mark.parametrize(
     "fields",
     [
-        deltaForImpulse([0.02, 0.03, -0.05], 0.2),
-        deltaForImpulse([-0.02, -0.03, 0.05], 0.2),
+        delta_for_impulse([0.02, 0.03, -0.05], 0.2),
+        delta_for_impulse([-0.02, -0.03, 0.05], 0.2),
         (
             NWChemGaussian(0.05, "z", center=2.0, width=0.7, frequency=0.3, phase=0.5),
             NWChemDelta(0.01, "x", center=1.0),
@@ -167,27 +167,27 @@ def test_strong_fields_agree_with_pyscf_at_every_step(fields: tuple[NWChemDelta,
     from tests.support.electrons.magnus_reference import MagnusReference
 
     job = dataclasses.replace(JOBS["water_hf"], fields=fields, snapshots=False, steps=30)
-    run = runNWChem(job, tmp_path, timeout=300)
-    meanField = convergedMeanField(job)
-    order = basisOrder(meanField.mol, run.output.shells)
-    expected = MagnusReference(meanField).propagate(fieldOf(fields, job.timeStep), job.timeStep, job.steps)
+    run = run_nwchem(job, tmp_path, timeout=300)
+    mean_field = converged_mean_field(job)
+    order = basis_order(mean_field.mol, run.output.shells)
+    expected = MagnusReference(mean_field).propagate(field_of(fields, job.time_step), job.time_step, job.steps)
     assert max(np.abs(one - expected[0]).max() for one in expected) > 0.01
     for density, reference in zip(run.densities, expected, strict=True):
         assert np.abs(order.density(density.spins) - reference).max() < 5e-9
 
 
 @pytest.mark.slow
-@needsNWChem
-@pytest.mark.parametrize(("grid", "gridLevel", "tolerance"), [("fine", 4, 1e-7), ("xfine", 7, 1e-8)])
-def test_hybrid_functional_agrees_with_pyscf(grid: str, gridLevel: int, tolerance: float, tmp_path: Path) -> None:
+@needs_nwchem
+@pytest.mark.parametrize(("grid", "grid_level", "tolerance"), [("fine", 4, 1e-7), ("xfine", 7, 1e-8)])
+def test_hybrid_functional_agrees_with_pyscf(grid: str, grid_level: int, tolerance: float, tmp_path: Path) -> None:
     pytest.importorskip("pyscf", reason="PySCF is not installed")
     from tests.support.electrons.magnus_reference import MagnusReference
 
     job = dataclasses.replace(JOBS["water_pbe0"], grid=grid, steps=40)
-    run = runNWChem(job, tmp_path, timeout=550)
-    meanField = convergedMeanField(job, gridLevel)
-    order = basisOrder(meanField.mol, run.output.shells)
-    expected = MagnusReference(meanField).propagate(fieldOf(job.fields, job.timeStep), job.timeStep, job.steps)
+    run = run_nwchem(job, tmp_path, timeout=550)
+    mean_field = converged_mean_field(job, grid_level)
+    order = basis_order(mean_field.mol, run.output.shells)
+    expected = MagnusReference(mean_field).propagate(field_of(job.fields, job.time_step), job.time_step, job.steps)
     for density, reference in zip(run.densities, expected, strict=True):
         found = order.density(density.spins)
         assert np.abs(found - reference).max() < tolerance
@@ -196,13 +196,13 @@ def test_hybrid_functional_agrees_with_pyscf(grid: str, gridLevel: int, toleranc
         assert np.abs(change - (reference - expected[0])).max() < 2e-9
 
 
-@needsNWChem
+@needs_nwchem
 def test_spins_apart_give_the_closed_shell(tmp_path: Path) -> None:
-    job = dataclasses.replace(JOBS["water_hf"], openShell=True, steps=3, snapshots=False)
-    run = runNWChem(job, tmp_path, timeout=300)
-    assert run.output.isOpenShell
+    job = dataclasses.replace(JOBS["water_hf"], open_shell=True, steps=3, snapshots=False)
+    run = run_nwchem(job, tmp_path, timeout=300)
+    assert run.output.is_open_shell
     np.testing.assert_allclose(run.densities[-1].matrices[0], run.densities[-1].matrices[1], atol=1e-9)
-    np.testing.assert_allclose(run.output.dipole(), readOutput(DATA / "water_hf.out").dipole()[:4], atol=1e-7)
+    np.testing.assert_allclose(run.output.dipole(), read_output(DATA / "water_hf.out").dipole()[:4], atol=1e-7)
 
 
 MOLECULES = {
@@ -219,7 +219,7 @@ MOLECULES = {
 }
 
 
-@needsNWChem
+@needs_nwchem
 @pytest.mark.parametrize("name", MOLECULES)
 def test_molecules_agree_with_pyscf_at_every_step(name: str, tmp_path: Path) -> None:
     pytest.importorskip("pyscf", reason="PySCF is not installed")
@@ -234,21 +234,21 @@ def test_molecules_agree_with_pyscf_at_every_step(name: str, tmp_path: Path) -> 
         charge=charge,
         multiplicity=multiplicity,
         steps=5,
-        timeStep=0.2,
-        fields=deltaForImpulse([0.0, 1e-4, 2e-4], 0.2),
-        densityConvergence=1e-10,
-        allDensities=True,
+        time_step=0.2,
+        fields=delta_for_impulse([0.0, 1e-4, 2e-4], 0.2),
+        density_convergence=1e-10,
+        all_densities=True,
     )
-    run = runNWChem(job, tmp_path, timeout=300)
-    meanField = convergedMeanField(job)
-    order = basisOrder(meanField.mol, run.output.shells)
-    expected = MagnusReference(meanField).propagate(fieldOf(job.fields, job.timeStep), job.timeStep, job.steps)
+    run = run_nwchem(job, tmp_path, timeout=300)
+    mean_field = converged_mean_field(job)
+    order = basis_order(mean_field.mol, run.output.shells)
+    expected = MagnusReference(mean_field).propagate(field_of(job.fields, job.time_step), job.time_step, job.steps)
     for density, reference in zip(run.densities, expected, strict=True):
         assert np.abs(order.density(density.spins) - reference).max() < 1e-8
 
 
 @pytest.mark.slow
-@needsNWChem
+@needs_nwchem
 def test_order_of_g_functions(tmp_path: Path) -> None:
     pytest.importorskip("pyscf", reason="PySCF is not installed")
     job = NWChemInput(
@@ -257,23 +257,29 @@ def test_order_of_g_functions(tmp_path: Path) -> None:
         basis="cc-pvqz",
         functional="hf",
         steps=1,
-        timeStep=0.2,
+        time_step=0.2,
     )
-    run = runNWChem(job, tmp_path, timeout=300)
-    meanField = convergedMeanField(job)
-    density = basisOrder(meanField.mol, run.output.shells).density(run.densities[0].total)
-    np.testing.assert_allclose(density, meanField.make_rdm1(), atol=1e-6)
+    run = run_nwchem(job, tmp_path, timeout=300)
+    mean_field = converged_mean_field(job)
+    density = basis_order(mean_field.mol, run.output.shells).density(run.densities[0].total)
+    np.testing.assert_allclose(density, mean_field.make_rdm1(), atol=1e-6)
 
 
-@needsNWChem
+@needs_nwchem
 @pytest.mark.parametrize("basis", ["sto-3g", "cc-pvdz", "def2-svp", "cc-pvtz"])
 def test_order_of_many_basis_sets(basis: str, tmp_path: Path) -> None:
     pytest.importorskip("pyscf", reason="PySCF is not installed")
     job = dataclasses.replace(
-        JOBS["water_hf"], basis=basis, steps=1, fields=(), allDensities=False, snapshots=False, densityConvergence=1e-10
+        JOBS["water_hf"],
+        basis=basis,
+        steps=1,
+        fields=(),
+        all_densities=False,
+        snapshots=False,
+        density_convergence=1e-10,
     )
-    run = runNWChem(job, tmp_path, timeout=300)
-    meanField = convergedMeanField(job)
-    density = basisOrder(meanField.mol, run.output.shells).density(run.densities[0].total)
-    np.testing.assert_allclose(density, meanField.make_rdm1(), atol=1e-6)
-    assert meanField.energy_tot(density.real) == pytest.approx(run.output.groundStateEnergy, abs=5e-8)
+    run = run_nwchem(job, tmp_path, timeout=300)
+    mean_field = converged_mean_field(job)
+    density = basis_order(mean_field.mol, run.output.shells).density(run.densities[0].total)
+    np.testing.assert_allclose(density, mean_field.make_rdm1(), atol=1e-6)
+    assert mean_field.energy_tot(density.real) == pytest.approx(run.output.ground_state_energy, abs=5e-8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from openmmkstep.rttddft import ElectronDynamicsError, padePolarizability, peaks, polarizability
+from openmmkstep.rttddft import ElectronDynamicsError, pade_polarizability, peaks, polarizability
 
 TIMES = np.arange(801) * 0.25
 FREQUENCIES = np.arange(0.05, 1.0, 5e-4)
@@ -19,7 +19,7 @@ def dipole(strength: float) -> np.ndarray:
 
 def test_close_lines_are_resolved() -> None:
     """200 atomic units of time: the lines 0.015 apart are one in the Fourier sum and two in the approximant."""
-    alpha = padePolarizability(TIMES, dipole(1e-3), 1e-3, FREQUENCIES, lineWidth=2e-3)
+    alpha = pade_polarizability(TIMES, dipole(1e-3), 1e-3, FREQUENCIES, line_width=2e-3)
     assert np.abs(peaks(FREQUENCIES, alpha.imag, 0.02) - list(LINES)).max() < 1e-4
     assert len(peaks(FREQUENCIES, polarizability(TIMES, dipole(1e-3), 1e-3, FREQUENCIES).imag, 0.02)) == 2
 
@@ -27,7 +27,7 @@ def test_close_lines_are_resolved() -> None:
 def test_lorentzians() -> None:
     """The whole line shape: alpha(w) of damped oscillators."""
     width = 0.01
-    alpha = padePolarizability(TIMES, dipole(1e-3), 1e-3, FREQUENCIES, lineWidth=width)
+    alpha = pade_polarizability(TIMES, dipole(1e-3), 1e-3, FREQUENCIES, line_width=width)
     expected = sum(f / (w**2 - (FREQUENCIES + 1j * width) ** 2) for w, f in LINES.items())
     # The step of time enters as dt^2 w^2 / 12.
     np.testing.assert_allclose(alpha, expected, atol=0.01 * np.abs(expected).max())
@@ -35,4 +35,4 @@ def test_lorentzians() -> None:
 
 def test_one_component_at_a_time() -> None:
     with pytest.raises(ElectronDynamicsError, match="one component"):
-        padePolarizability(TIMES, np.stack([TIMES, TIMES], axis=1), 1e-3, FREQUENCIES)
+        pade_polarizability(TIMES, np.stack([TIMES, TIMES], axis=1), 1e-3, FREQUENCIES)

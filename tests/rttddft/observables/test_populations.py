@@ -32,7 +32,7 @@ PULSE = Pulse(0.05, GaussianEnvelope(3.0, 1.0), (1, 1, 1), frequency=0.4)
 
 
 def along(run: ElectronDynamics, steps: int, path: Path, interval: int = 1) -> Populations:
-    run.run(steps, path, densityInterval=interval)
+    run.run(steps, path, density_interval=interval)
     with TrajectoryFile(path) as file:
         return populations(file, GroundOrbitals.of(run))
 
@@ -42,7 +42,7 @@ def along(run: ElectronDynamics, steps: int, path: Path, interval: int = 1) -> P
     [
         (SKEWED_WATER, HF),
         (Molecule(WATER.numbers, WATER.positions, charge=1, multiplicity=2), LevelOfTheory("uhf", "sto-3g")),
-        (HYDROXYL, LevelOfTheory("uks", "sto-3g", "pbe", gridLevel=0)),
+        (HYDROXYL, LevelOfTheory("uks", "sto-3g", "pbe", grid_level=0)),
     ],
     ids=["H2O", "H2O+", "OH"],
 )
@@ -55,7 +55,7 @@ def test_sum_rules(molecule: Molecule, level: LevelOfTheory, tmp_path: Path) -> 
         assert charges.shape == (271, len(molecule.numbers))
         np.testing.assert_allclose(charges.sum(axis=1), molecule.charge, atol=1e-10)
         assert np.ptp(charges, axis=0).min() > 1e-3
-    full = 2.0 if level.isRestricted else 1.0
+    full = 2.0 if level.is_restricted else 1.0
     assert found.orbitals.min() > -1e-10 and found.orbitals.max() < full + 1e-10
     assert np.ptp(found.orbitals, axis=0).max() > 1e-3
 
@@ -63,14 +63,14 @@ def test_sum_rules(molecule: Molecule, level: LevelOfTheory, tmp_path: Path) -> 
 def test_ground_state_is_pyscfs(tmp_path: Path) -> None:
     run = ElectronDynamics(SKEWED_WATER, HF, Magnus2(0.2))
     found, orbitals = along(run, 0, tmp_path / "t.h5"), GroundOrbitals.of(run)
-    meanField = run._meanField
-    np.testing.assert_allclose(orbitals.energies[0], meanField.mo_energy, atol=1e-7)
-    np.testing.assert_allclose(found.orbitals[0], meanField.mo_occ, atol=1e-7)
-    np.testing.assert_allclose(found.mulliken[0], meanField.mulliken_pop(verbose=0)[1], atol=1e-7)
+    mean_field = run._mean_field
+    np.testing.assert_allclose(orbitals.energies[0], mean_field.mo_energy, atol=1e-7)
+    np.testing.assert_allclose(found.orbitals[0], mean_field.mo_occ, atol=1e-7)
+    np.testing.assert_allclose(found.mulliken[0], mean_field.mulliken_pop(verbose=0)[1], atol=1e-7)
     basis = lo.orth.lowdin(run.hamiltonian.overlap)
     inverse = np.linalg.inv(basis)
-    density = inverse @ meanField.make_rdm1() @ inverse.T
-    atom = np.array([label[0] for label in meanField.mol.ao_labels(fmt=None)])
+    density = inverse @ mean_field.make_rdm1() @ inverse.T
+    atom = np.array([label[0] for label in mean_field.mol.ao_labels(fmt=None)])
     electrons = np.array([np.diag(density)[atom == index].sum() for index in range(3)])
     np.testing.assert_allclose(found.loewdin[0], [8, 1, 1] - electrons, atol=1e-7)
 
@@ -141,7 +141,7 @@ def test_two_electrons_on_two_levels(tmp_path: Path) -> None:
     found = along(run, 240, tmp_path / "t.h5")
     _, dipole = levels(run)
     c = GroundOrbitals.of(run).coefficients[0]
-    integrals = np.einsum("pqrs,pi,qj,rk,sl->ijkl", run._meanField.mol.intor("int2e"), c, c, c, c)
+    integrals = np.einsum("pqrs,pi,qj,rk,sl->ijkl", run._mean_field.mol.intor("int2e"), c, c, c, c)
     core = np.diag(c.T @ run.hamiltonian.core @ c)
 
     def derivative(time: float, a: np.ndarray) -> np.ndarray:
@@ -168,12 +168,12 @@ def test_two_electrons_on_two_levels(tmp_path: Path) -> None:
 
 def test_what_cannot_be(tmp_path: Path) -> None:
     run = ElectronDynamics(WATER, HF, Magnus2(0.2))
-    run.run(0, tmp_path / "t.h5", densityInterval=1)
-    run.run(0, tmp_path / "empty.h5", densityInterval=0)
+    run.run(0, tmp_path / "t.h5", density_interval=1)
+    run.run(0, tmp_path / "empty.h5", density_interval=0)
     own = GroundOrbitals.of(run)
     moved = GroundOrbitals.of(ElectronDynamics(SKEWED_WATER, HF, Magnus2(0.2)))
     smaller = GroundOrbitals.of(ElectronDynamics(WATER, LevelOfTheory("rhf", "sto-3g"), Magnus2(0.2)))
-    with TrajectoryFile(tmp_path / "empty.h5") as file, pytest.raises(TrajectoryError, match="densityInterval"):
+    with TrajectoryFile(tmp_path / "empty.h5") as file, pytest.raises(TrajectoryError, match="density_interval"):
         populations(file, own)
     with TrajectoryFile(tmp_path / "t.h5") as file:
         with pytest.raises(TrajectoryError, match="another geometry"):

@@ -13,7 +13,7 @@ from openmmkstep.rttddft import (
     ElectronDynamicsError,
     LevelOfTheory,
     Molecule,
-    dipoleStrength,
+    dipole_strength,
     peaks,
     polarizability,
 )
@@ -31,11 +31,11 @@ def test_lines_of_known_oscillators() -> None:
         dipole = 0.7 + strength * np.stack([signal] * 3, axis=1)
         frequencies = np.arange(1e-3, 1.0, 1e-3)
         alpha = polarizability(TIMES, dipole, strength, frequencies)
-        spectrum = dipoleStrength(frequencies, alpha.sum(axis=1))
+        spectrum = dipole_strength(frequencies, alpha.sum(axis=1))
         assert np.abs(peaks(frequencies, alpha[:, 0].imag, 0.1) - list(lines)).max() < 1e-5
         assert np.abs(peaks(frequencies, spectrum, 0.1) - list(lines)).max() < 1e-3
         assert spectrum.sum() * 1e-3 == pytest.approx(sum(lines.values()), rel=0.01)
-    static = polarizability(TIMES, strength * signal, strength, [0.0], lineWidth=0.02)
+    static = polarizability(TIMES, strength * signal, strength, [0.0], line_width=0.02)
     assert static[0].real == pytest.approx(sum(f / w**2 for w, f in lines.items()), rel=0.02)
 
 
@@ -60,7 +60,7 @@ def test_peaks_need_a_spectrum() -> None:
         peaks([0.1, 0.2], [1.0, 2.0])
 
 
-def comparePeaks(molecule: Molecule, duration: float, timeStep: float, highest: float, gridLevel: int) -> float:
+def compare_peaks(molecule: Molecule, duration: float, time_step: float, highest: float, grid_level: int) -> float:
     """Largest distance between bright lines of linear response and peaks after a kick, eV.
 
     The molecule's axes are along x, y and z, so that one kick along (1, 1, 1) gives the three diagonal elements of the
@@ -71,12 +71,12 @@ def comparePeaks(molecule: Molecule, duration: float, timeStep: float, highest: 
     """
     run = ElectronDynamics(
         molecule,
-        LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=gridLevel),
-        CFM4(timeStep, tolerance=1e-8),
+        LevelOfTheory("rks", "6-31g", "pbe0", grid_level=grid_level),
+        CFM4(time_step, tolerance=1e-8),
         DeltaKick(3e-4 * np.sqrt(3.0), (1, 1, 1)),
     )
-    observables = run.run(round(duration / timeStep))
-    response = tddft.TDDFT(run._meanField)
+    observables = run.run(round(duration / time_step))
+    response = tddft.TDDFT(run._mean_field)
     occupied = run.hamiltonian.occupied[0]
     response.nstates = min(40, occupied * (run.hamiltonian.size - occupied))
     response.conv_tol = 1e-8
@@ -102,10 +102,10 @@ def comparePeaks(molecule: Molecule, duration: float, timeStep: float, highest: 
 
 
 def test_bright_peaks_of_water_are_those_of_linear_response() -> None:
-    assert comparePeaks(WATER, 240.0, 0.4, 1.0, 0) < 0.01
+    assert compare_peaks(WATER, 240.0, 0.4, 1.0, 0) < 0.01
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("molecule", [WATER, AMMONIA, ETHENE], ids=["H2O", "NH3", "C2H4"])
 def test_bright_peaks_are_those_of_linear_response(molecule: Molecule) -> None:
-    assert comparePeaks(molecule, 400.0, 0.4, 0.8, 1) < 0.01
+    assert compare_peaks(molecule, 400.0, 0.4, 0.8, 1) < 0.01

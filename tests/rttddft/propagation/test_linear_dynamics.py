@@ -18,7 +18,7 @@ from openmmkstep.rttddft.electronic_structure.exchange_correlation import Exchan
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 from openmmkstep.rttddft.propagation.fields import DeltaKick, ElectricField, GaussianEnvelope, NoField, Pulse, UserField
-from openmmkstep.rttddft.propagation.linear_dynamics import createLinearDynamics, pairResponse, sampledField
+from openmmkstep.rttddft.propagation.linear_dynamics import create_linear_dynamics, pair_response, sampled_field
 from openmmkstep.rttddft.propagation.propagators import CFM4, Magnus2, Propagator
 from tests.support.electrons.systems import Prepared, prepared
 
@@ -52,27 +52,27 @@ class Linearised:
         self.hamiltonian = copy.copy(full)
         self.kernel: RealArray | None = None
         n = full.size
-        if full._exchangeCorrelation is not None:
+        if full._exchange_correlation is not None:
             atomic = np.zeros((n, n, n, n))
             for p, q in zip(*np.triu_indices(n), strict=True):
                 unit = np.zeros((1, n, n))
                 unit[0, p, q] = unit[0, q, p] = 1.0 if p == q else 0.5
                 step = 1e-4
                 plus, minus = (
-                    full._exchangeCorrelation.evaluate(system.ground.density + sign * step * unit)[1][0]
+                    full._exchange_correlation.evaluate(system.ground.density + sign * step * unit)[1][0]
                     for sign in (1, -1)
                 )
                 atomic[:, :, p, q] = atomic[:, :, q, p] = (plus - minus) / (2 * step)
             atomic = 0.5 * (atomic + atomic.transpose(2, 3, 0, 1))
-            self.hamiltonian._exchangeCorrelation = LinearFunctional(
-                full._exchangeCorrelation, system.ground.density, atomic
+            self.hamiltonian._exchange_correlation = LinearFunctional(
+                full._exchange_correlation, system.ground.density, atomic
             )
-            root = full._inverseRoot
+            root = full._inverse_root
             loewdin = np.einsum("pqrs,pa,qb,rc,sd->abcd", atomic, root, root, root, root, optimize=True)
             rows, columns = np.triu_indices(n)
             factors = np.where(rows == columns, 1.0, np.sqrt(2.0))
             self.kernel = loewdin[rows, columns][:, rows, columns] * factors * factors[:, None]
-        self.dynamics = createLinearDynamics(full, system.ground, self.kernel)
+        self.dynamics = create_linear_dynamics(full, system.ground, self.kernel)
         self.scripted = torch.jit.script(self.dynamics)
 
     def start(self, kick: DeltaKick | None = None) -> Steps:
@@ -82,15 +82,15 @@ class Linearised:
         return self.scripted.start(torch.from_numpy(orbitals[0].copy()))
 
     def run(self, propagator: Propagator, steps: int, start: Steps, field: ElectricField, first: int = 0) -> Steps:
-        fields = sampledField(field, propagator.name, propagator.timeStep, steps, first)
+        fields = sampled_field(field, propagator.name, propagator.time_step, steps, first)
         return self.scripted(
             start.orbitals,
             start.history,
             fields,
-            propagator.timeStep,
+            propagator.time_step,
             propagator.name,
             propagator.tolerance,
-            propagator.maxIterations,
+            propagator.max_iterations,
         )
 
 
@@ -112,11 +112,11 @@ def test_equals_the_reference_propagator(arguments: tuple[Any, ...], scheme: typ
     steps = 60
     dipoles, energies, builds = [], [], []
     for _ in range(steps):
-        before = system.hamiltonian.fockBuilds
+        before = system.hamiltonian.fock_builds
         state = propagator.advance(system.hamiltonian, PULSE, state)
         dipoles.append(system.hamiltonian.dipole(state.orbitals))
         energies.append(state.energy)
-        builds.append(system.hamiltonian.fockBuilds - before)
+        builds.append(system.hamiltonian.fock_builds - before)
     own = system.run(propagator, steps, system.start(KICK), PULSE)
     assert np.ptp(dipoles, axis=0).max() > 1e-2
     np.testing.assert_allclose(own.orbitals.numpy(), state.orbitals[0], atol=1e-10)
@@ -156,7 +156,7 @@ def test_eager_scripted_saved_and_bare_steps_agree(scheme: type[Propagator]) -> 
     stream.seek(0)
     loaded = torch.jit.load(stream)
     start = system.start(KICK)
-    fields = sampledField(PULSE, scheme.name, 0.2, 5)
+    fields = sampled_field(PULSE, scheme.name, 0.2, 5)
     eager = getattr(system.dynamics, scheme.name)(start.orbitals, start.history, fields, 0.2)
     bare = torch.jit.script(TimeSteps())
     linear = LinearDynamics.system(system.dynamics)
@@ -192,10 +192,10 @@ def test_dipoles_may_be_differentiated_with_respect_to_the_response(scheme: type
     """For training on short rollouts: against central differences along a random change of the response."""
     system = linearised("SKEWED_WATER", "rhf", "6-31g")
     hamiltonian, ground = system.hamiltonian, system.system.ground
-    real, imaginary = (torch.from_numpy(matrix) for matrix in pairResponse(hamiltonian, None))
+    real, imaginary = (torch.from_numpy(matrix) for matrix in pair_response(hamiltonian, None))
     change = torch.randn(real.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     change = 0.01 * (change + change.T)
-    fields = sampledField(PULSE, scheme.name, 0.2, 5)
+    fields = sampled_field(PULSE, scheme.name, 0.2, 5)
 
     def outcome(amount: torch.Tensor, steps: Any) -> torch.Tensor:
         linear = steps.prepare(
@@ -273,7 +273,7 @@ def test_opposite_kicks(scheme: type[Propagator]) -> None:
 def test_a_step_that_does_not_converge_is_reported(scheme: type[Propagator]) -> None:
     system = linearised(*WATER)
     with pytest.raises(torch.jit.Error, match="step 1 did not become self-consistent"):
-        system.run(scheme(0.2, maxIterations=1), 3, system.start(KICK), PULSE)
+        system.run(scheme(0.2, max_iterations=1), 3, system.start(KICK), PULSE)
 
 
 def test_fields_that_are_not_numbers_are_reported() -> None:
@@ -289,16 +289,16 @@ def test_what_does_not_fit_is_refused() -> None:
     ground = system.system.ground
     start = system.start()
     with pytest.raises(ElectronDynamicsError, match=r"must be \[91,91\]"):
-        createLinearDynamics(full, ground, np.zeros((90, 90)))
+        create_linear_dynamics(full, ground, np.zeros((90, 90)))
     with pytest.raises(ElectronDynamicsError, match="not finite"):
-        createLinearDynamics(full, ground, np.full((91, 91), np.nan))
+        create_linear_dynamics(full, ground, np.full((91, 91), np.nan))
     with pytest.raises(ElectronDynamicsError, match="not symmetric"):
-        createLinearDynamics(full, ground, np.arange(91.0)[:, None] * np.ones(91))
+        create_linear_dynamics(full, ground, np.arange(91.0)[:, None] * np.ones(91))
     open_shell = prepared("HYDROXYL", "uhf", "sto-3g")
     with pytest.raises(ElectronDynamicsError, match="closed shells"):
-        createLinearDynamics(open_shell.hamiltonian, open_shell.ground, None)
+        create_linear_dynamics(open_shell.hamiltonian, open_shell.ground, None)
     with pytest.raises(ElectronDynamicsError, match="unknown scheme leapfrog"):
-        sampledField(NoField(), "leapfrog", 0.1, 1)
+        sampled_field(NoField(), "leapfrog", 0.1, 1)
     with pytest.raises(torch.jit.Error, match="unknown scheme leapfrog"):
         system.scripted(start.orbitals, start.history, torch.zeros(1, 1, 3), 0.1, "leapfrog")
     with pytest.raises(torch.jit.Error, match=r"fields must be \[steps,4,3\]"):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from pyscf import scf
 
-from openmmkstep.rttddft.electronic_structure.ground_state import solveGroundState
+from openmmkstep.rttddft.electronic_structure.ground_state import solve_ground_state
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
+from openmmkstep.rttddft.electronic_structure.mean_field import create_mean_field
 from openmmkstep.rttddft.errors import ConvergenceError
 from openmmkstep.rttddft.propagation.fields import (
     DeltaKick,
@@ -36,10 +36,10 @@ def density(hamiltonian: Hamiltonian, state: State) -> np.ndarray:
 def assert_trace_and_idempotency(system: Prepared, state: State) -> None:
     overlap = system.hamiltonian.overlap
     for matrix, count in zip(density(system.hamiltonian, state), system.hamiltonian.occupied, strict=True):
-        perSpin = matrix / system.hamiltonian.occupation
+        per_spin = matrix / system.hamiltonian.occupation
         # The requirement is 1e-10; what is seen is round-off that does not grow with the number of steps.
-        assert abs(np.trace(perSpin @ overlap) - count) < 1e-12
-        assert np.abs(perSpin @ overlap @ perSpin - perSpin).max() < 1e-12
+        assert abs(np.trace(per_spin @ overlap) - count) < 1e-12
+        assert np.abs(per_spin @ overlap @ per_spin - per_spin).max() < 1e-12
         assert np.abs(matrix - matrix.conj().T).max() < 1e-14
 
 
@@ -86,12 +86,12 @@ def test_time_reversal(scheme: Scheme, functional: str) -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_time_reversal_through_a_pulse(scheme: Scheme) -> None:
     system = prepared("WATER", "rhf", "sto-3g")
-    steps, timeStep = 100, 0.2
+    steps, time_step = 100, 0.2
     pulse = Pulse(0.03, GaussianEnvelope(9.0, 2.5), (1, 1, 1), frequency=0.4, phase=0.3)
-    there = propagate(system, scheme(timeStep, tolerance=1e-13), steps, field=pulse)
-    mirrored = UserField(lambda time: pulse.at(steps * timeStep - time), "mirrored")
+    there = propagate(system, scheme(time_step, tolerance=1e-13), steps, field=pulse)
+    mirrored = UserField(lambda time: pulse.at(steps * time_step - time), "mirrored")
     turned = tuple(part.conj() for part in there[-1].orbitals)
-    back = propagate(system, scheme(timeStep, tolerance=1e-13), steps, field=mirrored, orbitals=turned)
+    back = propagate(system, scheme(time_step, tolerance=1e-13), steps, field=mirrored, orbitals=turned)
     error = density(system.hamiltonian, back[-1]).conj() - density(system.hamiltonian, there[0])
     assert np.abs(error).max() < 1e-10
 
@@ -112,15 +112,17 @@ def test_order_in_the_time_step(scheme: Scheme, order: float, functional: str) -
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.25)
 
 
-def exactOneElectron(system: Prepared, orbital: np.ndarray, time: float) -> np.ndarray:
+def exact_one_electron(system: Prepared, orbital: np.ndarray, time: float) -> np.ndarray:
     """The exact orbital of a single electron without field, by one matrix exponential of the core Hamiltonian."""
-    values, vectors = np.linalg.eigh(system.hamiltonian.toLoewdin(system.hamiltonian.core))
+    values, vectors = np.linalg.eigh(system.hamiltonian.to_loewdin(system.hamiltonian.core))
     return vectors @ (np.exp(-1j * time * values)[:, None] * (vectors.T @ orbital))
 
 
-def fineOneElectron(system: Prepared, orbital: np.ndarray, field: ElectricField, time: float, steps: int) -> np.ndarray:
+def fine_one_electron(
+    system: Prepared, orbital: np.ndarray, field: ElectricField, time: float, steps: int
+) -> np.ndarray:
     """The same in a field: Gauss-Legendre collocation of fourth order for i dC/dt = (h + E.r) C, many steps."""
-    core = system.hamiltonian.toLoewdin(system.hamiltonian.core)
+    core = system.hamiltonian.to_loewdin(system.hamiltonian.core)
     size, step = len(core), time / steps
     root = np.sqrt(3.0)
     tableau = np.array([[0.25, 0.25 - root / 6], [0.25 + root / 6, 0.25]])
@@ -135,13 +137,13 @@ def fineOneElectron(system: Prepared, orbital: np.ndarray, field: ElectricField,
     return orbital
 
 
-@pytest.mark.parametrize(("scheme", "timeStep", "error"), [(CFM4, 0.02, 1e-10), (Magnus2, 0.004, 1e-8)])
-def test_one_electron_after_a_kick_is_exact(scheme: Scheme, timeStep: float, error: float) -> None:
+@pytest.mark.parametrize(("scheme", "time_step", "error"), [(CFM4, 0.02, 1e-10), (Magnus2, 0.004, 1e-8)])
+def test_one_electron_after_a_kick_is_exact(scheme: Scheme, time_step: float, error: float) -> None:
     # Hartree-Fock has no self-interaction: J - K of the only orbital vanishes on it, at the same time.
     system = prepared("HYDROGEN_CATION", "uhf", "6-31g")
-    steps = round(4.0 / timeStep)
-    states = propagate(system, scheme(timeStep, tolerance=1e-13), steps, DeltaKick(0.01, (0, 0, 1)))
-    exact = exactOneElectron(system, states[0].orbitals[0], states[-1].time)
+    steps = round(4.0 / time_step)
+    states = propagate(system, scheme(time_step, tolerance=1e-13), steps, DeltaKick(0.01, (0, 0, 1)))
+    exact = exact_one_electron(system, states[0].orbitals[0], states[-1].time)
     difference = density(system.hamiltonian, states[-1])[0] - system.hamiltonian.density((exact, exact))[0]
     assert np.abs(difference).max() < error
 
@@ -150,7 +152,7 @@ def test_one_electron_in_a_pulse_is_exact() -> None:
     system = prepared("HYDROGEN_CATION", "uhf", "6-31g")
     pulse = Pulse(0.05, SinSquaredEnvelope(0.0, 10.0), frequency=0.45)
     states = propagate(system, CFM4(0.01, tolerance=1e-14), 1000, field=pulse)
-    exact = fineOneElectron(system, states[0].orbitals[0], pulse, 10.0, 4000)
+    exact = fine_one_electron(system, states[0].orbitals[0], pulse, 10.0, 4000)
     difference = density(system.hamiltonian, states[-1])[0] - system.hamiltonian.density((exact, exact))[0]
     assert np.abs(difference).max() < 1e-10
 
@@ -208,15 +210,15 @@ def test_molecule_and_field_rotate_together(method: str) -> None:
 def test_functional_rotates_with_its_grid() -> None:
     # The grid's angular points are fixed in space, so that its error depends on orientation; turned along, it must not.
     turn = rotation(11)
-    level = LevelOfTheory("rks", "sto-3g", "pbe0", gridLevel=0)
-    grid = createMeanField(SKEWED_WATER, level).grids
+    level = LevelOfTheory("rks", "sto-3g", "pbe0", grid_level=0)
+    grid = create_mean_field(SKEWED_WATER, level).grids
     results = []
     for turned in (np.eye(3), turn):
         molecule = Molecule(SKEWED_WATER.numbers, SKEWED_WATER.positions @ turned.T)
-        meanField = createMeanField(molecule, level)
-        meanField.grids.coords, meanField.grids.weights = grid.coords @ turned.T, grid.weights
-        hamiltonian = Hamiltonian(meanField)
-        system = Prepared(meanField, hamiltonian, solveGroundState(meanField, hamiltonian))
+        mean_field = create_mean_field(molecule, level)
+        mean_field.grids.coords, mean_field.grids.weights = grid.coords @ turned.T, grid.weights
+        hamiltonian = Hamiltonian(mean_field)
+        system = Prepared(mean_field, hamiltonian, solve_ground_state(mean_field, hamiltonian))
         kick = DeltaKick(0.01, turned @ np.array([0.2, 1.0, 0.4]))
         states = propagate(system, CFM4(0.2, tolerance=1e-13), 10, kick)
         results.append(dipoles(system, states) @ turned)
@@ -237,7 +239,7 @@ def test_unrestricted_equals_restricted_for_a_closed_shell(functional: str) -> N
 def test_density_fitting_is_close_to_exact() -> None:
     results = []
     for fitting in (False, True):
-        system = prepare(SKEWED_WATER, LevelOfTheory("rhf", "6-31g", densityFitting=fitting))
+        system = prepare(SKEWED_WATER, LevelOfTheory("rhf", "6-31g", density_fitting=fitting))
         states = propagate(system, CFM4(0.2), 100, DeltaKick(1e-3, (1, 1, 1)))
         results.append(dipoles(system, states) - system.hamiltonian.dipole(system.ground.orbitals))
     assert np.linalg.norm(results[0] - results[1]) < 0.01 * np.linalg.norm(results[0])
@@ -262,11 +264,11 @@ def test_static_field_gives_the_polarisation_of_the_scf() -> None:
     )
     states = propagate(system, CFM4(0.5), 240, field=field)
     induced = (dipoles(system, states)[-1] - dipoles(system, states)[0])[2]
-    meanField = scf.RHF(system.meanField.mol)  # type: ignore[attr-defined]
-    core = meanField.get_hcore() + strength * system.hamiltonian.position[2]
-    meanField.get_hcore = lambda *_: core
-    meanField.kernel()
-    expected = -np.einsum("ij,ji", system.hamiltonian.position[2], meanField.make_rdm1())
+    mean_field = scf.RHF(system.mean_field.mol)  # type: ignore[attr-defined]
+    core = mean_field.get_hcore() + strength * system.hamiltonian.position[2]
+    mean_field.get_hcore = lambda *_: core
+    mean_field.kernel()
+    expected = -np.einsum("ij,ji", system.hamiltonian.position[2], mean_field.make_rdm1())
     assert expected > 0
     assert induced == pytest.approx(expected, rel=1e-3)
 
@@ -275,4 +277,4 @@ def test_static_field_gives_the_polarisation_of_the_scf() -> None:
 def test_step_that_does_not_converge_is_an_error(scheme: Scheme) -> None:
     system = prepared("WATER", "rhf", "sto-3g")
     with pytest.raises(ConvergenceError, match="smaller time step"):
-        propagate(system, scheme(0.2, tolerance=1e-12, maxIterations=1), 1, DeltaKick(0.1))
+        propagate(system, scheme(0.2, tolerance=1e-12, max_iterations=1), 1, DeltaKick(0.1))

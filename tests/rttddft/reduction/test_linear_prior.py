@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from openmmkstep.rttddft import DeltaKick, ElectronDynamicsError, LevelOfTheory, Magnus2, Reduction
 from openmmkstep.rttddft.electronic_structure.packed_matrices import Packing
-from openmmkstep.rttddft.observables.agreement import dipoleError
+from openmmkstep.rttddft.observables.agreement import dipole_error
 from openmmkstep.rttddft.reduction.linear_prior import LinearPrior
 from openmmkstep.rttddft.reduction.polynomial_regression import PolynomialRegression
 from openmmkstep.rttddft.reduction.reduced_hamiltonian import ReducedHamiltonian
@@ -23,15 +23,15 @@ STEPS = 150
 
 @lru_cache(maxsize=2)
 def water(method: str) -> Prepared:
-    return prepare(WATER, LevelOfTheory(method, "6-31g", "pbe0", gridLevel=0))
+    return prepare(WATER, LevelOfTheory(method, "6-31g", "pbe0", grid_level=0))
 
 
 @lru_cache(maxsize=2)
 def kernel(method: str) -> NDArray[np.float64]:
     """Derivative of the functional's potential by central differences; packed, Loewdin basis."""
     system = water(method)
-    hamiltonian, functional = system.hamiltonian, system.hamiltonian._exchangeCorrelation
-    packing, root = Packing(hamiltonian.spins, hamiltonian.size), hamiltonian._inverseRoot
+    hamiltonian, functional = system.hamiltonian, system.hamiltonian._exchange_correlation
+    packing, root = Packing(hamiltonian.spins, hamiltonian.size), hamiltonian._inverse_root
     step, rows = 1e-4, []
     for unit in np.eye(packing.length):
         change = root @ packing.matrices(step * unit) @ root
@@ -52,19 +52,19 @@ def run(method: str, prior: LinearPrior | None, strength: float = 1e-3) -> tuple
     states = propagate(system._replace(hamiltonian=reduced), PROPAGATOR, STEPS, DeltaKick(strength, (0, 0, 1)))
     if strength != KICK.strength:
         return reduced, np.nan
-    return reduced, dipoleError(dipoles(system, states), reference(method))
+    return reduced, dipole_error(dipoles(system, states), reference(method))
 
 
 @pytest.mark.parametrize("method", ["rks", "uks"])
 def test_exact_kernel_needs_no_evaluation_in_a_weak_field(method: str) -> None:
     reduced, error = run(method, LinearPrior(kernel(method), 0.0))
-    assert reduced.fockBuilds == 1 and reduced.evaluations > STEPS
+    assert reduced.fock_builds == 1 and reduced.evaluations > STEPS
     assert error < 0.002
 
 
 def test_strong_fields_are_still_noticed() -> None:
     reduced, _ = run("rks", LinearPrior(kernel("rks"), 0.0), strength=0.3)
-    assert reduced.fockBuilds > 1
+    assert reduced.fock_builds > 1
 
 
 def test_wrong_kernel_is_corrected() -> None:
@@ -73,10 +73,10 @@ def test_wrong_kernel_is_corrected() -> None:
     noise = random.normal(size=exact.shape)
     wrong = exact * (1.0 + 0.1 * (noise + noise.T) / np.sqrt(2.0))
     trusting, spoiled = run("rks", LinearPrior(wrong, 0.0))
-    assert trusting.fockBuilds == 1
+    assert trusting.fock_builds == 1
     knowing, error = run("rks", LinearPrior(wrong, 0.1))
     unaware, _ = run("rks", None)
-    assert 1 < knowing.fockBuilds < unaware.fockBuilds
+    assert 1 < knowing.fock_builds < unaware.fock_builds
     assert error < 0.01
     assert error < spoiled
 

@@ -19,12 +19,12 @@ from openmmkstep.rttddft import (
     Pulse,
     Reduction,
 )
-from openmmkstep.rttddft.observables.agreement import dipoleError
+from openmmkstep.rttddft.observables.agreement import dipole_error
 from openmmkstep.rttddft.reduction.polynomial_regression import PolynomialRegression
 from openmmkstep.rttddft.reduction.reduced_hamiltonian import ReducedHamiltonian
 from tests.support.electrons.systems import ETHENE, WATER, Prepared, prepare
 
-LEVEL = LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=1)
+LEVEL = LevelOfTheory("rks", "6-31g", "pbe0", grid_level=1)
 
 
 class Cubic:
@@ -93,20 +93,20 @@ def moved(prepared: Prepared, strength: float) -> NDArray[np.complex128]:
 def test_equals_the_full_hamiltonian_at_samples(water: Prepared, strength: float) -> None:
     reduced = ReducedHamiltonian(water.hamiltonian, water.ground.density)
     density = moved(water, strength)
-    full, own = water.hamiltonian.evaluateDensity(density), reduced.evaluateDensity(density)
+    full, own = water.hamiltonian.evaluate_density(density), reduced.evaluate_density(density)
     np.testing.assert_allclose(own.fock, full.fock, atol=1e-10)
     # The energy is an integral along a straight line, of which one point is known.
     change = abs(full.energy - water.ground.energy)
     assert abs(own.energy - full.energy) < max(1e-10, 0.02 * change)
-    assert (reduced.fockBuilds, reduced.evaluations) == (2, 1)
-    reduced.evaluateDensity(density)
-    assert reduced.fockBuilds == 2
+    assert (reduced.fock_builds, reduced.evaluations) == (2, 1)
+    reduced.evaluate_density(density)
+    assert reduced.fock_builds == 2
 
 
 def test_ground_state(water: Prepared) -> None:
     reduced = ReducedHamiltonian(water.hamiltonian, water.ground.density)
-    own = reduced.evaluateDensity(water.ground.density.astype(complex))
-    full = water.hamiltonian.evaluateDensity(water.ground.density)
+    own = reduced.evaluate_density(water.ground.density.astype(complex))
+    full = water.hamiltonian.evaluate_density(water.ground.density)
     np.testing.assert_allclose(own.fock, full.fock, atol=1e-12)
     assert own.energy == pytest.approx(full.energy, abs=1e-11)
 
@@ -123,28 +123,28 @@ def test_refuses_what_makes_no_sense(water: Prepared) -> None:
 @pytest.mark.parametrize("method", ["rks", "uks"])
 def test_kick(method: str) -> None:
     """Dipole within 1 %, a tenth of the functional evaluations even in this short a run."""
-    level = LevelOfTheory(method, "6-31g", "pbe0", gridLevel=0)
+    level = LevelOfTheory(method, "6-31g", "pbe0", grid_level=0)
     arguments = (WATER, level, Magnus2(0.2, tolerance=1e-7), DeltaKick(1e-3, (0, 0, 1)))
     full, reduced = ElectronDynamics(*arguments), ElectronDynamics(*arguments, reduction=Reduction())
     expected, own = full.run(150), reduced.run(150)
-    assert dipoleError(own.dipole, expected.dipole) < 0.01
+    assert dipole_error(own.dipole, expected.dipole) < 0.01
     np.testing.assert_allclose(own.energy, expected.energy, atol=1e-7)
-    assert 10 * own.fockBuilds.sum() < expected.fockBuilds.sum()
+    assert 10 * own.fock_builds.sum() < expected.fock_builds.sum()
 
 
 def test_strong_pulse() -> None:
-    level = LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=0)
+    level = LevelOfTheory("rks", "6-31g", "pbe0", grid_level=0)
     field = Pulse(0.03, GaussianEnvelope(10.0, 3.0), (0, 0, 1), frequency=0.3)
     arguments = (WATER, level, Magnus2(0.2, tolerance=1e-7), None, field)
     expected = ElectronDynamics(*arguments).run(150)
     own = ElectronDynamics(*arguments, reduction=Reduction(tolerance=0.02)).run(150)
-    assert dipoleError(own.dipole, expected.dipole) < 0.01
-    assert 5 * own.fockBuilds.sum() < expected.fockBuilds.sum()
+    assert dipole_error(own.dipole, expected.dipole) < 0.01
+    assert 5 * own.fock_builds.sum() < expected.fock_builds.sum()
 
 
 def test_long_rollouts_stay_physical() -> None:
     """10,000 steps: finite, trace and idempotency to 1e-10, whatever the error of the potential is."""
-    level = LevelOfTheory("rks", "sto-3g", "pbe0", gridLevel=0)
+    level = LevelOfTheory("rks", "sto-3g", "pbe0", grid_level=0)
     run = ElectronDynamics(
         WATER, level, Magnus2(0.4, tolerance=1e-6), DeltaKick(0.05, (0, 0, 1)), reduction=Reduction(tolerance=0.2)
     )
@@ -172,11 +172,11 @@ def test_long_rollouts_stay_physical() -> None:
 )
 def test_savings(molecule: Molecule, amplitude: float, tolerance: float, savings: int) -> None:
     """200 atomic units after a kick and in resonant pulses: dipole within 1 %, so many times fewer Fock builds."""
-    level = LevelOfTheory("rks", "6-31g", "pbe0", gridLevel=2)
+    level = LevelOfTheory("rks", "6-31g", "pbe0", grid_level=2)
     pulse = Pulse(amplitude, GaussianEnvelope(20.0, 6.0), (0, 0, 1), frequency=0.3)
     kick, field = (None, pulse) if amplitude else (DeltaKick(1e-3, (0, 0, 1)), None)
     arguments = (molecule, level, Magnus2(0.2, tolerance=1e-7), kick, field)
     expected = ElectronDynamics(*arguments).run(1000)
     own = ElectronDynamics(*arguments, reduction=Reduction(tolerance)).run(1000)
-    assert dipoleError(own.dipole, expected.dipole) < 0.01
-    assert savings * own.fockBuilds.sum() < expected.fockBuilds.sum()
+    assert dipole_error(own.dipole, expected.dipole) < 0.01
+    assert savings * own.fock_builds.sum() < expected.fock_builds.sum()

@@ -38,17 +38,17 @@ from openmmkstep.rttddft import (
     TrajectoryError,
     simulation,
 )
-from openmmkstep.rttddft.electronic_structure.auxiliary_fit import localAuxiliaryBasis
-from openmmkstep.rttddft.learned.initial_guess import predictedDensity
-from openmmkstep.rttddft.learned.response_data import displaced, responseRecord
-from openmmkstep.rttddft.observables.agreement import dipoleError
-from openmmkstep.rttddft.reduction.response_prior import responsePrior
+from openmmkstep.rttddft.electronic_structure.auxiliary_fit import local_auxiliary_basis
+from openmmkstep.rttddft.learned.initial_guess import predicted_density
+from openmmkstep.rttddft.learned.response_data import displaced, response_record
+from openmmkstep.rttddft.observables.agreement import dipole_error
+from openmmkstep.rttddft.reduction.response_prior import response_prior
 from openmmkstep.rttddft.units import NM_PER_BOHR
 from openmmkstep.workflows.config.bench_spectrum import SpectrumBenchConfig
-from openmmkstep.workflows.spectra.bench.benchmark import runSpectrumBenchmark
+from openmmkstep.workflows.spectra.bench.benchmark import run_spectrum_benchmark
 from tests.support.electrons.systems import WATER, WATER_CATION
 
-LEVEL = LevelOfTheory("rks", "sto-3g", "pbe0", gridLevel=1)
+LEVEL = LevelOfTheory("rks", "sto-3g", "pbe0", grid_level=1)
 KICK = DeltaKick(1e-3, (0, 1, 1))
 PROPAGATOR = Magnus2(0.2, tolerance=1e-7)
 # A ridge that leaves hardly more than the mean of every block.
@@ -73,22 +73,22 @@ class Archives(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def archives(smallSize: ResponseNetworkConfig, tmp_path_factory: pytest.TempPathFactory) -> Archives:
+def archives(small_size: ResponseNetworkConfig, tmp_path_factory: pytest.TempPathFactory) -> Archives:
     """Two networks with one encoder, one of them with a stronger ridge, learned from twelve distorted waters."""
     folder = tmp_path_factory.mktemp("archives")
-    basis, random = localAuxiliaryBasis("def2-svp-ri", [1, 8]), np.random.default_rng(2)
-    records = [responseRecord(displaced(WATER, 0.06, random), LEVEL, basis) for _ in range(12)]
+    basis, random = local_auxiliary_basis("def2-svp-ri", [1, 8]), np.random.default_rng(2)
+    records = [response_record(displaced(WATER, 0.06, random), LEVEL, basis) for _ in range(12)]
     arrays = {
         entry.name: np.stack([getattr(each, entry.name) for each in records])
         for entry in dataclasses.fields(ResponseRecord)
     }
     molecule = ResponseSet("H2O", WATER.numbers, ResponseRecord(**arrays))
-    network = new_network(basis, smallSize, 1)
+    network = new_network(basis, small_size, 1)
     layer = LastLayer(network, [molecule], [effective_kernels(molecule.records, 0.01)])
     layer.solve(1e-8)
     contract = Contract.of_response(
         basis=basis,
-        cutoff=smallSize.cutoff,
+        cutoff=small_size.cutoff,
         dtype="float64",
         level_of_theory=LEVEL.describe(),
         training_data={"digest": "sha256:0", "geometries": {"H2O": 12}},
@@ -118,16 +118,16 @@ def archives(smallSize: ResponseNetworkConfig, tmp_path_factory: pytest.TempPath
 def test_computed_response_needs_no_evaluation_in_a_weak_field(basis: str) -> None:
     level = dataclasses.replace(LEVEL, basis=basis)
     observables = run(Reduction(response="computed"), level)
-    assert observables.fockBuilds[1:].sum() == 0
-    assert dipoleError(observables.dipole, reference(basis)) < 0.01
-    assert run(Reduction(), level).fockBuilds.sum() > 5
+    assert observables.fock_builds[1:].sum() == 0
+    assert dipole_error(observables.dipole, reference(basis)) < 0.01
+    assert run(Reduction(), level).fock_builds.sum() > 5
 
 
 def test_computed_response_is_not_trusted_in_a_strong_field() -> None:
     strong = ElectronDynamics(
         WATER, LEVEL, PROPAGATOR, DeltaKick(0.3, (0, 1, 1)), reduction=Reduction(response="computed")
     )
-    assert strong.run(40).fockBuilds[1:].sum() > 0
+    assert strong.run(40).fock_builds[1:].sum() > 0
 
 
 def test_computed_response_in_a_resonant_pulse() -> None:
@@ -140,15 +140,15 @@ def test_computed_response_in_a_resonant_pulse() -> None:
         return ElectronDynamics(WATER, level, PROPAGATOR, field=pulse, reduction=reduction).run(100)
 
     full, known, plain = driven(None), driven(Reduction(response="computed")), driven(Reduction())
-    assert 1 < known.fockBuilds.sum() < plain.fockBuilds.sum()
-    assert dipoleError(known.dipole, full.dipole) < 0.01
+    assert 1 < known.fock_builds.sum() < plain.fock_builds.sum()
+    assert dipole_error(known.dipole, full.dipole) < 0.01
 
 
 def test_trained_response(archives: Archives) -> None:
     """Better than a hundredth of the dipole, with no evaluation but the one that checks the network."""
     observables = run(Reduction(response=str(archives.trained)))
-    assert observables.fockBuilds[1:].sum() == 1
-    assert dipoleError(observables.dipole, reference("sto-3g")) < 0.01
+    assert observables.fock_builds[1:].sum() == 1
+    assert dipole_error(observables.dipole, reference("sto-3g")) < 0.01
 
 
 def test_trained_response_in_a_benchmark(archives: Archives, tmp_path: Path) -> None:
@@ -157,17 +157,17 @@ def test_trained_response_in_a_benchmark(archives: Archives, tmp_path: Path) -> 
     ase.io.write(tmp_path / "water.xyz", ase.Atoms("OHH", WATER.positions * NM_PER_BOHR * 10))
     case = {
         "geometry": "water.xyz",
-        "level": {"functional": "pbe0", "basis": "sto-3g", "gridLevel": 1},
+        "level": {"functional": "pbe0", "basis": "sto-3g", "grid_level": 1},
         "kick": 1e-3,
         "directions": ["z"],
         "reductions": {"learned": {"response": "model.pt"}, "nothing known": {}},
     }
     config = SpectrumBenchConfig.model_validate({"cases": {"water": case}, "steps": STEPS})
     saved: list[dict[str, Any]] = []
-    methods = runSpectrumBenchmark(config, tmp_path, lambda _: None, saved.append)["cases"]["water"]["methods"]
+    methods = run_spectrum_benchmark(config, tmp_path, lambda _: None, saved.append)["cases"]["water"]["methods"]
     # The ground state, and at least one check.
-    assert 1 < methods["learned"]["fockBuilds"] < methods["nothing known"]["fockBuilds"]
-    assert methods["learned"]["dipoleError"] < 0.01
+    assert 1 < methods["learned"]["fock_builds"] < methods["nothing known"]["fock_builds"]
+    assert methods["learned"]["dipole_error"] < 0.01
     assert saved[-1]["configuration"]["cases"]["water"]["reductions"]["learned"]["response"] == "model.pt"
 
 
@@ -178,15 +178,15 @@ def test_response_learned_in_one_orbital_basis_serves_another(archives: Archives
     trusted = archives.write("trusted")
     with_prior = run(Reduction(tolerance=0.9, response=str(trusted)), level)
     without = run(Reduction(tolerance=0.9), level)
-    errors = [dipoleError(each.dipole, reference("6-31g")) for each in (with_prior, without)]
-    assert with_prior.fockBuilds[1:].sum() == 1
+    errors = [dipole_error(each.dipole, reference("6-31g")) for each in (with_prior, without)]
+    assert with_prior.fock_builds[1:].sum() == 1
     assert errors[0] < 0.3 * errors[1]
 
 
 def prior(source: Path | str) -> Any:
     dynamics = ElectronDynamics(WATER, LEVEL, PROPAGATOR)
-    ground = dynamics.groundState
-    return responsePrior(str(source), dynamics._meanField, WATER, dynamics.hamiltonian, ground)
+    ground = dynamics.ground_state
+    return response_prior(str(source), dynamics._mean_field, WATER, dynamics.hamiltonian, ground)
 
 
 def test_both_sources_agree(archives: Archives) -> None:
@@ -200,8 +200,8 @@ def test_both_sources_agree(archives: Archives) -> None:
 def test_predicted_density(archives: Archives) -> None:
     """Of the ground state: the right number of electrons, and the Coulomb energy of the true one."""
     dynamics = ElectronDynamics(WATER, LEVEL, PROPAGATOR)
-    density = dynamics.groundState.density
-    fit, coefficients = predictedDensity(str(archives.trained), dynamics._meanField, WATER)
+    density = dynamics.ground_state.density
+    fit, coefficients = predicted_density(str(archives.trained), dynamics._mean_field, WATER)
     true = fit.coefficients(density)[:, 0]
     error = coefficients - true
     assert error @ fit.metric @ error < (0.02**2) * (true @ fit.metric @ true)
@@ -240,16 +240,16 @@ def test_spread_and_checks_lead_to_evaluations_and_to_the_right_answer(
     or where a check finds it out, the functional is evaluated where the trajectory is new, and the dipole is right."""
     poor = archives.write("poor", regularisation=POOR)
     checked = run(Reduction(response=str(poor)))
-    assert checked.fockBuilds[1:].sum() > 3
+    assert checked.fock_builds[1:].sum() > 3
     monkeypatch.setattr("openmmkstep.rttddft.reduction.response_prior._CHECK_INTERVAL", None)
     trusting = run(Reduction(response=str(poor)))
-    assert trusting.fockBuilds[1:].sum() == 0
-    assert dipoleError(checked.dipole, reference("sto-3g")) < 0.05 < dipoleError(trusting.dipole, reference("sto-3g"))
+    assert trusting.fock_builds[1:].sum() == 0
+    assert dipole_error(checked.dipole, reference("sto-3g")) < 0.05 < dipole_error(trusting.dipole, reference("sto-3g"))
     module, contract = load_response(poor)
     write_archive(torch.jit.script(Disagreeing(module, 0.2)), contract, tmp_path / "d.pt")
     knowing = run(Reduction(response=str(tmp_path / "d.pt")))
-    assert knowing.fockBuilds[1:].sum() > 3
-    assert dipoleError(knowing.dipole, reference("sto-3g")) < 0.01
+    assert knowing.fock_builds[1:].sum() > 3
+    assert dipole_error(knowing.dipole, reference("sto-3g")) < 0.01
 
 
 def test_untrained_networks_do_no_harm(archives: Archives, tmp_path: Path) -> None:
@@ -257,10 +257,10 @@ def test_untrained_networks_do_no_harm(archives: Archives, tmp_path: Path) -> No
     module, contract = load_response(archives.write("noise", noise=1.0))
     write_archive(torch.jit.script(Disagreeing(module, 0.8)), contract, tmp_path / "d.pt")
     own, plain = (run(reduction) for reduction in (Reduction(response=str(tmp_path / "d.pt")), Reduction()))
-    assert plain.fockBuilds[1:].sum() > 3
+    assert plain.fock_builds[1:].sum() > 3
     # One of them may be the check.
-    assert abs(own.fockBuilds[1:].sum() - plain.fockBuilds[1:].sum()) <= 1
-    assert dipoleError(own.dipole, reference("sto-3g")) < 0.01
+    assert abs(own.fock_builds[1:].sum() - plain.fock_builds[1:].sum()) <= 1
+    assert dipole_error(own.dipole, reference("sto-3g")) < 0.01
 
 
 def test_files_go_on_with_the_same_response_only(archives: Archives, tmp_path: Path) -> None:
@@ -280,16 +280,16 @@ def test_files_go_on_with_the_same_response_only(archives: Archives, tmp_path: P
 
 
 @pytest.fixture
-def noWork(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Integrals and SCF raise."""
 
     def refuse(*arguments: Any) -> None:
         raise AssertionError("expensive work was begun")
 
-    monkeypatch.setattr(simulation, "createMeanField", refuse)
+    monkeypatch.setattr(simulation, "create_mean_field", refuse)
 
 
-@pytest.mark.usefixtures("noWork")
+@pytest.mark.usefixtures("no_work")
 def test_what_does_not_suit_is_refused_before_any_work(archives: Archives, tmp_path: Path) -> None:
     good, dication = str(archives.trained), Molecule(WATER.numbers, WATER.positions, charge=2)
     ammonia = Molecule.create("NHHH", [[0, 0, 0.01], [0, 0.09, -0.03], [0.08, -0.05, -0.03], [-0.08, -0.05, -0.03]])
@@ -322,9 +322,9 @@ def test_what_does_not_suit_is_refused_before_any_work(archives: Archives, tmp_p
     ):
         with pytest.raises(ElectronDynamicsError, match=reason):
             ElectronDynamics(molecule, level, PROPAGATOR, KICK, reduction=Reduction(response=source)).run(1)
-    hartreeFock = LevelOfTheory("rhf", "sto-3g")
+    hartree_fock = LevelOfTheory("rhf", "sto-3g")
     with pytest.raises(ElectronDynamicsError, match="no functional"):
-        ElectronDynamics(WATER, hartreeFock, PROPAGATOR, KICK, reduction=Reduction(response="computed")).run(1)
+        ElectronDynamics(WATER, hartree_fock, PROPAGATOR, KICK, reduction=Reduction(response="computed")).run(1)
 
 
 def test_functional_names_are_compared_without_case(archives: Archives) -> None:

@@ -35,7 +35,7 @@ KILLED = """
 import sys
 sys.path.insert(0, sys.argv[2])
 from tests.support.electrons.dynamics import dynamics
-dynamics("cfm4").run(2000, sys.argv[1], flushInterval=3)
+dynamics("cfm4").run(2000, sys.argv[1], flush_interval=3)
 """
 
 
@@ -46,8 +46,8 @@ def series(path: Path) -> dict[str, np.ndarray]:
             "field": file.field,
             "energy": file.energy,
             "dipole": file.dipole,
-            "builds": file.fockBuilds,
-            "steps": file.densitySteps,
+            "builds": file.fock_builds,
+            "steps": file.density_steps,
             "deviation": file.deviation(),
         }
 
@@ -59,12 +59,12 @@ def assert_equal(first: Path, second: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "level", [HF, LevelOfTheory("uhf", "6-31g*"), LevelOfTheory("rks", "sto-3g", "pbe", gridLevel=0)]
+    "level", [HF, LevelOfTheory("uhf", "6-31g*"), LevelOfTheory("rks", "sto-3g", "pbe", grid_level=0)]
 )
 def test_file_holds_the_schema(tmp_path: Path, level: LevelOfTheory) -> None:
     path = tmp_path / "t.h5"
     run = dynamics(level=level)
-    observables = run.run(10, path, densityInterval=4)
+    observables = run.run(10, path, density_interval=4)
     n, spins = run.hamiltonian.size, run.hamiltonian.spins
     matrix = (n, n) if spins == 1 else (2, n, n)
     with h5py.File(path) as file:
@@ -90,14 +90,14 @@ def test_file_holds_the_schema(tmp_path: Path, level: LevelOfTheory) -> None:
         assert file["dynamics/density_real"].dtype == np.float64
         assert file["dynamics/density_imag"].dtype == np.float64
     with TrajectoryFile(path) as trajectory:
-        assert len(trajectory) == 11 and trajectory.isComplete
+        assert len(trajectory) == 11 and trajectory.is_complete
         assert np.array_equal(trajectory.time, 0.2 * np.arange(11))
         assert np.array_equal(trajectory.dipole, observables.dipole)
         assert np.array_equal(trajectory.energy, observables.energy)
-        assert np.array_equal(trajectory.densitySteps, [0, 4, 8])
+        assert np.array_equal(trajectory.density_steps, [0, 4, 8])
         assert trajectory.molecule.electrons == run.molecule.electrons
         # Dipole and electron count from what the file holds alone.
-        for index, step in enumerate(trajectory.densitySteps):
+        for index, step in enumerate(trajectory.density_steps):
             density = trajectory.density(index).reshape(-1, n, n).sum(axis=0)
             assert np.trace(density @ trajectory.overlap).real == pytest.approx(run.molecule.electrons, abs=1e-10)
             electronic = -np.einsum("xij,ji->x", trajectory.position, density).real
@@ -112,27 +112,27 @@ def test_file_holds_the_schema(tmp_path: Path, level: LevelOfTheory) -> None:
 def test_basis_functions_are_those_of_the_integrals(tmp_path: Path) -> None:
     path = tmp_path / "t.h5"
     run = dynamics(level=LevelOfTheory("rhf", "6-31g*"))
-    run.run(0, path, densityInterval=0)
-    labels = run._meanField.mol.ao_labels(fmt=None)
+    run.run(0, path, density_interval=0)
+    labels = run._mean_field.mol.ao_labels(fmt=None)
     names = {(1, 1): "x", (1, -1): "y", (1, 0): "z", (2, -2): "xy", (2, -1): "yz", (2, 0): "z^2", (2, 1): "xz"}
     names |= {(0, 0): "", (2, 2): "x2-y2"}
     with TrajectoryFile(path) as file:
         basis = file.basis
         for index, (atom, _, shell, order) in enumerate(labels):
-            assert basis.atomIndex[index] == atom
-            assert shell[-1] == "spdf"[basis.angularMomentum[index]]
-            l, m = int(basis.angularMomentum[index]), int(basis.magneticQuantum[index])
+            assert basis.atom_index[index] == atom
+            assert shell[-1] == "spdf"[basis.angular_momentum[index]]
+            l, m = int(basis.angular_momentum[index]), int(basis.magnetic_quantum[index])
             assert order == names[(l, m)]
-        sizes = np.bincount(basis.shellIndex)
-        firsts = np.searchsorted(basis.shellIndex, np.arange(len(sizes)))
-        assert np.array_equal(sizes, 2 * basis.angularMomentum[firsts] + 1)
-        assert len(file.densitySteps) == 0 and file.deviation().shape == (0, len(labels), len(labels))
+        sizes = np.bincount(basis.shell_index)
+        firsts = np.searchsorted(basis.shell_index, np.arange(len(sizes)))
+        assert np.array_equal(sizes, 2 * basis.angular_momentum[firsts] + 1)
+        assert len(file.density_steps) == 0 and file.deviation().shape == (0, len(labels), len(labels))
 
 
 @pytest.mark.parametrize("scheme", ["cfm4", "magnus2"])
-@pytest.mark.parametrize("level", [HF, LevelOfTheory("uks", "sto-3g", "pbe", gridLevel=0)])
+@pytest.mark.parametrize("level", [HF, LevelOfTheory("uks", "sto-3g", "pbe", grid_level=0)])
 def test_continued_run_is_the_uninterrupted_one(tmp_path: Path, scheme: str, level: LevelOfTheory) -> None:
-    dynamics(scheme, level).run(25, tmp_path / "whole.h5", densityInterval=3)
+    dynamics(scheme, level).run(25, tmp_path / "whole.h5", density_interval=3)
 
     class Interruption(Exception):
         pass
@@ -144,10 +144,12 @@ def test_continued_run_is_the_uninterrupted_one(tmp_path: Path, scheme: str, lev
     parts = tmp_path / "parts.h5"
     for steps in (1, 11):
         with pytest.raises(Interruption):
-            dynamics(scheme, level).run(25, parts, resume=True, densityInterval=3, flushInterval=4, progress=interrupt)
+            dynamics(scheme, level).run(
+                25, parts, resume=True, density_interval=3, flush_interval=4, progress=interrupt
+            )
         with TrajectoryFile(parts) as file:
-            assert len(file) == steps + 1 and not file.isComplete
-    dynamics(scheme, level).run(25, parts, resume=True, densityInterval=3)
+            assert len(file) == steps + 1 and not file.is_complete
+    dynamics(scheme, level).run(25, parts, resume=True, density_interval=3)
     assert_equal(tmp_path / "whole.h5", parts)
 
 
@@ -193,15 +195,15 @@ def test_flush_that_was_cut_off_is_undone(tmp_path: Path) -> None:
 
 
 def test_more_steps_than_planned(tmp_path: Path) -> None:
-    dynamics().run(12, tmp_path / "whole.h5", densityInterval=2)
+    dynamics().run(12, tmp_path / "whole.h5", density_interval=2)
     short = tmp_path / "short.h5"
-    dynamics().run(5, short, densityInterval=2)
-    dynamics().run(12, short, resume=True, densityInterval=2)
+    dynamics().run(5, short, density_interval=2)
+    dynamics().run(12, short, resume=True, density_interval=2)
     assert_equal(tmp_path / "whole.h5", short)
     with TrajectoryFile(short) as file:
-        assert file.isComplete and file.attributes["n_steps"] == 12
+        assert file.is_complete and file.attributes["n_steps"] == 12
     before = short.read_bytes()
-    dynamics().run(5, short, resume=True, densityInterval=2)
+    dynamics().run(5, short, resume=True, density_interval=2)
     assert short.read_bytes() == before
 
 
@@ -215,7 +217,7 @@ def test_reader_in_the_way_puts_a_flush_off(tmp_path: Path) -> None:
         if state.step == 9:
             held.pop().close()
 
-    dynamics().run(12, path, flushInterval=2, progress=hold)
+    dynamics().run(12, path, flush_interval=2, progress=hold)
     dynamics().run(12, tmp_path / "whole.h5")
     assert_equal(path, tmp_path / "whole.h5")
 
@@ -268,7 +270,9 @@ def test_other_numbers_of_a_user_field_are_noticed(tmp_path: Path) -> None:
     with pytest.raises(TrajectoryError, match="another field at t ="):
         dynamics(field=UserField(lambda time: (0, 0, 0.02 * time), "ramp")).run(6, path, resume=True)
     with pytest.raises(TrajectoryError, match="density_interval"):
-        dynamics(field=UserField(lambda time: (0, 0, 0.01 * time), "ramp")).run(6, path, resume=True, densityInterval=2)
+        dynamics(field=UserField(lambda time: (0, 0, 0.01 * time), "ramp")).run(
+            6, path, resume=True, density_interval=2
+        )
 
 
 def test_present_files_and_missing_folders(short: Path, tmp_path: Path) -> None:
@@ -276,7 +280,7 @@ def test_present_files_and_missing_folders(short: Path, tmp_path: Path) -> None:
         dynamics().run(6, short)
     with pytest.raises(TrajectoryError, match="not a folder"):
         dynamics().run(6, tmp_path / "nowhere" / "t.h5")
-    for options in ({"densityInterval": -1}, {"flushInterval": 0}, {"steps": -1}, {"steps": 2.5}):
+    for options in ({"density_interval": -1}, {"flush_interval": 0}, {"steps": -1}, {"steps": 2.5}):
         with pytest.raises(ElectronDynamicsError, match=next(iter(options))):
             dynamics().run(**{"steps": 3, "path": tmp_path / "t.h5", **options})  # type: ignore[arg-type]
     assert not (tmp_path / "t.h5").exists()

@@ -23,5 +23,5 @@ HF = LevelOfTheory("rhf", "sto-3g")
 def dynamics(scheme: str = "cfm4", level: LevelOfTheory = HF, **options: Any) -> ElectronDynamics:
     propagator = {"cfm4": CFM4, "magnus2": Magnus2}[scheme](0.2)
     settings = {"kick": KICK, "field": PULSE, **options}
-    molecule = settings.pop("molecule", WATER if level.isRestricted else HYDROXYL)
+    molecule = settings.pop("molecule", WATER if level.is_restricted else HYDROXYL)
     return ElectronDynamics(molecule, level, settings.pop("propagator", propagator), **settings)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from openmmkstep.rttddft.nwchem import NWChemInput, NWChemRun, NWChemRunError, deltaForImpulse, runNWChem
+from openmmkstep.rttddft.nwchem import NWChemInput, NWChemRun, NWChemRunError, delta_for_impulse, run_nwchem
 
 DATA = Path(__file__).resolve().parents[2] / "rttddft" / "nwchem" / "data"
 TIME_STEP = 0.2
@@ -26,9 +26,9 @@ POSITIONS = np.array([[0.0, 0.1, -0.2], [0.0, 1.43, 1.1], [0.2, -1.43, 1.1]])
 _COMMON: dict[str, Any] = {
     "numbers": NUMBERS,
     "positions": POSITIONS,
-    "timeStep": TIME_STEP,
-    "fields": deltaForImpulse(KICK, TIME_STEP),
-    "allDensities": True,
+    "time_step": TIME_STEP,
+    "fields": delta_for_impulse(KICK, TIME_STEP),
+    "all_densities": True,
 }
 
 JOBS = {
@@ -45,7 +45,7 @@ JOBS = {
 FAILING_JOB = dataclasses.replace(JOBS["water_hf"], basis="no-such-basis", name="failure")
 
 
-def pyscfMolecule(job: NWChemInput) -> Any:
+def pyscf_molecule(job: NWChemInput) -> Any:
     """The same molecule in PySCF."""
     from pyscf import gto
 
@@ -59,32 +59,32 @@ def pyscfMolecule(job: NWChemInput) -> Any:
     )
 
 
-def convergedMeanField(job: NWChemInput, gridLevel: int = 3) -> Any:
+def converged_mean_field(job: NWChemInput, grid_level: int = 3) -> Any:
     """The same ground state in PySCF, tightly converged."""
     from pyscf import dft, scf
 
-    mol = pyscfMolecule(job)
+    mol = pyscf_molecule(job)
     if job.functional == "hf":
-        meanField = scf.UHF(mol) if job.isOpenShell else scf.RHF(mol)
+        mean_field = scf.UHF(mol) if job.is_open_shell else scf.RHF(mol)
     else:
-        meanField = dft.UKS(mol) if job.isOpenShell else dft.RKS(mol)
-        meanField.xc = job.functional
-        meanField.grids.level = gridLevel
-    meanField.conv_tol, meanField.conv_tol_grad = 1e-12, 1e-9
-    meanField.kernel()
-    assert meanField.converged
-    return meanField
+        mean_field = dft.UKS(mol) if job.is_open_shell else dft.RKS(mol)
+        mean_field.xc = job.functional
+        mean_field.grids.level = grid_level
+    mean_field.conv_tol, mean_field.conv_tol_grad = 1e-12, 1e-9
+    mean_field.kernel()
+    assert mean_field.converged
+    return mean_field
 
 
 def _record(name: str, run: NWChemRun) -> None:
     """Keep what tests need."""
-    _recordOutput(name, run.folder)
+    _record_output(name, run.folder)
     shutil.copy(run.folder / f"{name}.nw", DATA / f"{name}.nw")
     for snapshot in sorted(run.folder.glob("permanent/*.ptot_ao_re.*"))[-1:]:
         shutil.copy(snapshot, DATA / snapshot.name)
 
 
-def _recordOutput(name: str, folder: Path) -> None:
+def _record_output(name: str, folder: Path) -> None:
     """Keep the output, without what tells one machine or one day from another."""
     text = (folder / f"{name}.out").read_text(encoding="utf-8", errors="replace")
     text = re.sub(r"(?ms)^ +ACKNOWLEDGMENT$.*?(?=^ +Job information$)", "", text)
@@ -94,7 +94,7 @@ def _recordOutput(name: str, folder: Path) -> None:
     (DATA / f"{name}.out").write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", encoding="utf-8")
 
 
-def _recordRestart(name: str, content: bytes) -> None:
+def _record_restart(name: str, content: bytes) -> None:
     text = re.sub(rb"(?m)^created .*$", b"created   (removed)", content)
     (DATA / f"{name}.rt_restart").write_bytes(text)
 
@@ -104,7 +104,7 @@ def main() -> None:
     from openmmkstep.rttddft.nwchem import density_stream
 
     DATA.mkdir(exist_ok=True)
-    parse = density_stream.parseRestart
+    parse = density_stream.parse_restart
     for name, job in JOBS.items():
         contents: list[bytes] = []
 
@@ -112,15 +112,15 @@ def main() -> None:
             contents.append(content)
             return parse(content, source)
 
-        density_stream.parseRestart = keep
+        density_stream.parse_restart = keep
         with tempfile.TemporaryDirectory() as folder:
-            _record(name, runNWChem(job, folder, timeout=600))
+            _record(name, run_nwchem(job, folder, timeout=600))
         # That of the last step, as NWChem leaves it on disk.
-        _recordRestart(name, contents[-1])
+        _record_restart(name, contents[-1])
     with tempfile.TemporaryDirectory() as folder:
         with contextlib.suppress(NWChemRunError):
-            runNWChem(FAILING_JOB, folder)
-        _recordOutput(FAILING_JOB.name, Path(folder))
+            run_nwchem(FAILING_JOB, folder)
+        _record_output(FAILING_JOB.name, Path(folder))
 
 
 if __name__ == "__main__":

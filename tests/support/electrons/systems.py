@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from openmmkstep.rttddft.electronic_structure.ground_state import GroundState, solveGroundState
+from openmmkstep.rttddft.electronic_structure.ground_state import GroundState, solve_ground_state
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian, Orbitals
-from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
+from openmmkstep.rttddft.electronic_structure.mean_field import create_mean_field
 from openmmkstep.rttddft.propagation.fields import DeltaKick, ElectricField, NoField
 from openmmkstep.rttddft.propagation.propagators import Propagator, State
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
@@ -48,24 +48,24 @@ SKEWED_WATER = Molecule.create("OHH", [[0.003, -0.002, 0.011], [0.01, 0.07, -0.0
 class Prepared(NamedTuple):
     """A molecule that is ready to be propagated, with PySCF's object of it."""
 
-    meanField: object
+    mean_field: object
     hamiltonian: Hamiltonian
     ground: GroundState
 
 
 def prepare(molecule: Molecule, level: LevelOfTheory) -> Prepared:
-    meanField = createMeanField(molecule, level)
-    hamiltonian = Hamiltonian(meanField)
-    return Prepared(meanField, hamiltonian, solveGroundState(meanField, hamiltonian))
+    mean_field = create_mean_field(molecule, level)
+    hamiltonian = Hamiltonian(mean_field)
+    return Prepared(mean_field, hamiltonian, solve_ground_state(mean_field, hamiltonian))
 
 
 @lru_cache(maxsize=32)
-def prepared(name: str, method: str, basis: str, functional: str = "", gridLevel: int = 1) -> Prepared:
+def prepared(name: str, method: str, basis: str, functional: str = "", grid_level: int = 1) -> Prepared:
     """As :func:`prepare`, for a molecule of this file, kept for all tests of a run."""
-    return prepare(globals()[name], LevelOfTheory(method, basis, functional, gridLevel=gridLevel))
+    return prepare(globals()[name], LevelOfTheory(method, basis, functional, grid_level=grid_level))
 
 
-def randomDensities(hamiltonian: Hamiltonian, seed: int) -> np.ndarray:
+def random_densities(hamiltonian: Hamiltonian, seed: int) -> np.ndarray:
     """Hermitian densities of random orbitals with the right number of electrons, AO basis."""
     random = np.random.default_rng(seed)
     orbitals = []

@@ -34,7 +34,7 @@ class Springs(torch.nn.Module):
         return energy, forces, torch.zeros_like(positions[:, 0])
 
 
-def writeSprings(path: Path, topology: app.Topology, positions: Any, **changes: Any) -> Path:
+def write_springs(path: Path, topology: app.Topology, positions: Any, **changes: Any) -> Path:
     """Write an archive for a molecule; ``changes`` replace fields of its contract."""
     numbers = [atom.element.atomic_number for atom in topology.atoms()]
     bonds = {frozenset((a.index, b.index)) for a, b in topology.bonds()}

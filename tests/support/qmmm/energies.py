@@ -9,7 +9,7 @@ import openmm
 from numpy.typing import NDArray
 
 
-def energyAndForces(
+def energy_and_forces(
     system: openmm.System, positions: Any, groups: set[int] | None = None
 ) -> tuple[float, NDArray[np.float64]]:
     """Potential energy (kJ/mol) and forces [N,3] (kJ/mol/nm) of some force groups, or of all."""
@@ -21,7 +21,7 @@ def energyAndForces(
     return state.getPotentialEnergy()._value, state.getForces(asNumpy=True)._value.copy()
 
 
-def withForces(system: openmm.System, forces: list[openmm.Force]) -> openmm.System:
+def with_forces(system: openmm.System, forces: list[openmm.Force]) -> openmm.System:
     """A copy of the system with more forces."""
     result: openmm.System = openmm.XmlSerializer.clone(system)
     for force in forces:

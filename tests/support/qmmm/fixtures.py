@@ -16,32 +16,32 @@ from tests.support.qmmm.molecules import ALA2_PDB, Molecule
 def ala2() -> Molecule:
     """Alanine dipeptide in the gas phase."""
     pdb = app.PDBFile(str(ALA2_PDB))
-    forceField = app.ForceField("amber14-all.xml")
+    force_field = app.ForceField("amber14-all.xml")
     return Molecule(
         pdb.topology,
         pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer),
-        lambda **options: forceField.createSystem(pdb.topology, **options),
+        lambda **options: force_field.createSystem(pdb.topology, **options),
     )
 
 
 @pytest.fixture(scope="session")
-def solvatedParts() -> tuple[app.Topology, Any, app.ForceField]:
+def solvated_parts() -> tuple[app.Topology, Any, app.ForceField]:
     pdb = app.PDBFile(str(ALA2_PDB))
-    forceField = app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
+    force_field = app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
     modeller = app.Modeller(pdb.topology, pdb.positions)
-    modeller.addSolvent(forceField, model="tip3p", boxSize=openmm.Vec3(2.2, 2.2, 2.2) * unit.nanometer)
+    modeller.addSolvent(force_field, model="tip3p", boxSize=openmm.Vec3(2.2, 2.2, 2.2) * unit.nanometer)
     positions = np.array(modeller.positions.value_in_unit(unit.nanometer))
-    return modeller.topology, positions, forceField
+    return modeller.topology, positions, force_field
 
 
 @pytest.fixture
-def solvatedAla2(solvatedParts: tuple[app.Topology, Any, app.ForceField]) -> Molecule:
+def solvated_ala2(solvated_parts: tuple[app.Topology, Any, app.ForceField]) -> Molecule:
     """Alanine dipeptide in a box of about 330 TIP3P waters, 2.2 nm wide."""
-    topology, positions, forceField = solvatedParts
-    return Molecule(topology, positions, lambda **options: forceField.createSystem(topology, **options))
+    topology, positions, force_field = solvated_parts
+    return Molecule(topology, positions, lambda **options: force_field.createSystem(topology, **options))
 
 
 @pytest.fixture(scope="session")
-def ala2Atoms() -> list[int]:
+def ala2_atoms() -> list[int]:
     """Indices of the solute in both."""
     return list(range(22))

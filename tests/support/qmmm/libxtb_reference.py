@@ -33,8 +33,8 @@ def _load():
     return library
 
 
-def singlePoint(
-    numbers, positions, charge=0, unpaired=0, charges=None, chargePositions=None, method="GFN2", accuracy=0.01
+def single_point(
+    numbers, positions, charge=0, unpaired=0, charges=None, charge_positions=None, method="GFN2", accuracy=0.01
 ):
     """Energy, gradient [n,3], gradient on charges [m,3] and atomic charges [n], in hartree and bohr, cold start."""
     library = _load()
@@ -56,12 +56,12 @@ def singlePoint(
     calculator = library.xtb_newCalculator()
     getattr(library, f"xtb_load{method}xTB")(environment, molecule, calculator, None)
     library.xtb_setAccuracy(environment, calculator, accuracy)
-    numCharges = 0 if charges is None else len(charges)
-    if numCharges:
-        elements = np.full(numCharges, {"GFN2": 84, "GFN1": 2}[method], dtype=np.int32)
+    num_charges = 0 if charges is None else len(charges)
+    if num_charges:
+        elements = np.full(num_charges, {"GFN2": 84, "GFN1": 2}[method], dtype=np.int32)
         values = np.ascontiguousarray(charges, dtype=float)
-        places = np.ascontiguousarray(chargePositions, dtype=float)
-        number = np.array([numCharges], dtype=np.int32)
+        places = np.ascontiguousarray(charge_positions, dtype=float)
+        number = np.array([num_charges], dtype=np.int32)
         library.xtb_setExternalCharges(
             environment, calculator, _array(number), _array(elements), _array(values), _array(places)
         )
@@ -69,11 +69,11 @@ def singlePoint(
     library.xtb_singlepoint(environment, molecule, calculator, results)
     assert library.xtb_checkEnvironment(environment) == 0
     energy, gradient = np.zeros(1), np.zeros_like(positions)
-    chargeGradient, atomicCharges = np.zeros((numCharges, 3)), np.zeros(len(numbers))
+    charge_gradient, atomic_charges = np.zeros((num_charges, 3)), np.zeros(len(numbers))
     library.xtb_getEnergy(environment, results, _array(energy))
     library.xtb_getGradient(environment, results, _array(gradient))
-    library.xtb_getCharges(environment, results, _array(atomicCharges))
-    if numCharges:
-        library.xtb_getPCGradient(environment, results, _array(chargeGradient))
+    library.xtb_getCharges(environment, results, _array(atomic_charges))
+    if num_charges:
+        library.xtb_getPCGradient(environment, results, _array(charge_gradient))
     assert library.xtb_checkEnvironment(environment) == 0
-    return energy[0], gradient, chargeGradient, atomicCharges
+    return energy[0], gradient, charge_gradient, atomic_charges

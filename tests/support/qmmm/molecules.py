@@ -20,4 +20,4 @@ class Molecule:
 
     topology: app.Topology
     positions: Any
-    createSystem: Callable[..., openmm.System]
+    create_system: Callable[..., openmm.System]

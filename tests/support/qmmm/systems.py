@@ -28,21 +28,21 @@ WATER = np.array([[0.0, 0.0, 0.0], [0.09572, 0.0, 0.0], [-0.023999, 0.092663, 0.
 WATER_CHARGES = [-0.834, 0.417, 0.417]
 
 
-def randomRotation(rng):
+def random_rotation(rng):
     matrix, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     return matrix * np.sign(np.linalg.det(matrix))
 
 
-def waterDroplet(solute, numWaters, spacing=0.31, seed=1):
-    """Positions [3 numWaters,3] of waters on a disturbed lattice around a solute, the nearest first."""
+def water_droplet(solute, num_waters, spacing=0.31, seed=1):
+    """Positions [3 num_waters,3] of waters on a disturbed lattice around a solute, the nearest first."""
     rng = np.random.default_rng(seed)
-    reach = int(np.ceil((numWaters * 1.5) ** (1 / 3))) + 1
+    reach = int(np.ceil((num_waters * 1.5) ** (1 / 3))) + 1
     lattice = np.array(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3)).reshape(3, -1).T * spacing
     lattice = lattice + solute.mean(axis=0) + rng.uniform(-0.03, 0.03, lattice.shape)
     distance = np.linalg.norm(lattice[:, None] - solute[None], axis=2).min(axis=1)
     order = np.argsort(distance)
-    places = lattice[order[distance[order] > 0.28]][:numWaters]
-    return np.concatenate([place + WATER @ randomRotation(rng).T for place in places])
+    places = lattice[order[distance[order] > 0.28]][:num_waters]
+    return np.concatenate([place + WATER @ random_rotation(rng).T for place in places])
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Case:
     def result(self):
         return self.force.getLastResult(self.context)
 
-    def finiteDifferenceForces(self, particles, step):
+    def finite_difference_forces(self, particles, step):
         """Forces [len(particles),3] from energies, by the central formula of fourth order."""
         forces = np.zeros((len(particles), 3))
         for row, particle in enumerate(particles):
@@ -80,10 +80,10 @@ class Case:
         return forces
 
 
-def makeCase(
+def make_case(
     numbers=None,
     solute=ETHANOL,
-    numWaters=0,
+    num_waters=0,
     platform="Reference",
     box=None,
     engine="gfn2-xtb",
@@ -91,15 +91,15 @@ def makeCase(
     charge=0,
     multiplicity=1,
     cutoff=None,
-    switchingDistance=None,
-    linkAtoms=(),
+    switching_distance=None,
+    link_atoms=(),
     extra=None,
-    extraCharges=None,
+    extra_charges=None,
     spacing=0.31,
 ):
     """A molecule among waters; `extra` are more particles [m,3] with charges, each its own group."""
     numbers = ETHANOL_NUMBERS if numbers is None else numbers
-    waters = waterDroplet(solute, numWaters, spacing) if numWaters else np.zeros((0, 3))
+    waters = water_droplet(solute, num_waters, spacing) if num_waters else np.zeros((0, 3))
     extra = np.zeros((0, 3)) if extra is None else np.asarray(extra, dtype=float)
     positions = np.concatenate([solute, extra, waters])
     system = openmm.System()
@@ -109,10 +109,10 @@ def makeCase(
         system.setDefaultPeriodicBoxVectors(*np.asarray(box, dtype=float))
     first = len(solute) + len(extra)
     particles = list(range(len(solute), len(positions)))
-    charges = list(extraCharges if extraCharges is not None else np.zeros(len(extra))) + WATER_CHARGES * numWaters
-    groups = list(range(len(extra))) + [len(extra) + i // 3 for i in range(3 * numWaters)]
-    assert len(positions) == first + 3 * numWaters
-    embedding = EmbeddingCharges(particles, charges, groups, cutoff, switchingDistance, box is not None)
+    charges = list(extra_charges if extra_charges is not None else np.zeros(len(extra))) + WATER_CHARGES * num_waters
+    groups = list(range(len(extra))) + [len(extra) + i // 3 for i in range(3 * num_waters)]
+    assert len(positions) == first + 3 * num_waters
+    embedding = EmbeddingCharges(particles, charges, groups, cutoff, switching_distance, box is not None)
     force = QMMMForce(
         range(len(solute)),
         numbers,
@@ -120,8 +120,8 @@ def makeCase(
         charge,
         multiplicity,
         settings,
-        embedding if particles and (numWaters or extraCharges is not None) else None,
-        [LinkAtom(*link) for link in linkAtoms],
+        embedding if particles and (num_waters or extra_charges is not None) else None,
+        [LinkAtom(*link) for link in link_atoms],
     )
     system.addForce(force)
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(platform))

@@ -35,14 +35,14 @@ NAMES = ("H2", "H2O", "H2O2")
 
 
 @pytest.fixture(scope="session")
-def teaching(smallSize: ResponseNetworkConfig) -> ResponseNetwork:
-    return teacher.prepare(new_network(teacher.BASIS, smallSize, 11), 1).requires_grad_(False)
+def teaching(small_size: ResponseNetworkConfig) -> ResponseNetwork:
+    return teacher.prepare(new_network(teacher.BASIS, small_size, 11), 1).requires_grad_(False)
 
 
 @pytest.fixture(scope="session")
-def student(smallSize: ResponseNetworkConfig) -> ResponseNetwork:
+def student(small_size: ResponseNetworkConfig) -> ResponseNetwork:
     """With other weights than the teacher."""
-    return new_network(teacher.BASIS, smallSize, 5)
+    return new_network(teacher.BASIS, small_size, 5)
 
 
 @pytest.fixture(scope="session")
@@ -56,14 +56,14 @@ def files(teaching: ResponseNetwork, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def configured(files: Path, smallSize: ResponseNetworkConfig) -> Callable[..., Path]:
+def configured(files: Path, small_size: ResponseNetworkConfig) -> Callable[..., Path]:
     """Writes a configuration; keyword arguments replace whole sections."""
 
     def write(name: str, **sections: Any) -> Path:
         content: dict[str, Any] = {
             "method": "response",
             "data": {"files": ["responses.h5"], "leave_out": ["H2O2"], "validation_fraction": 0.25},
-            "model": {key: _plain(value) for key, value in dataclasses.asdict(smallSize).items()},
+            "model": {key: _plain(value) for key, value in dataclasses.asdict(small_size).items()},
             "members": 1,
             "seed": 3,
             "output": name,
@@ -297,11 +297,11 @@ def test_checkpoints_come_back_bit_by_bit(student: ResponseNetwork, tmp_path: Pa
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-def test_seeds_make_networks(student: ResponseNetwork, smallSize: ResponseNetworkConfig) -> None:
+def test_seeds_make_networks(student: ResponseNetwork, small_size: ResponseNetworkConfig) -> None:
     """The same seed the same network, whatever was drawn before, and in double precision."""
     torch.manual_seed(99)
     before = torch.get_rng_state()
-    assert same_weights(new_network(teacher.BASIS, smallSize, 5), student)
+    assert same_weights(new_network(teacher.BASIS, small_size, 5), student)
     assert torch.equal(torch.get_rng_state(), before) and torch.get_default_dtype() == torch.float32
     assert all(value.dtype == torch.float64 for value in student.state_dict().values() if value.is_floating_point())
 

@@ -18,13 +18,13 @@ def printed(cell: Any) -> str:
     return "".join(output.text for output in cell.outputs if output.output_type == "stream")
 
 
-def codeCells(notebook: Any) -> list[Any]:
+def code_cells(notebook: Any) -> list[Any]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def checkResults(notebook: Any) -> None:
+def check_results(notebook: Any) -> None:
     """What the notebook shows: reduced propagations within one per cent, lines where linear response has them."""
-    text = "\n".join(printed(cell) for cell in codeCells(notebook))
+    text = "\n".join(printed(cell) for cell in code_cells(notebook))
     errors = [float(value) for value in re.findall(r": dipole error ([\d.]+) %", text)]
     savings = [float(value) for value in re.findall(r"(\d+) times fewer", text)]
     assert len(errors) == len(savings) == 2
@@ -39,9 +39,9 @@ def test_notebook_is_shipped_with_its_results() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     # Executed once from top to bottom, and not a burden to the repository.
-    assert [cell.execution_count for cell in codeCells(notebook)] == list(range(1, len(codeCells(notebook)) + 1))
+    assert [cell.execution_count for cell in code_cells(notebook)] == list(range(1, len(code_cells(notebook)) + 1))
     assert NOTEBOOK.stat().st_size < 400_000
-    checkResults(notebook)
+    check_results(notebook)
 
 
 @pytest.mark.slow
@@ -53,4 +53,4 @@ def test_notebook_runs(tmp_path: Path) -> None:
     NotebookClient(
         notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
-    checkResults(notebook)
+    check_results(notebook)

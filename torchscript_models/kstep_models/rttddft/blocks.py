@@ -39,7 +39,7 @@ class ShellBlocks(nn.Module):
         """Blocks [B, n1 d1, n2 d2] of features [B, irreps.dim]."""
         parts: list[Tensor] = []
         start = 0
-        for L in self.momenta:
+        for L in self.momenta:  # noqa: N806
             size = self.n1 * self.n2 * (2 * L + 1)
             parts.append(features[:, start : start + size].reshape(-1, self.n1 * self.n2, 2 * L + 1))
             start += size

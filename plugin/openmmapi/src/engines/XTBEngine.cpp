@@ -47,8 +47,8 @@ public:
     XTBEngine(const string &method, const string &text) : method(method), secondGeneration(method == "gfn2-xtb") {
         EngineSettings settings(method, text);
         accuracy = settings.getNumber("accuracy", 0.01, 1e-4, 1000.0);
-        temperature = settings.getNumber("electronicTemperature", 300.0, 0.0, 100000.0);
-        maxIterations = settings.getInteger("maxIterations", 250, 1, 100000);
+        temperature = settings.getNumber("electronic_temperature", 300.0, 0.0, 100000.0);
+        maxIterations = settings.getInteger("max_iterations", 250, 1, 100000);
         threads = settings.getInteger("threads", 1, 1, 1024);
         path = settings.getString("library", "");
         settings.finish();
@@ -220,7 +220,7 @@ private:
             if (!warm)
                 throw OpenMMException(method + ": the calculation failed: " + message +
                                       "\nCheck the geometry, charge and multiplicity of the QM region; raising "
-                                      "'maxIterations' or 'electronicTemperature' helps difficult cases.");
+                                      "'max_iterations' or 'electronic_temperature' helps difficult cases.");
         }
     }
 

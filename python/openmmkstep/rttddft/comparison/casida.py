@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
+from openmmkstep.rttddft.electronic_structure.mean_field import create_mean_field
 from openmmkstep.rttddft.errors import ConvergenceError, ElectronDynamicsError
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
@@ -29,11 +29,11 @@ class LinearResponse:
 
     Attributes:
         energies: ascending [n].
-        transitionDipoles: of the electron's position between ground and excited state [n,3].
+        transition_dipoles: of the electron's position between ground and excited state [n,3].
     """
 
     energies: RealArray
-    transitionDipoles: RealArray
+    transition_dipoles: RealArray
 
     @classmethod
     def create(
@@ -46,17 +46,17 @@ class LinearResponse:
             ConvergenceError: SCF.
             MissingDependencyError: PySCF is not installed.
         """
-        if not level.isRestricted:
+        if not level.is_restricted:
             raise ElectronDynamicsError("linear response is compared for closed shells: use rhf or rks")
-        meanField = createMeanField(molecule, level, environment)
-        meanField.conv_tol = _ENERGY_TOLERANCE
-        meanField.kernel()
-        if not meanField.converged:
+        mean_field = create_mean_field(molecule, level, environment)
+        mean_field.conv_tol = _ENERGY_TOLERANCE
+        mean_field.kernel()
+        if not mean_field.converged:
             raise ConvergenceError("the SCF of linear response did not converge: check the geometry")
-        # Loaded by createMeanField already.
+        # Loaded by create_mean_field already.
         from pyscf import tddft
 
-        a, b = (matrix.reshape(matrix.shape[0] * matrix.shape[1], -1) for matrix in tddft.TDDFT(meanField).get_ab())
+        a, b = (matrix.reshape(matrix.shape[0] * matrix.shape[1], -1) for matrix in tddft.TDDFT(mean_field).get_ab())
         values, vectors = np.linalg.eigh(a - b)
         if values[0] <= 0.0:
             raise ElectronDynamicsError("the ground state is not stable: it has no linear response")
@@ -65,19 +65,19 @@ class LinearResponse:
         if squares[0] <= 0.0:
             raise ElectronDynamicsError("the ground state is not stable: it has no linear response")
         energies = np.sqrt(squares)
-        occupied = meanField.mo_occ > 0
-        left, right = meanField.mo_coeff[:, occupied], meanField.mo_coeff[:, ~occupied]
-        position = meanField.mol.intor_symmetric("int1e_r", comp=3)
+        occupied = mean_field.mo_occ > 0
+        left, right = mean_field.mo_coeff[:, occupied], mean_field.mo_coeff[:, ~occupied]
+        position = mean_field.mol.intor_symmetric("int1e_r", comp=3)
         pairs = (left.T @ position @ right).reshape(3, -1)
         # Both spins move alike: the root of two.
         dipoles = np.sqrt(2.0) * (pairs @ (root @ modes) / np.sqrt(energies)).T
         return cls(energies, dipoles)
 
-    def oscillatorStrengths(self) -> RealArray:
+    def oscillator_strengths(self) -> RealArray:
         """Of each excitation [n]."""
-        return 2.0 / 3.0 * self.energies * np.sum(self.transitionDipoles**2, axis=1)
+        return 2.0 / 3.0 * self.energies * np.sum(self.transition_dipoles**2, axis=1)
 
-    def inducedDipole(self, kick: RealArray, times: RealArray) -> RealArray:
+    def induced_dipole(self, kick: RealArray, times: RealArray) -> RealArray:
         """Induced dipole [T,3] after a weak kick [3]: ``2 sum_n d_n (d_n.kick) sin(w_n t)``."""
-        amplitudes = 2.0 * self.transitionDipoles * (self.transitionDipoles @ kick)[:, None]
+        amplitudes = 2.0 * self.transition_dipoles * (self.transition_dipoles @ kick)[:, None]
         return np.sin(np.outer(times, self.energies)) @ amplitudes

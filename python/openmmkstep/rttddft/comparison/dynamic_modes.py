@@ -23,7 +23,7 @@ _KEPT = 1e-4
 _CONDITION = 1e-9
 
 
-def dynamicModesDipole(snapshots: RealArray, dipole: RealArray, frames: int) -> RealArray:
+def dynamic_modes_dipole(snapshots: RealArray, dipole: RealArray, frames: int) -> RealArray:
     """The dipole of a trajectory continued by the modes of its beginning.
 
     Args:

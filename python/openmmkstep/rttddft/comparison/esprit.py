@@ -20,7 +20,7 @@ TRAINING_TIME = 100.0
 _KEPT = 1e-5
 
 
-def espritDipole(dipole: RealArray, frames: int) -> RealArray:
+def esprit_dipole(dipole: RealArray, frames: int) -> RealArray:
     """A dipole continued from its beginning alone.
 
     Args:

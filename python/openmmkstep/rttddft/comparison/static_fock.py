@@ -29,7 +29,7 @@ class StaticHamiltonian(Hamiltonian):
         return self._ground
 
 
-def staticFockDipole(dynamics: ElectronDynamics, steps: int) -> RealArray:
+def static_fock_dipole(dynamics: ElectronDynamics, steps: int) -> RealArray:
     """Dipole moment without the response of the Fock matrix.
 
     Args:
@@ -42,7 +42,7 @@ def staticFockDipole(dynamics: ElectronDynamics, steps: int) -> RealArray:
     Raises:
         ConvergenceError: SCF.
     """
-    orbitals = dynamics.groundState.orbitals
+    orbitals = dynamics.ground_state.orbitals
     hamiltonian = StaticHamiltonian(dynamics.hamiltonian, orbitals)
     if dynamics.kick is not None:
         orbitals = dynamics.kick.apply(hamiltonian, orbitals)

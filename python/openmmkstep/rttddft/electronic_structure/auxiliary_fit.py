@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, Shell
 from openmmkstep.rttddft.errors import ElectronDynamicsError
-from openmmkstep.rttddft.pyscf_loading import loadPySCF
+from openmmkstep.rttddft.pyscf_loading import load_pyscf
 
 RealArray = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ RealArray = NDArray[np.float64]
 _DEPENDENT = 1e-9
 
 
-def localAuxiliaryBasis(name: str, numbers: Iterable[int]) -> AuxiliaryBasis:
+def local_auxiliary_basis(name: str, numbers: Iterable[int]) -> AuxiliaryBasis:
     """A fitting basis known to PySCF, with the functions of every atom made orthogonal in the Coulomb metric.
 
     Args:
@@ -36,7 +36,7 @@ def localAuxiliaryBasis(name: str, numbers: Iterable[int]) -> AuxiliaryBasis:
         ElectronDynamicsError: PySCF does not know the basis for one of the elements.
         MissingDependencyError: PySCF is not installed.
     """
-    pyscf = loadPySCF()
+    pyscf = load_pyscf()
     elements = {}
     for number in sorted({int(number) for number in numbers}):
         symbol = pyscf.data.elements.ELEMENTS[number]
@@ -62,10 +62,10 @@ class AuxiliaryFit:
     """
 
     def __init__(self, mol: Any, basis: AuxiliaryBasis) -> None:
-        self._pyscf = loadPySCF()
+        self._pyscf = load_pyscf()
         self._mol = mol
-        self.auxiliary = _auxiliaryMolecule(self._pyscf, mol, basis)
-        self._order = _ascendingOrder(self.auxiliary)
+        self.auxiliary = _auxiliary_molecule(self._pyscf, mol, basis)
+        self._order = _ascending_order(self.auxiliary)
         metric = self.auxiliary.intor("int2c2e")[np.ix_(self._order, self._order)]
         self.metric: RealArray = metric
         values, vectors = np.linalg.eigh(metric)
@@ -104,7 +104,7 @@ class AuxiliaryFit:
         return np.reshape(values, (-1, len(points), values.shape[-1]))
 
 
-def _auxiliaryMolecule(pyscf: Any, mol: Any, basis: AuxiliaryBasis) -> Any:
+def _auxiliary_molecule(pyscf: Any, mol: Any, basis: AuxiliaryBasis) -> Any:
     shells = {}
     for number in {int(charge) for charge in mol.atom_charges()}:
         basis.momenta(number)
@@ -119,7 +119,7 @@ def _auxiliaryMolecule(pyscf: Any, mol: Any, basis: AuxiliaryBasis) -> Any:
     )
 
 
-def _ascendingOrder(auxiliary: Any) -> NDArray[np.intp]:
+def _ascending_order(auxiliary: Any) -> NDArray[np.intp]:
     """Where the functions are in PySCF's order, which has x, y, z for l = 1 but m = -l ... l otherwise."""
     order: list[int] = []
     for shell in range(auxiliary.nbas):

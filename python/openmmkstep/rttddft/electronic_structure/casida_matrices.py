@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .coulomb_exchange import exchangeMix
+from .coulomb_exchange import exchange_mix
 
 RealArray = NDArray[np.float64]
 
 
-def responseMatrices(
-    meanField: Any, occupied: RealArray, virtual: RealArray, gaps: RealArray
+def response_matrices(
+    mean_field: Any, occupied: RealArray, virtual: RealArray, gaps: RealArray
 ) -> tuple[RealArray, RealArray, RealArray]:
     """A + B and A - B [R,R] without f_xc, hartree, and transition dipoles [3,R], e bohr; R = i a, a fastest.
 
@@ -22,17 +22,17 @@ def responseMatrices(
         A + B = w + 4 (ia|jb) - c [(ij|ab) + (ib|ja)],   A - B = w - c [(ij|ab) - (ib|ja)].
 
     Args:
-        meanField: RHF or RKS object of PySCF, converged.
+        mean_field: RHF or RKS object of PySCF, converged.
         occupied: orbitals [n,o], AO basis.
         virtual: orbitals [n,v].
         gaps: orbital energies of ``virtual`` less those of ``occupied`` [o,v], hartree.
     """
-    mol = meanField.mol
+    mol = mean_field.mol
     o, v = occupied.shape[1], virtual.shape[1]
     size = o * v
     total = np.diag(gaps.ravel()) + 4.0 * _transformed(mol, occupied, virtual, occupied, virtual).reshape(size, size)
     difference = np.diag(gaps.ravel())
-    for factor, omega in exchangeMix(meanField).terms:
+    for factor, omega in exchange_mix(mean_field).terms:
         with mol.with_range_coulomb(omega):
             direct = _transformed(mol, occupied, occupied, virtual, virtual).transpose(0, 2, 1, 3).reshape(size, size)
             mixed = _transformed(mol, occupied, virtual, occupied, virtual).transpose(0, 3, 2, 1).reshape(size, size)

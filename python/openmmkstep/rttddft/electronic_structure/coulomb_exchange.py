@@ -40,7 +40,7 @@ class ExchangeMix:
     terms: tuple[tuple[float, float], ...]
 
     @property
-    def isAny(self) -> bool:
+    def is_any(self) -> bool:
         """Whether there is exact exchange at all."""
         return bool(self.terms)
 
@@ -60,11 +60,11 @@ class CoulombExchange(ABC):
             K being the mix of the functional. Real where there is no exact exchange, complex otherwise.
         """
 
-    def dense(self, closedShell: bool) -> DenseCoulombExchange | None:
+    def dense(self, closed_shell: bool) -> DenseCoulombExchange | None:
         """The same with all integrals in memory, for very many calls; None where there are no integrals to keep.
 
         Args:
-            closedShell: whether densities will be total ones.
+            closed_shell: whether densities will be total ones.
         """
         return None
 
@@ -81,10 +81,10 @@ class DenseCoulombExchange(CoulombExchange):
     Args:
         integrals: (pq|rs) over pairs p >= q [pairs,pairs].
         exchange: the same for exchange, with the factors and operators of the functional, or None.
-        closedShell: whether densities will be total ones.
+        closed_shell: whether densities will be total ones.
     """
 
-    def __init__(self, integrals: RealArray, exchange: RealArray | None, closedShell: bool) -> None:
+    def __init__(self, integrals: RealArray, exchange: RealArray | None, closed_shell: bool) -> None:
         size = _functions(len(integrals))
         self._rows, self._columns = np.tril_indices(size)
         self._strict = np.tril_indices(size, -1)
@@ -93,31 +93,31 @@ class DenseCoulombExchange(CoulombExchange):
         self.symmetric: RealArray | None = None
         self.antisymmetric: RealArray | None = None
         if exchange is not None:
-            self.symmetric, self.antisymmetric = _exchangePairs(exchange, size)
-            if closedShell:
+            self.symmetric, self.antisymmetric = _exchange_pairs(exchange, size)
+            if closed_shell:
                 # One product instead of two: both halves act on the same vector.
                 self.coulomb -= 0.5 * self.symmetric
                 self.symmetric = None
                 self.antisymmetric *= 0.5
 
     @classmethod
-    def exact(cls, mol: Any, mix: ExchangeMix, closedShell: bool) -> DenseCoulombExchange:
+    def exact(cls, mol: Any, mix: ExchangeMix, closed_shell: bool) -> DenseCoulombExchange:
         """With the integrals of a molecule of PySCF."""
         integrals = mol.intor("int2e", aosym="s4")
         exchange = None
-        if mix.isAny:
+        if mix.is_any:
             exchange = np.zeros_like(integrals)
             for factor, omega in mix.terms:
                 with mol.with_range_coulomb(omega):
                     exchange += factor * mol.intor("int2e", aosym="s4")
-        return cls(integrals, exchange, closedShell)
+        return cls(integrals, exchange, closed_shell)
 
-    def dense(self, closedShell: bool) -> DenseCoulombExchange:
+    def dense(self, closed_shell: bool) -> DenseCoulombExchange:
         """Itself."""
         return self
 
     @staticmethod
-    def bytesNeeded(size: int) -> int:
+    def bytes_needed(size: int) -> int:
         """Memory while the integrals are prepared, for a number of functions."""
         return 4 * 8 * (size * (size + 1) // 2) ** 2
 
@@ -158,7 +158,7 @@ class FittedCoulombExchange(CoulombExchange):
         size = int(self._rows[-1]) + 1
         return _unpacked(packed, self._rows, self._columns, (len(packed), size, size), 1.0)
 
-    def dense(self, closedShell: bool) -> DenseCoulombExchange:
+    def dense(self, closed_shell: bool) -> DenseCoulombExchange:
         """The fitted integrals themselves: exchange by pairs does not need the occupied orbitals."""
         exchange = None
         if self._exchange:
@@ -166,7 +166,7 @@ class FittedCoulombExchange(CoulombExchange):
             for factor, fit in self._exchange:
                 pairs = fit[:, self._rows, self._columns]
                 exchange += factor * (pairs.T @ pairs)
-        return DenseCoulombExchange(self._coulomb.T @ self._coulomb, exchange, closedShell)
+        return DenseCoulombExchange(self._coulomb.T @ self._coulomb, exchange, closed_shell)
 
     def potential(self, densities: Array) -> Array:
         """See the base class."""
@@ -177,9 +177,9 @@ class FittedCoulombExchange(CoulombExchange):
         if not self._exchange:
             return result
         scale = 0.5 if len(densities) == 1 else 1.0
-        return result - scale * np.stack([self._exchangeMatrix(density) for density in densities])
+        return result - scale * np.stack([self._exchange_matrix(density) for density in densities])
 
-    def _exchangeMatrix(self, density: Array) -> Array:
+    def _exchange_matrix(self, density: Array) -> Array:
         # A density has as many non-zero eigenvalues as occupied orbitals; summing over those is far cheaper than over
         # all pairs of functions. Signs are kept, so that differences of densities work too.
         values, vectors = np.linalg.eigh(density)
@@ -203,16 +203,16 @@ class FittedCoulombExchange(CoulombExchange):
 class DirectCoulombExchange(CoulombExchange):
     """Integrals computed by PySCF for every density: slow, but needs no memory for them."""
 
-    def __init__(self, meanField: Any, mix: ExchangeMix) -> None:
-        self._meanField = meanField
+    def __init__(self, mean_field: Any, mix: ExchangeMix) -> None:
+        self._mean_field = mean_field
         self._mix = mix
 
     def potential(self, densities: Array) -> Array:
         """See the base class."""
         real = np.ascontiguousarray(densities.real)
-        coulomb = self._meanField.get_j(dm=real.sum(axis=0), hermi=1)
+        coulomb = self._mean_field.get_j(dm=real.sum(axis=0), hermi=1)
         result = np.repeat(coulomb[None], len(densities), axis=0)
-        if not self._mix.isAny:
+        if not self._mix.is_any:
             return result
         scale = 0.5 if len(densities) == 1 else 1.0
         imaginary = np.ascontiguousarray(densities.imag)
@@ -222,34 +222,34 @@ class DirectCoulombExchange(CoulombExchange):
     def _exchange(self, densities: RealArray, symmetry: int) -> RealArray:
         result = np.zeros_like(densities)
         for factor, omega in self._mix.terms:
-            parts = [self._meanField.get_k(dm=density, hermi=symmetry, omega=omega or None) for density in densities]
+            parts = [self._mean_field.get_k(dm=density, hermi=symmetry, omega=omega or None) for density in densities]
             result += factor * np.stack(parts)
         return result
 
 
-def createCoulombExchange(meanField: Any, closedShell: bool, denseLimit: int = DENSE_LIMIT) -> CoulombExchange:
+def create_coulomb_exchange(mean_field: Any, closed_shell: bool, dense_limit: int = DENSE_LIMIT) -> CoulombExchange:
     """The builder that suits an SCF object of PySCF.
 
     Args:
-        meanField: RHF, UHF, RKS or UKS object, with density fitting or without.
-        closedShell: whether densities will be total ones.
-        denseLimit: bytes above which exact integrals are not kept in memory.
+        mean_field: RHF, UHF, RKS or UKS object, with density fitting or without.
+        closed_shell: whether densities will be total ones.
+        dense_limit: bytes above which exact integrals are not kept in memory.
     """
-    mix = exchangeMix(meanField)
-    if getattr(meanField, "with_df", None) is not None:
-        return FittedCoulombExchange(meanField.with_df, mix)
-    if DenseCoulombExchange.bytesNeeded(meanField.mol.nao) <= denseLimit:
-        return DenseCoulombExchange.exact(meanField.mol, mix, closedShell)
-    return DirectCoulombExchange(meanField, mix)
+    mix = exchange_mix(mean_field)
+    if getattr(mean_field, "with_df", None) is not None:
+        return FittedCoulombExchange(mean_field.with_df, mix)
+    if DenseCoulombExchange.bytes_needed(mean_field.mol.nao) <= dense_limit:
+        return DenseCoulombExchange.exact(mean_field.mol, mix, closed_shell)
+    return DirectCoulombExchange(mean_field, mix)
 
 
-def exchangeMix(meanField: Any) -> ExchangeMix:
+def exchange_mix(mean_field: Any) -> ExchangeMix:
     """How much exact exchange the method has."""
-    functional = getattr(meanField, "xc", None)
+    functional = getattr(mean_field, "xc", None)
     if functional is None:
         return ExchangeMix(((1.0, 0.0),))
     # alpha is the share of exact exchange at long range, hybrid at short range.
-    omega, alpha, hybrid = meanField._numint.rsh_and_hybrid_coeff(functional, spin=meanField.mol.spin)
+    omega, alpha, hybrid = mean_field._numint.rsh_and_hybrid_coeff(functional, spin=mean_field.mol.spin)
     terms: tuple[tuple[float, float], ...]
     if omega == 0:
         terms = ((hybrid, 0.0),)
@@ -271,14 +271,14 @@ def _fitted(fitting: Any) -> RealArray:
     return np.vstack([np.array(block) for block in fitting.loop()])
 
 
-def _exchangePairs(integrals: RealArray, size: int) -> tuple[RealArray, RealArray]:
+def _exchange_pairs(integrals: RealArray, size: int) -> tuple[RealArray, RealArray]:
     """Exchange as matrices over pairs: symmetric part over p >= q, antisymmetric part over p > q."""
     rows, columns = np.tril_indices(size)
-    strictRows, strictColumns = np.tril_indices(size, -1)
+    strict_rows, strict_columns = np.tril_indices(size, -1)
     pair = np.empty((size, size), dtype=np.intp)
     pair[rows, columns] = pair[columns, rows] = np.arange(len(rows))
     symmetric = np.empty((len(rows), len(rows)))
-    antisymmetric = np.empty((len(strictRows), len(strictRows)))
+    antisymmetric = np.empty((len(strict_rows), len(strict_rows)))
     halves = np.where(rows == columns, 0.5, 1.0)
     for p in range(size):
         # block[q, r, s] = (pr|qs) for q <= p
@@ -286,7 +286,9 @@ def _exchangePairs(integrals: RealArray, size: int) -> tuple[RealArray, RealArra
         start = p * (p + 1) // 2
         symmetric[start : start + p + 1] = (block[:, rows, columns] + block[:, columns, rows]) * halves
         start = p * (p - 1) // 2
-        antisymmetric[start : start + p] = block[:p, strictRows, strictColumns] - block[:p, strictColumns, strictRows]
+        antisymmetric[start : start + p] = (
+            block[:p, strict_rows, strict_columns] - block[:p, strict_columns, strict_rows]
+        )
     return symmetric, antisymmetric
 
 

@@ -44,116 +44,118 @@ class ExchangeCorrelation(ABC):
 class CachedExchangeCorrelation(ExchangeCorrelation):
     """LDA and GGA with the values of all basis functions at all points in memory."""
 
-    def __init__(self, meanField: Any) -> None:
-        self._functional: str = meanField.xc
-        self._integrator = meanField._numint
+    def __init__(self, mean_field: Any) -> None:
+        self._functional: str = mean_field.xc
+        self._integrator = mean_field._numint
         self._kind: str = self._integrator._xc_type(self._functional)
-        self._blocks = [(values, weights) for _, weights, values in _blocks(meanField, meanField.grids, self._kind)]
+        self._blocks = [(values, weights) for _, weights, values in _blocks(mean_field, mean_field.grids, self._kind)]
 
     @staticmethod
-    def bytesNeeded(meanField: Any) -> int:
+    def bytes_needed(mean_field: Any) -> int:
         """Memory for the values of the basis functions."""
-        return 8 * 4 * len(meanField.grids.weights) * int(meanField.mol.nao)
+        return 8 * 4 * len(mean_field.grids.weights) * int(mean_field.mol.nao)
 
     def evaluate(self, densities: RealArray) -> tuple[float, RealArray]:
         """See the base class."""
         energy = 0.0
         potential = np.zeros_like(densities)
         for values, weights in self._blocks:
-            rho = np.stack([_densityAtPoints(values, density) for density in densities])
+            rho = np.stack([_density_at_points(values, density) for density in densities])
             arguments = rho if len(rho) > 1 else rho[0]
-            perElectron, derivative = self._integrator.eval_xc_eff(
+            per_electron, derivative = self._integrator.eval_xc_eff(
                 self._functional, arguments, deriv=1, xctype=self._kind
             )[:2]
-            energy += float(np.dot(perElectron * weights, rho[:, 0].sum(axis=0)))
+            energy += float(np.dot(per_electron * weights, rho[:, 0].sum(axis=0)))
             for spin, factors in enumerate(np.reshape(derivative, rho.shape) * weights):
-                potential[spin] += _halfPotential(values, factors)
+                potential[spin] += _half_potential(values, factors)
         return energy, potential + potential.transpose(0, 2, 1)
 
 
 class PySCFExchangeCorrelation(ExchangeCorrelation):
     """Any functional, evaluated by PySCF: meta-GGAs, VV10, and whatever does not fit in memory."""
 
-    def __init__(self, meanField: Any) -> None:
-        self._meanField = meanField
+    def __init__(self, mean_field: Any) -> None:
+        self._mean_field = mean_field
         self._nonlocal: str | None = None
-        if meanField.do_nlc():
-            integrator = meanField._numint
-            self._nonlocal = meanField.xc if integrator.libxc.is_nlc(meanField.xc) else meanField.nlc
+        if mean_field.do_nlc():
+            integrator = mean_field._numint
+            self._nonlocal = mean_field.xc if integrator.libxc.is_nlc(mean_field.xc) else mean_field.nlc
 
     def evaluate(self, densities: RealArray) -> tuple[float, RealArray]:
         """See the base class."""
-        meanField = self._meanField
-        integrator = meanField._numint
+        mean_field = self._mean_field
+        integrator = mean_field._numint
         if len(densities) == 1:
-            _, energy, matrix = integrator.nr_rks(meanField.mol, meanField.grids, meanField.xc, densities[0], hermi=1)
+            _, energy, matrix = integrator.nr_rks(
+                mean_field.mol, mean_field.grids, mean_field.xc, densities[0], hermi=1
+            )
         else:
-            _, energy, matrix = integrator.nr_uks(meanField.mol, meanField.grids, meanField.xc, densities, hermi=1)
+            _, energy, matrix = integrator.nr_uks(mean_field.mol, mean_field.grids, mean_field.xc, densities, hermi=1)
         potential = np.reshape(np.asarray(matrix), densities.shape)
         if self._nonlocal is not None:
             _, extra, matrix = integrator.nr_nlc_vxc(
-                meanField.mol, meanField.nlcgrids, self._nonlocal, densities.sum(axis=0)
+                mean_field.mol, mean_field.nlcgrids, self._nonlocal, densities.sum(axis=0)
             )
             energy, potential = energy + extra, potential + np.asarray(matrix)
         return float(energy), potential
 
 
-def createExchangeCorrelation(meanField: Any, cacheLimit: int = CACHE_LIMIT) -> ExchangeCorrelation | None:
+def create_exchange_correlation(mean_field: Any, cache_limit: int = CACHE_LIMIT) -> ExchangeCorrelation | None:
     """The evaluator that suits an SCF object of PySCF; None for Hartree-Fock.
 
     Args:
-        meanField: RHF, UHF, RKS or UKS object with its grids built.
-        cacheLimit: bytes above which basis function values are not kept in memory.
+        mean_field: RHF, UHF, RKS or UKS object with its grids built.
+        cache_limit: bytes above which basis function values are not kept in memory.
     """
-    functional = getattr(meanField, "xc", None)
+    functional = getattr(mean_field, "xc", None)
     if functional is None:
         return None
-    kind = meanField._numint._xc_type(functional)
+    kind = mean_field._numint._xc_type(functional)
     if kind == "HF":
         return None
-    fits = CachedExchangeCorrelation.bytesNeeded(meanField) <= cacheLimit
-    if kind in _COMPONENTS and not meanField.do_nlc() and fits:
-        return CachedExchangeCorrelation(meanField)
-    return PySCFExchangeCorrelation(meanField)
+    fits = CachedExchangeCorrelation.bytes_needed(mean_field) <= cache_limit
+    if kind in _COMPONENTS and not mean_field.do_nlc() and fits:
+        return CachedExchangeCorrelation(mean_field)
+    return PySCFExchangeCorrelation(mean_field)
 
 
-def potentialOfPoints(meanField: Any, grids: Any, densityAt: Callable[[RealArray, bool], RealArray]) -> RealArray:
+def potential_of_points(mean_field: Any, grids: Any, density_at: Callable[[RealArray, bool], RealArray]) -> RealArray:
     """Matrix of the potential [n,n] of a density that is known at points, rather than by its matrix; closed shells.
 
     Args:
-        meanField: RKS object of PySCF; LDA or GGA, or a hybrid of them.
+        mean_field: RKS object of PySCF; LDA or GGA, or a hybrid of them.
         grids: PySCF's, built.
-        densityAt: called with points [G,3] (bohr) and whether the gradient is needed, gives the density, with its
+        density_at: called with points [G,3] (bohr) and whether the gradient is needed, gives the density, with its
             gradient, [1 or 4,G].
 
     Raises:
         ElectronDynamicsError: the functional needs more than density and gradient.
     """
-    integrator, functional = meanField._numint, meanField.xc
+    integrator, functional = mean_field._numint, mean_field.xc
     kind = integrator._xc_type(functional)
-    if kind not in _COMPONENTS or meanField.do_nlc():
+    if kind not in _COMPONENTS or mean_field.do_nlc():
         raise ElectronDynamicsError(f"functional {functional} needs more than the density and its gradient")
-    half = np.zeros((meanField.mol.nao, meanField.mol.nao))
-    for points, weights, values in _blocks(meanField, grids, kind):
-        rho = densityAt(points, kind == "GGA")
+    half = np.zeros((mean_field.mol.nao, mean_field.mol.nao))
+    for points, weights, values in _blocks(mean_field, grids, kind):
+        rho = density_at(points, kind == "GGA")
         # Sums of functions are negative here and there, where they should be nothing.
         rho = np.where(rho[0] > _SMALLEST_DENSITY, rho, 0.0)
         derivative = integrator.eval_xc_eff(functional, rho, deriv=1, xctype=kind)[1]
-        half += _halfPotential(values, np.reshape(derivative, rho.shape) * weights)
+        half += _half_potential(values, np.reshape(derivative, rho.shape) * weights)
     return half + half.T
 
 
-def _blocks(meanField: Any, grids: Any, kind: str) -> Iterator[tuple[RealArray, RealArray, RealArray]]:
+def _blocks(mean_field: Any, grids: Any, kind: str) -> Iterator[tuple[RealArray, RealArray, RealArray]]:
     """Points [G,3], their weights [G], and values of the basis functions there [1 or 4,n,G], block by block."""
     coordinates, weights = grids.coords, grids.weights
     for start in range(0, len(weights), _BLOCK):
         part = slice(start, start + _BLOCK)
-        values = meanField._numint.eval_ao(meanField.mol, coordinates[part], deriv=0 if kind == "LDA" else 1)
-        values = values.reshape(_COMPONENTS[kind], -1, meanField.mol.nao)
+        values = mean_field._numint.eval_ao(mean_field.mol, coordinates[part], deriv=0 if kind == "LDA" else 1)
+        values = values.reshape(_COMPONENTS[kind], -1, mean_field.mol.nao)
         yield coordinates[part], weights[part].copy(), np.ascontiguousarray(values.transpose(0, 2, 1))
 
 
-def _halfPotential(values: RealArray, weighted: RealArray) -> RealArray:
+def _half_potential(values: RealArray, weighted: RealArray) -> RealArray:
     """Half of the symmetric matrix of a potential: its transpose is to be added.
 
     Args:
@@ -165,7 +167,7 @@ def _halfPotential(values: RealArray, weighted: RealArray) -> RealArray:
     return values[0] @ np.einsum("xig,xg->ig", values, factors).T
 
 
-def _densityAtPoints(values: RealArray, density: RealArray) -> RealArray:
+def _density_at_points(values: RealArray, density: RealArray) -> RealArray:
     """Electron density and, for a GGA, its gradient [1 or 4, points] from basis function values [1 or 4, n, points]."""
     contracted = density @ values[0]
     result = np.einsum("ig,xig->xg", contracted, values)

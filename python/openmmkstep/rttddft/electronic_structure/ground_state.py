@@ -37,11 +37,13 @@ class GroundState:
     residual: float
 
 
-def solveGroundState(meanField: Any, hamiltonian: Hamiltonian, guess: NDArray[np.float64] | None = None) -> GroundState:
+def solve_ground_state(
+    mean_field: Any, hamiltonian: Hamiltonian, guess: NDArray[np.float64] | None = None
+) -> GroundState:
     """Run the SCF, with a second-order solver where the usual one does not converge.
 
     Args:
-        meanField: the SCF object that ``hamiltonian`` was made of.
+        mean_field: the SCF object that ``hamiltonian`` was made of.
         hamiltonian: of the same molecule and level of theory.
         guess: density to begin with [n,n], AO basis, closed shells; None for PySCF's, a superposition of atoms.
 
@@ -49,28 +51,28 @@ def solveGroundState(meanField: Any, hamiltonian: Hamiltonian, guess: NDArray[np
         ConvergenceError: the SCF did not converge.
         ElectronDynamicsError: PySCF's energy has a part that the Hamiltonian does not know.
     """
-    meanField.conv_tol = _ENERGY_TOLERANCE
-    meanField.conv_tol_grad = _GRADIENT_TOLERANCE
-    meanField.max_cycle = _MAX_CYCLES
-    meanField.kernel(dm0=guess)
-    if not meanField.converged:
-        solver = meanField.newton()
-        solver.kernel(meanField.mo_coeff, meanField.mo_occ)
+    mean_field.conv_tol = _ENERGY_TOLERANCE
+    mean_field.conv_tol_grad = _GRADIENT_TOLERANCE
+    mean_field.max_cycle = _MAX_CYCLES
+    mean_field.kernel(dm0=guess)
+    if not mean_field.converged:
+        solver = mean_field.newton()
+        solver.kernel(mean_field.mo_coeff, mean_field.mo_occ)
         if not solver.converged:
             raise ConvergenceError(
                 f"the SCF did not converge within {_MAX_CYCLES} cycles and a second-order search: check geometry, "
                 "charge and multiplicity, or try another functional or a smaller basis set"
             )
-        meanField = solver
-    coefficients = np.asarray(meanField.mo_coeff)
-    occupations = np.asarray(meanField.mo_occ)
+        mean_field = solver
+    coefficients = np.asarray(mean_field.mo_coeff)
+    occupations = np.asarray(mean_field.mo_occ)
     if coefficients.ndim == 2:
         coefficients, occupations = coefficients[None], occupations[None]
-    orbitals = hamiltonian.orbitalsToLoewdin(
+    orbitals = hamiltonian.orbitals_to_loewdin(
         [part[:, filled > 0] for part, filled in zip(coefficients, occupations, strict=True)]
     )
     evaluation = hamiltonian.evaluate(orbitals)
-    difference = evaluation.energy - float(meanField.e_tot)
+    difference = evaluation.energy - float(mean_field.e_tot)
     residual = _commutator(evaluation.fock, orbitals)
     if abs(difference) > _SAME_ENERGY or residual > _STATIONARY:
         raise ElectronDynamicsError(

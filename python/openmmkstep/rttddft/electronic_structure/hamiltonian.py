@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 
-from .coulomb_exchange import createCoulombExchange
-from .exchange_correlation import createExchangeCorrelation
+from .coulomb_exchange import create_coulomb_exchange
+from .exchange_correlation import create_exchange_correlation
 
 Array = NDArray[Any]
 RealArray = NDArray[np.float64]
@@ -57,41 +57,41 @@ class Hamiltonian:
         position: of the electron, <p|r|q> [3,n,n], AO basis, bohr, about the origin of the coordinates.
         occupation: electrons per occupied orbital, 2 for a closed shell, else 1.
         occupied: number of occupied orbitals of each spin (one number for a closed shell).
-        nuclearEnergy: hartree.
-        nuclearDipole: sum of Z R [3], e bohr.
-        fockBuilds: how many were made so far.
+        nuclear_energy: hartree.
+        nuclear_dipole: sum of Z R [3], e bohr.
+        fock_builds: how many were made so far.
 
     Args:
-        meanField: RHF, UHF, RKS or UKS object of PySCF with its grids built; it need not have run.
+        mean_field: RHF, UHF, RKS or UKS object of PySCF with its grids built; it need not have run.
 
     Raises:
         ElectronDynamicsError: the basis set is linearly dependent for this geometry.
     """
 
-    def __init__(self, meanField: Any) -> None:
-        pyscfMol = meanField.mol
-        closedShell = not meanField.istype("UHF")
-        self.overlap: RealArray = pyscfMol.intor_symmetric("int1e_ovlp")
-        self.core: RealArray = np.asarray(meanField.get_hcore())
-        self.position: RealArray = pyscfMol.intor_symmetric("int1e_r", comp=3)
-        self.occupation = 2.0 if closedShell else 1.0
-        up, down = (int(number) for number in pyscfMol.nelec)
-        self.occupied: tuple[int, ...] = (up,) if closedShell else (up, down)
-        self.nuclearEnergy = float(meanField.energy_nuc())
-        charges = pyscfMol.atom_charges().astype(np.float64)
-        self.nuclearDipole: RealArray = charges @ pyscfMol.atom_coords()
-        self.fockBuilds = 0
+    def __init__(self, mean_field: Any) -> None:
+        pyscf_mol = mean_field.mol
+        closed_shell = not mean_field.istype("UHF")
+        self.overlap: RealArray = pyscf_mol.intor_symmetric("int1e_ovlp")
+        self.core: RealArray = np.asarray(mean_field.get_hcore())
+        self.position: RealArray = pyscf_mol.intor_symmetric("int1e_r", comp=3)
+        self.occupation = 2.0 if closed_shell else 1.0
+        up, down = (int(number) for number in pyscf_mol.nelec)
+        self.occupied: tuple[int, ...] = (up,) if closed_shell else (up, down)
+        self.nuclear_energy = float(mean_field.energy_nuc())
+        charges = pyscf_mol.atom_charges().astype(np.float64)
+        self.nuclear_dipole: RealArray = charges @ pyscf_mol.atom_coords()
+        self.fock_builds = 0
         values, vectors = np.linalg.eigh(self.overlap)
         if values[0] < _SMALLEST_OVERLAP:
             raise ElectronDynamicsError(
                 f"the basis set is linearly dependent for this geometry (smallest eigenvalue of the overlap matrix "
                 f"{values[0]:.1e}): use a basis set with fewer diffuse functions, or check the geometry"
             )
-        self._inverseRoot: RealArray = (vectors / np.sqrt(values)) @ vectors.T
+        self._inverse_root: RealArray = (vectors / np.sqrt(values)) @ vectors.T
         self._root: RealArray = (vectors * np.sqrt(values)) @ vectors.T
-        self._position = np.stack([self.toLoewdin(component) for component in self.position])
-        self._coulombExchange = createCoulombExchange(meanField, closedShell)
-        self._exchangeCorrelation = createExchangeCorrelation(meanField)
+        self._position = np.stack([self.to_loewdin(component) for component in self.position])
+        self._coulomb_exchange = create_coulomb_exchange(mean_field, closed_shell)
+        self._exchange_correlation = create_exchange_correlation(mean_field)
 
     @property
     def size(self) -> int:
@@ -105,41 +105,41 @@ class Hamiltonian:
 
     def evaluate(self, orbitals: Orbitals) -> Evaluation:
         """Field-free Fock matrices and energy of occupied orbitals."""
-        return self.evaluateDensity(self.density(orbitals))
+        return self.evaluate_density(self.density(orbitals))
 
-    def evaluateDensity(self, density: Array) -> Evaluation:
+    def evaluate_density(self, density: Array) -> Evaluation:
         """Field-free Fock matrices and energy of a density.
 
         Args:
             density: [1,n,n] total density of a closed shell, or [2,n,n] of both spins; Hermitian, AO basis.
         """
-        self.fockBuilds += 1
-        if self._exchangeCorrelation is None:
+        self.fock_builds += 1
+        if self._exchange_correlation is None:
             return self._assembled(density, 0.0, None)
-        return self._assembled(density, *self._exchangeCorrelation.evaluate(np.ascontiguousarray(density.real)))
+        return self._assembled(density, *self._exchange_correlation.evaluate(np.ascontiguousarray(density.real)))
 
-    def _assembled(self, density: Array, functionalEnergy: float, potential: RealArray | None) -> Evaluation:
+    def _assembled(self, density: Array, functional_energy: float, potential: RealArray | None) -> Evaluation:
         """Fock matrices and energy of a density for which the functional has been evaluated."""
-        twoElectron = self._coulombExchange.potential(density)
+        two_electron = self._coulomb_exchange.potential(density)
         real = density.real
-        energy = functionalEnergy + self.nuclearEnergy + float(np.sum(real.sum(axis=0) * self.core))
+        energy = functional_energy + self.nuclear_energy + float(np.sum(real.sum(axis=0) * self.core))
         # Tr(A D) of Hermitian matrices is the sum over Re(A) Re(D) + Im(A) Im(D).
-        energy += 0.5 * float(np.sum(twoElectron.real * real))
-        if np.iscomplexobj(twoElectron):
-            energy += 0.5 * float(np.sum(twoElectron.imag * density.imag))
-        fock = twoElectron + self.core
+        energy += 0.5 * float(np.sum(two_electron.real * real))
+        if np.iscomplexobj(two_electron):
+            energy += 0.5 * float(np.sum(two_electron.imag * density.imag))
+        fock = two_electron + self.core
         if potential is not None:
             fock = fock + potential
-        return Evaluation(np.stack([self.toLoewdin(matrix) for matrix in fock]), energy)
+        return Evaluation(np.stack([self.to_loewdin(matrix) for matrix in fock]), energy)
 
     def density(self, orbitals: Orbitals) -> ComplexArray:
         """Density matrices in the AO basis: [1,n,n] total of a closed shell, or [2,n,n] of both spins."""
-        atomic = [self.toAtomic(part) for part in orbitals]
+        atomic = [self.to_atomic(part) for part in orbitals]
         return np.stack([self.occupation * (part @ part.conj().T) for part in atomic])
 
     def dipole(self, orbitals: Orbitals) -> RealArray:
         """Dipole moment of nuclei and electrons [3], e bohr, about the origin of the coordinates."""
-        result = self.nuclearDipole.copy()
+        result = self.nuclear_dipole.copy()
         for part in orbitals:
             # The matrices of r are symmetric: the real part of the density is all that they see.
             density = (part @ part.conj().T).real
@@ -150,16 +150,16 @@ class Hamiltonian:
         """The matrix that an electric field [3] (atomic units) adds to the Fock matrix, Loewdin basis [n,n]."""
         return (field @ self._position.reshape(3, -1)).reshape(self.size, self.size)
 
-    def toLoewdin(self, matrix: Array) -> Array:
+    def to_loewdin(self, matrix: Array) -> Array:
         """An operator's matrix, from the AO to the Loewdin basis; exactly Hermitian."""
-        result = self._inverseRoot @ matrix @ self._inverseRoot
+        result = self._inverse_root @ matrix @ self._inverse_root
         return 0.5 * (result + result.conj().T)
 
-    def toAtomic(self, coefficients: Array) -> Array:
+    def to_atomic(self, coefficients: Array) -> Array:
         """Orbital coefficients [n,m], from the Loewdin to the AO basis."""
-        return self._inverseRoot @ coefficients
+        return self._inverse_root @ coefficients
 
-    def orbitalsToLoewdin(self, coefficients: Sequence[Array]) -> Orbitals:
+    def orbitals_to_loewdin(self, coefficients: Sequence[Array]) -> Orbitals:
         """Orbital coefficients, from the AO to the Loewdin basis; orthonormal to round-off."""
         result = []
         for part in coefficients:

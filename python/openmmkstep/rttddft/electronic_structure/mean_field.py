@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from openmmkstep.rttddft.pyscf_loading import loadPySCF
+from openmmkstep.rttddft.pyscf_loading import load_pyscf
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
 from openmmkstep.rttddft.systems.point_charges import PointCharges
 
 
-def createMeanField(molecule: Molecule, level: LevelOfTheory, environment: PointCharges | None = None) -> Any:
+def create_mean_field(molecule: Molecule, level: LevelOfTheory, environment: PointCharges | None = None) -> Any:
     """An SCF object of PySCF that has not run yet, with its integration grid built.
 
     Args:
@@ -25,7 +25,7 @@ def createMeanField(molecule: Molecule, level: LevelOfTheory, environment: Point
     level.check(molecule)
     if environment is not None:
         environment.check(molecule)
-    pyscf = loadPySCF()
+    pyscf = load_pyscf()
     mol = pyscf.gto.M(
         atom=list(zip(molecule.symbols, molecule.positions.tolist(), strict=True)),
         unit="Bohr",
@@ -37,19 +37,19 @@ def createMeanField(molecule: Molecule, level: LevelOfTheory, environment: Point
         verbose=0,
     )
     kinds = {"rhf": pyscf.scf.RHF, "uhf": pyscf.scf.UHF, "rks": pyscf.dft.RKS, "uks": pyscf.dft.UKS}
-    meanField = kinds[level.method](mol)
-    if level.densityFitting:
-        meanField = meanField.density_fit(auxbasis=level.auxiliaryBasis or None)
-        meanField.with_df.build()
-    if level.isKohnSham:
-        meanField.xc = level.functional
-        meanField.grids.level = level.gridLevel
+    mean_field = kinds[level.method](mol)
+    if level.density_fitting:
+        mean_field = mean_field.density_fit(auxbasis=level.auxiliary_basis or None)
+        mean_field.with_df.build()
+    if level.is_kohn_sham:
+        mean_field.xc = level.functional
+        mean_field.grids.level = level.grid_level
         # The propagation needs every point, also where the ground state has no density.
-        meanField.small_rho_cutoff = 0
-        meanField.grids.build()
-        if meanField.do_nlc():
-            meanField.nlcgrids.build()
+        mean_field.small_rho_cutoff = 0
+        mean_field.grids.build()
+        if mean_field.do_nlc():
+            mean_field.nlcgrids.build()
     if environment is not None and len(environment):
-        meanField = pyscf.qmmm.mm_charge(meanField, environment.positions, environment.charges, unit="Bohr")
-        meanField.verbose = 0
-    return meanField
+        mean_field = pyscf.qmmm.mm_charge(mean_field, environment.positions, environment.charges, unit="Bohr")
+        mean_field.verbose = 0
+    return mean_field

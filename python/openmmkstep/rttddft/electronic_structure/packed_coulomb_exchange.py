@@ -37,13 +37,13 @@ class DenseKernel(PackedKernel):
 
     Args:
         exchange: integrals over pairs.
-        inverseRoot: S^-1/2 [n,n].
+        inverse_root: S^-1/2 [n,n].
         packing: of the density.
         linear: added to the map of the real part [m,m], or None.
     """
 
     def __init__(
-        self, exchange: DenseCoulombExchange, inverseRoot: RealArray, packing: Packing, linear: RealArray | None
+        self, exchange: DenseCoulombExchange, inverse_root: RealArray, packing: Packing, linear: RealArray | None
     ) -> None:
         # PySCF brings SciPy; reading trajectories needs neither.
         from scipy.linalg.blas import dsymv
@@ -54,7 +54,7 @@ class DenseKernel(PackedKernel):
         factors = np.where(np.equal(*np.tril_indices(size)), 1.0, np.sqrt(2.0))
 
         def transformed(matrix: RealArray) -> RealArray:
-            return _transformed(matrix * (factors[:, None] / factors), inverseRoot, 1.0)
+            return _transformed(matrix * (factors[:, None] / factors), inverse_root, 1.0)
 
         self.real = np.tile(transformed(exchange.coulomb), (packing.spins, packing.spins))
         if exchange.symmetric is not None:
@@ -64,7 +64,7 @@ class DenseKernel(PackedKernel):
         self._spins = packing.spins
         self.imaginary: RealArray | None = None
         if exchange.antisymmetric is not None:
-            self.imaginary = -_transformed(exchange.antisymmetric, inverseRoot, -1.0)
+            self.imaginary = -_transformed(exchange.antisymmetric, inverse_root, -1.0)
 
     def apply(self, real: RealArray, imaginary: RealArray) -> tuple[RealArray, RealArray | None]:
         """See the base class."""
@@ -87,32 +87,32 @@ class AtomicKernel(PackedKernel):
 
     Args:
         exchange: builder of the matrices.
-        inverseRoot: S^-1/2 [n,n].
+        inverse_root: S^-1/2 [n,n].
         packing: of the density.
         linear: added to the map of the real part [m,m], or None.
     """
 
     def __init__(
-        self, exchange: CoulombExchange, inverseRoot: RealArray, packing: Packing, linear: RealArray | None
+        self, exchange: CoulombExchange, inverse_root: RealArray, packing: Packing, linear: RealArray | None
     ) -> None:
         self._exchange = exchange
-        self._inverseRoot = inverseRoot
+        self._inverse_root = inverse_root
         self._packing = packing
         self._linear = linear
 
     def apply(self, real: RealArray, imaginary: RealArray) -> tuple[RealArray, RealArray | None]:
         """See the base class."""
-        density = self._inverseRoot @ self._packing.matrices(real, imaginary) @ self._inverseRoot
-        potential = self._inverseRoot @ self._exchange.potential(density) @ self._inverseRoot
+        density = self._inverse_root @ self._packing.matrices(real, imaginary) @ self._inverse_root
+        potential = self._inverse_root @ self._exchange.potential(density) @ self._inverse_root
         first, second = self._packing.parts(potential)
         if self._linear is not None:
             first = first + self._linear @ real
         return first, second if np.iscomplexobj(potential) else None
 
 
-def createKernel(
+def create_kernel(
     exchange: CoulombExchange,
-    inverseRoot: RealArray,
+    inverse_root: RealArray,
     packing: Packing,
     linear: RealArray | None = None,
     limit: int = DENSE_LIMIT,
@@ -120,40 +120,40 @@ def createKernel(
     """The kernel that suits a builder of Coulomb and exchange matrices.
 
     Args:
-        exchange, inverseRoot, packing, linear: see the classes.
+        exchange, inverse_root, packing, linear: see the classes.
         limit: bytes above which nothing is kept over pairs.
     """
     # The map has the pairs of all spins on both sides.
-    fits = DenseCoulombExchange.bytesNeeded(packing.size) * packing.spins**2 <= limit
-    dense = exchange.dense(closedShell=packing.spins == 1) if fits else None
+    fits = DenseCoulombExchange.bytes_needed(packing.size) * packing.spins**2 <= limit
+    dense = exchange.dense(closed_shell=packing.spins == 1) if fits else None
     if dense is None:
-        return AtomicKernel(exchange, inverseRoot, packing, linear)
-    return DenseKernel(dense, inverseRoot, packing, linear)
+        return AtomicKernel(exchange, inverse_root, packing, linear)
+    return DenseKernel(dense, inverse_root, packing, linear)
 
 
-def _transformed(matrix: RealArray, inverseRoot: RealArray, sign: float) -> RealArray:
+def _transformed(matrix: RealArray, inverse_root: RealArray, sign: float) -> RealArray:
     """A symmetric map between packed matrices, from the atomic to the Loewdin basis.
 
     Args:
         matrix: over the lower triangle p >= q, or p > q for antisymmetric matrices.
-        inverseRoot: S^-1/2 [n,n].
+        inverse_root: S^-1/2 [n,n].
         sign: 1 for symmetric, -1 for antisymmetric matrices.
 
     Returns:
         Over the upper triangle, row by row, as :class:`.Packing` has it.
     """
-    once = _transformedRows(matrix, inverseRoot, sign)
-    result = _transformedRows(np.ascontiguousarray(once.T), inverseRoot, sign)
+    once = _transformed_rows(matrix, inverse_root, sign)
+    result = _transformed_rows(np.ascontiguousarray(once.T), inverse_root, sign)
     return 0.5 * (result + result.T)
 
 
-def _transformedRows(matrix: RealArray, inverseRoot: RealArray, sign: float) -> RealArray:
-    size = len(inverseRoot)
+def _transformed_rows(matrix: RealArray, inverse_root: RealArray, sign: float) -> RealArray:
+    size = len(inverse_root)
     diagonal = 0 if sign > 0 else 1
     rows, columns = np.tril_indices(size, -diagonal)
-    newRows, newColumns = np.triu_indices(size, diagonal)
+    new_rows, new_columns = np.triu_indices(size, diagonal)
     factors = np.where(rows == columns, 1.0, np.sqrt(2.0))
-    newFactors = np.where(newRows == newColumns, 1.0, np.sqrt(2.0))
+    new_factors = np.where(new_rows == new_columns, 1.0, np.sqrt(2.0))
     result = np.empty_like(matrix)
     count = max(1, _PIECE // size**2)
     for start in range(0, len(matrix), count):
@@ -161,6 +161,6 @@ def _transformedRows(matrix: RealArray, inverseRoot: RealArray, sign: float) -> 
         square = np.zeros((len(part), size, size))
         square[:, rows, columns] = part
         square[:, columns, rows] = sign * part
-        square = inverseRoot @ square @ inverseRoot
-        result[start : start + count] = square[:, newRows, newColumns] * newFactors
+        square = inverse_root @ square @ inverse_root
+        result[start : start + count] = square[:, new_rows, new_columns] * new_factors
     return result

@@ -32,25 +32,25 @@ class Packing:
         self.spins = spins
         self.size = size
         rows, columns = np.triu_indices(size)
-        strictRows, strictColumns = np.triu_indices(size, 1)
+        strict_rows, strict_columns = np.triu_indices(size, 1)
         starts = size * size * np.arange(spins)[:, None]
         # Into the flat list of real numbers of which complex matrices consist.
         self._real = 2 * (starts + rows * size + columns).ravel()
-        self._imaginary = 2 * (starts + strictRows * size + strictColumns).ravel() + 1
+        self._imaginary = 2 * (starts + strict_rows * size + strict_columns).ravel() + 1
         self._factors = np.tile(np.where(rows == columns, 1.0, _ROOT2), spins)
         self._inverse = 1.0 / self._factors
         # Back: which entry of (real part, imaginary part, imaginary part negated, zero) each element is.
-        pairs, strictPairs = len(rows), len(strictRows)
+        pairs, strict_pairs = len(rows), len(strict_rows)
         source = np.empty((spins, size, size, 2), dtype=np.intp)
-        source[..., 1] = spins * (pairs + 2 * strictPairs)
+        source[..., 1] = spins * (pairs + 2 * strict_pairs)
         for spin in range(spins):
             own = spin * pairs + np.arange(pairs)
             source[spin, rows, columns, 0] = source[spin, columns, rows, 0] = own
-            upper = spins * pairs + spin * strictPairs + np.arange(strictPairs)
-            source[spin, strictRows, strictColumns, 1] = upper
-            source[spin, strictColumns, strictRows, 1] = upper + spins * strictPairs
+            upper = spins * pairs + spin * strict_pairs + np.arange(strict_pairs)
+            source[spin, strict_rows, strict_columns, 1] = upper
+            source[spin, strict_columns, strict_rows, 1] = upper + spins * strict_pairs
         self._source = source
-        self._realSource = np.ascontiguousarray(source[..., 0])
+        self._real_source = np.ascontiguousarray(source[..., 0])
         self._zero = np.zeros(1)
 
     @property
@@ -71,7 +71,7 @@ class Packing:
         """Matrices [spins,n,n] from both vectors; real ones without the second."""
         values = real * self._inverse
         if imaginary is None:
-            return values.take(self._realSource)
+            return values.take(self._real_source)
         strict = imaginary * (1.0 / _ROOT2)
         numbers = np.concatenate((values, strict, -strict, self._zero)).take(self._source)
         return numbers.view(np.complex128)[..., 0]

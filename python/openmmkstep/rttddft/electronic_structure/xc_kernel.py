@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmmkstep.rttddft.errors import ElectronDynamicsError
-from openmmkstep.rttddft.pyscf_loading import loadPySCF
+from openmmkstep.rttddft.pyscf_loading import load_pyscf
 
 RealArray = NDArray[np.float64]
 IntArray = NDArray[np.integer[Any]]
@@ -37,13 +37,13 @@ NO_KERNEL = (
 )
 
 
-def hasKernel(functional: str) -> bool:
+def has_kernel(functional: str) -> bool:
     """Whether a functional is one of density and gradient alone, hybrid or not.
 
     Args:
         functional: a name that PySCF knows.
     """
-    libxc = loadPySCF().dft.libxc
+    libxc = load_pyscf().dft.libxc
     return libxc.xc_type(functional) in ("LDA", "GGA") and not libxc.is_nlc(functional)
 
 
@@ -51,30 +51,30 @@ class ResponseKernel:
     """Second derivatives of the functional on its grid.
 
     Args:
-        meanField: RKS object of PySCF, LDA or GGA (or a hybrid of them), with its grid built.
+        mean_field: RKS object of PySCF, LDA or GGA (or a hybrid of them), with its grid built.
         density: of the ground state [n,n], AO basis.
 
     Raises:
         ElectronDynamicsError: open shell, no functional, or one that needs more than density and gradient.
     """
 
-    def __init__(self, meanField: Any, density: RealArray) -> None:
-        functional = getattr(meanField, "xc", "")
-        if not functional or not hasKernel(functional) or meanField.istype("UKS") or meanField.do_nlc():
+    def __init__(self, mean_field: Any, density: RealArray) -> None:
+        functional = getattr(mean_field, "xc", "")
+        if not functional or not has_kernel(functional) or mean_field.istype("UKS") or mean_field.do_nlc():
             raise ElectronDynamicsError(NO_KERNEL)
-        kind = meanField._numint._xc_type(functional)
-        self._mol, self._gradients = meanField.mol, kind == "GGA"
-        self.points: RealArray = np.asarray(meanField.grids.coords)
-        integrator = meanField._numint
+        kind = mean_field._numint._xc_type(functional)
+        self._mol, self._gradients = mean_field.mol, kind == "GGA"
+        self.points: RealArray = np.asarray(mean_field.grids.coords)
+        integrator = mean_field._numint
         rho = np.concatenate(
-            [self._densityAt(self._orbitalValues(part), density) for part in self._parts(density.shape[0])], axis=1
+            [self._density_at(self._orbital_values(part), density) for part in self._parts(density.shape[0])], axis=1
         )
         derivatives = integrator.eval_xc_eff(functional, rho if self._gradients else rho[0], deriv=2, xctype=kind)[2]
         present = rho[0] > _SMALLEST_DENSITY
-        weights = np.where(present, meanField.grids.weights, 0.0)
+        weights = np.where(present, mean_field.grids.weights, 0.0)
         self._kernel: RealArray = np.where(present, np.nan_to_num(derivatives), 0.0) * weights
 
-    def amongProducts(
+    def among_products(
         self, orbitals: RealArray, first: IntArray, second: IntArray, chosen: NDArray[np.bool_] | None = None
     ) -> RealArray:
         """G between products of two orbitals each, and chosen ones of them [m,k].
@@ -87,7 +87,7 @@ class ResponseKernel:
         columns = slice(None) if chosen is None else chosen
         result = np.zeros((len(first), len(first[columns])))
         for part in self._parts(len(first)):
-            values = self._orbitalValues(part) @ orbitals
+            values = self._orbital_values(part) @ orbitals
             one, other = values[:, :, first], values[:, :, second]
             products = one[:1] * other[:1]
             if self._gradients:
@@ -95,7 +95,7 @@ class ResponseKernel:
             result += self._contracted(products, products[:, :, columns], part)
         return result
 
-    def amongFunctions(self, values: Any, count: int) -> RealArray:
+    def among_functions(self, values: Any, count: int) -> RealArray:
         """G between given functions [count,count].
 
         Args:
@@ -116,13 +116,13 @@ class ResponseKernel:
         size = max(16, _BLOCK_NUMBERS // (4 * max(columns, 1)))
         return [slice(start, start + size) for start in range(0, len(self.points), size)]
 
-    def _orbitalValues(self, part: slice) -> RealArray:
+    def _orbital_values(self, part: slice) -> RealArray:
         kind = "GTOval_sph_deriv1" if self._gradients else "GTOval_sph"
         values = self._mol.eval_gto(kind, self.points[part])
         return np.reshape(values, (-1, *values.shape[-2:]))
 
     @staticmethod
-    def _densityAt(values: RealArray, density: RealArray) -> RealArray:
+    def _density_at(values: RealArray, density: RealArray) -> RealArray:
         contracted = values[0] @ density
         rho = np.einsum("gp,xgp->xg", contracted, values)
         rho[1:] *= 2.0

@@ -14,7 +14,7 @@ from openmmkstep.rttddft.systems.point_charges import PointCharges
 from openmmkstep.rttddft.units import NM_PER_BOHR
 
 
-def readGeometries(path: Path, charge: int, multiplicity: int) -> list[Geometry]:
+def read_geometries(path: Path, charge: int, multiplicity: int) -> list[Geometry]:
     """The geometries of a file that ASE reads.
 
     Raises:
@@ -47,12 +47,12 @@ def readGeometries(path: Path, charge: int, multiplicity: int) -> list[Geometry]
     return [Geometry(molecule) for molecule in molecules]
 
 
-def readFrames(path: Path, inVacuum: bool = False) -> list[Geometry]:
+def read_frames(path: Path, in_vacuum: bool = False) -> list[Geometry]:
     """The frames of an HDF5 file that ``kstep generate`` or ``kstep run`` wrote, in the charges that they were made in.
 
     Args:
         path: the file.
-        inVacuum: leave the charges out, which shows what they do.
+        in_vacuum: leave the charges out, which shows what they do.
 
     Raises:
         FrameFileError: no such file, or not one of frames.
@@ -70,7 +70,7 @@ def readFrames(path: Path, inVacuum: bool = False) -> list[Geometry]:
                 region.numbers, np.asarray(frame.positions) / NM_PER_BOHR, region.charge, region.multiplicity
             )
             charges = None
-            if frame.environment is not None and not inVacuum:
+            if frame.environment is not None and not in_vacuum:
                 positions, values = (
                     np.asarray(array) for array in (frame.environment.positions, frame.environment.charges)
                 )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from openmmkstep.io.atomic import writeAtomically
+from openmmkstep.io.atomic import write_atomically
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 from openmmkstep.rttddft.observables.absorption import Absorption, AbsorptionSettings, Geometry
 
@@ -43,7 +43,7 @@ class SavedAbsorptions:
         self._head = {"schema": _SCHEMA, "version": _VERSION, "settings": self._settings}
         if not folder.exists():
             return
-        self._refuseOtherSettings(self._storedSettings())
+        self._refuse_other_settings(self._stored_settings())
         if not resume and self.number:
             raise ElectronDynamicsError(
                 f"{folder} holds {self.number} finished geometries of a run that did not end: continue it with "
@@ -68,9 +68,9 @@ class SavedAbsorptions:
         """Keep a result."""
         self._folder.mkdir(exist_ok=True)
         if not (self._folder / _SETTINGS).exists():
-            writeAtomically(self._folder / _SETTINGS, json.dumps(self._head, indent=1).encode())
+            write_atomically(self._folder / _SETTINGS, json.dumps(self._head, indent=1).encode())
         values = {field.name: _plain(getattr(result, field.name)) for field in fields(result)}
-        writeAtomically(self._path(geometry), json.dumps(values).encode())
+        write_atomically(self._path(geometry), json.dumps(values).encode())
 
     def discard(self) -> None:
         """Remove all results, when something else holds them."""
@@ -87,7 +87,7 @@ class SavedAbsorptions:
             digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
         return self._folder / f"{digest.hexdigest()[:32]}.json"
 
-    def _storedSettings(self) -> dict[str, Any]:
+    def _stored_settings(self) -> dict[str, Any]:
         try:
             head = json.loads((self._folder / _SETTINGS).read_bytes())
             if (head["schema"], head["version"]) != (_SCHEMA, _VERSION):
@@ -104,7 +104,7 @@ class SavedAbsorptions:
             "Remove it, or choose another --output"
         )
 
-    def _refuseOtherSettings(self, stored: dict[str, Any]) -> None:
+    def _refuse_other_settings(self, stored: dict[str, Any]) -> None:
         names = sorted(stored.keys() | self._settings.keys())
         changed = [name for name in names if stored.get(name) != self._settings.get(name)]
         if changed:
@@ -119,10 +119,10 @@ class SavedAbsorptions:
 
 
 def _described(settings: AbsorptionSettings) -> dict[str, Any]:
-    return {field.name: _describedOne(getattr(settings, field.name)) for field in fields(settings)}
+    return {field.name: _described_one(getattr(settings, field.name)) for field in fields(settings)}
 
 
-def _describedOne(value: Any) -> Any:
+def _described_one(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         digest = hashlib.sha256(value.tobytes()).hexdigest()[:16]
         return {"first": float(value[0]), "last": float(value[-1]), "number": len(value), "digest": digest}

@@ -8,7 +8,7 @@ from functools import partial
 from openmmkstep.rttddft.observables.absorption import Absorption, AbsorptionSettings, Geometry, absorption
 
 from .saved_absorptions import SavedAbsorptions
-from .threads import oneThread
+from .threads import one_thread
 from .workers import GeometryWorkers, InProcess
 
 
@@ -39,7 +39,7 @@ def absorptions(
     """
     finished = {} if saved is None else saved.load(geometries)
     tell(len(finished))
-    task = partial(absorption if len(geometries) == 1 else _withOneThread, settings=settings)
+    task = partial(absorption if len(geometries) == 1 else _with_one_thread, settings=settings)
     missing = {number: geometry for number, geometry in geometries.items() if number not in finished}
     for number, result in (workers or InProcess()).results(task, missing):
         finished[number] = result
@@ -49,6 +49,6 @@ def absorptions(
     return {number: finished[number] for number in geometries}
 
 
-def _withOneThread(geometry: Geometry, settings: AbsorptionSettings) -> Absorption:
-    with oneThread():
+def _with_one_thread(geometry: Geometry, settings: AbsorptionSettings) -> Absorption:
+    with one_thread():
         return absorption(geometry, settings)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from openmmkstep.rttddft.errors import MissingDependencyError
-from openmmkstep.rttddft.pyscf_loading import loadPySCF
+from openmmkstep.rttddft.pyscf_loading import load_pyscf
 
 
 @contextmanager
-def oneThread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """All numerical libraries with one thread: sums over several may round differently from run to run.
 
     Raises:
@@ -24,6 +24,6 @@ def oneThread() -> Iterator[None]:
             "pip install 'openmm-kstep[rttddft]'"
         ) from error
     # Its libraries must be there to be limited.
-    loadPySCF()
+    load_pyscf()
     with threadpoolctl.threadpool_limits(1):
         yield

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 from typing import Any, TypeVar
 
-from openmmkstep.rttddft.arguments import integerFrom
+from openmmkstep.rttddft.arguments import integer_from
 from openmmkstep.rttddft.errors import ConvergenceError, ElectronDynamicsError, MissingDependencyError, WorkerError
 
 Item = TypeVar("Item")
@@ -43,7 +43,7 @@ class InProcess(GeometryWorkers):
     def results(self, task: Callable[[Item], Result], items: Mapping[int, Item]) -> Iterator[tuple[int, Result]]:
         """See the base class."""
         for number, item in items.items():
-            with errorsOf(number):
+            with errors_of(number):
                 result = task(item)
             yield number, result
 
@@ -55,15 +55,15 @@ class DaskWorkers(GeometryWorkers):
         """See the base class."""
         if not items:
             return
-        distributed = _loadDistributed()
+        distributed = _load_distributed()
         with self._connected(distributed, len(items)) as client:
             futures = {client.submit(task, item, pure=False): number for number, item in items.items()}
             with client.as_current():
                 finished = distributed.as_completed(futures)
             try:
                 for future in finished:
-                    with errorsOf(futures[future]):
-                        result = _resultOf(future, distributed)
+                    with errors_of(futures[future]):
+                        result = _result_of(future, distributed)
                     yield futures[future], result
                     # So that the scheduler need not keep it until the end.
                     future.release()
@@ -88,7 +88,7 @@ class LocalProcesses(DaskWorkers):
     """
 
     def __init__(self, number: int) -> None:
-        self._number = integerFrom("number of workers", number, 1)
+        self._number = integer_from("number of workers", number, 1)
 
     @contextmanager
     def _connected(self, distributed: ModuleType, count: int) -> Iterator[Any]:
@@ -136,7 +136,7 @@ class RunningScheduler(DaskWorkers):
 
 
 @contextmanager
-def errorsOf(number: int) -> Iterator[None]:
+def errors_of(number: int) -> Iterator[None]:
     """Errors say which geometry they are of."""
     try:
         yield
@@ -147,7 +147,7 @@ def errorsOf(number: int) -> Iterator[None]:
         raise
 
 
-def _resultOf(future: Any, distributed: ModuleType) -> Any:
+def _result_of(future: Any, distributed: ModuleType) -> Any:
     try:
         return future.result()
     except (distributed.scheduler.KilledWorker, distributed.client.FutureCancelledError) as error:
@@ -157,7 +157,7 @@ def _resultOf(future: Any, distributed: ModuleType) -> Any:
         ) from error
 
 
-def _loadDistributed() -> ModuleType:
+def _load_distributed() -> ModuleType:
     try:
         import distributed
     except ImportError as error:

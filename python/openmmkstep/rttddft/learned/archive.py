@@ -61,13 +61,13 @@ class ArchiveUse:
         """A name that tells one archive from another in files; errors as of :meth:`contract`."""
         return "network " + hashlib.sha256(self.contract(source).to_json().encode()).hexdigest()[:16]
 
-    def checkLevel(self, level: LevelOfTheory) -> None:
+    def check_level(self, level: LevelOfTheory) -> None:
         """Refuse open shells and Hartree-Fock.
 
         Raises:
             ElectronDynamicsError: says so.
         """
-        if not level.isKohnSham or not level.isRestricted:
+        if not level.is_kohn_sham or not level.is_restricted:
             raise ElectronDynamicsError(f"{self.purpose} needs a closed shell and a functional (rks): leave it out")
 
     def check(self, source: str, molecule: Molecule, level: LevelOfTheory) -> None:
@@ -77,7 +77,7 @@ class ArchiveUse:
             ElectronDynamicsError: an open shell, another functional than the archive's, elements that it lacks, or see
                 :meth:`contract`.
         """
-        self.checkLevel(level)
+        self.check_level(level)
         contract = self.contract(source)
         theirs = str(contract.level_of_theory.get("functional", "")).lower()
         if theirs != level.functional.lower():
@@ -95,7 +95,7 @@ class ArchiveUse:
             raise ElectronDynamicsError(f"{source}: {error}") from error
 
 
-def loadedArchive(source: str) -> tuple[Any, Contract]:
+def loaded_archive(source: str) -> tuple[Any, Contract]:
     """The module of an archive, called with :func:`arguments` of a molecule, and its contract.
 
     Raises:
@@ -112,7 +112,7 @@ def arguments(molecule: Molecule) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @contextmanager
-def calledOnce() -> Iterator[None]:
+def called_once() -> Iterator[None]:
     """Without TorchScript's optimisation, which takes a minute for the first calls and pays only for thousands."""
     with torch.jit.optimized_execution(False), torch.inference_mode():
         yield

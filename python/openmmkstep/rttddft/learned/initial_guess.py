@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmmkstep.rttddft.electronic_structure.auxiliary_fit import AuxiliaryFit
-from openmmkstep.rttddft.electronic_structure.exchange_correlation import potentialOfPoints
+from openmmkstep.rttddft.electronic_structure.exchange_correlation import potential_of_points
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.pyscf_loading import loadPySCF
+from openmmkstep.rttddft.pyscf_loading import load_pyscf
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
 
-from .archive import ArchiveUse, arguments, calledOnce, loadedArchive
+from .archive import ArchiveUse, arguments, called_once, loaded_archive
 
 RealArray = NDArray[np.float64]
 
@@ -37,10 +37,10 @@ _MAX_CYCLES = 20
 # level 2, for a sixth of the time).
 _GRID_LEVEL = 0
 _USE = ArchiveUse(
-    setting="initialGuess",
+    setting="initial_guess",
     purpose="an initial guess from a network",
     missing="is not a file",
-    otherwise="leave initialGuess out",
+    otherwise="leave initial_guess out",
 )
 
 
@@ -70,38 +70,40 @@ class WarmStart:
         """
         _USE.check(self.archive, molecule, level)
 
-    def density(self, meanField: Any, molecule: Molecule, hamiltonian: Hamiltonian) -> RealArray:
+    def density(self, mean_field: Any, molecule: Molecule, hamiltonian: Hamiltonian) -> RealArray:
         """Density to begin with [n,n], AO basis.
 
         Args:
-            meanField: RKS object of PySCF.
+            mean_field: RKS object of PySCF.
             molecule: its nuclei.
             hamiltonian: of the same.
 
         Raises:
             ElectronDynamicsError: the archive cannot be used, or the functional needs more than density and gradient.
         """
-        return densityFromFit(meanField, hamiltonian, *predictedDensity(self.archive, meanField, molecule))
+        return density_from_fit(mean_field, hamiltonian, *predicted_density(self.archive, mean_field, molecule))
 
 
-def predictedDensity(source: str, meanField: Any, molecule: Molecule) -> tuple[AuxiliaryFit, RealArray]:
+def predicted_density(source: str, mean_field: Any, molecule: Molecule) -> tuple[AuxiliaryFit, RealArray]:
     """The ground state's density that a network predicts: its auxiliary functions and their coefficients [M].
 
     Raises:
         ElectronDynamicsError: the archive cannot be used, or does not cover the molecule.
     """
-    module, contract = loadedArchive(source)
-    fit = AuxiliaryFit(meanField.mol, contract.basis())
-    with calledOnce():
+    module, contract = loaded_archive(source)
+    fit = AuxiliaryFit(mean_field.mol, contract.basis())
+    with called_once():
         _, density = module(*arguments(molecule))
     return fit, density.numpy()
 
 
-def densityFromFit(meanField: Any, hamiltonian: Hamiltonian, fit: AuxiliaryFit, coefficients: RealArray) -> RealArray:
+def density_from_fit(
+    mean_field: Any, hamiltonian: Hamiltonian, fit: AuxiliaryFit, coefficients: RealArray
+) -> RealArray:
     """The density matrix [n,n] of a closed shell in the exchange-correlation potential of a density; AO basis.
 
     Args:
-        meanField: RKS object of PySCF.
+        mean_field: RKS object of PySCF.
         hamiltonian: of the same molecule and level of theory.
         fit: auxiliary functions.
         coefficients: of the density in them [M].
@@ -110,20 +112,20 @@ def densityFromFit(meanField: Any, hamiltonian: Hamiltonian, fit: AuxiliaryFit, 
         ElectronDynamicsError: the functional needs more than density and gradient.
     """
 
-    def densityAt(points: RealArray, gradient: bool) -> RealArray:
+    def density_at(points: RealArray, gradient: bool) -> RealArray:
         return fit.density(points, coefficients, gradient)
 
-    pyscf = loadPySCF()
-    grids = pyscf.dft.Grids(meanField.mol)
+    pyscf = load_pyscf()
+    grids = pyscf.dft.Grids(mean_field.mol)
     grids.level = _GRID_LEVEL
     grids.build()
-    core = hamiltonian.core + potentialOfPoints(meanField, grids, densityAt)
-    solver = pyscf.scf.RHF(meanField.mol)
+    core = hamiltonian.core + potential_of_points(mean_field, grids, density_at)
+    solver = pyscf.scf.RHF(mean_field.mol)
     solver.get_hcore = lambda mol=None: core
     solver.get_ovlp = lambda mol=None: hamiltonian.overlap
-    solver.get_veff = lambda mol, dm, *_, **__: hamiltonian._coulombExchange.potential(np.asarray(dm)[None])[0].real
+    solver.get_veff = lambda mol, dm, *_, **__: hamiltonian._coulomb_exchange.potential(np.asarray(dm)[None])[0].real
     solver.conv_tol, solver.max_cycle = _ENERGY_TOLERANCE, _MAX_CYCLES
     solver.verbose, solver.chkfile = 0, None
-    solver.kernel(dm0=meanField.get_init_guess())
+    solver.kernel(dm0=mean_field.get_init_guess())
     # Where that has not converged, it is a guess all the same.
     return np.asarray(solver.make_rdm1())

@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
 from kstep_models.rttddft.response_file import ResponseRecord
 from openmmkstep.rttddft.electronic_structure.auxiliary_fit import AuxiliaryFit
-from openmmkstep.rttddft.electronic_structure.casida_matrices import responseMatrices
-from openmmkstep.rttddft.electronic_structure.ground_state import solveGroundState
+from openmmkstep.rttddft.electronic_structure.casida_matrices import response_matrices
+from openmmkstep.rttddft.electronic_structure.ground_state import solve_ground_state
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.electronic_structure.mean_field import createMeanField
+from openmmkstep.rttddft.electronic_structure.mean_field import create_mean_field
 from openmmkstep.rttddft.electronic_structure.xc_kernel import ResponseKernel
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
 
 
-def responseRecord(molecule: Molecule, level: LevelOfTheory, basis: AuxiliaryBasis) -> ResponseRecord:
+def response_record(molecule: Molecule, level: LevelOfTheory, basis: AuxiliaryBasis) -> ResponseRecord:
     """Everything that a network may learn from one geometry.
 
     The density changes are the products of an occupied and a virtual orbital, times sqrt(2): those that an external
@@ -32,25 +32,25 @@ def responseRecord(molecule: Molecule, level: LevelOfTheory, basis: AuxiliaryBas
         ElectronDynamicsError: the level of theory has no response kernel, or does not suit the molecule.
         ConvergenceError: the SCF did not converge.
     """
-    meanField = createMeanField(molecule, level)
-    hamiltonian = Hamiltonian(meanField)
-    ground = solveGroundState(meanField, hamiltonian)
+    mean_field = create_mean_field(molecule, level)
+    hamiltonian = Hamiltonian(mean_field)
+    ground = solve_ground_state(mean_field, hamiltonian)
     density = ground.density[0]
-    coefficients = np.asarray(meanField.mo_coeff)
-    filled = np.asarray(meanField.mo_occ) > 0
+    coefficients = np.asarray(mean_field.mo_coeff)
+    filled = np.asarray(mean_field.mo_occ) > 0
     occupied, virtual = coefficients[:, filled], coefficients[:, ~filled]
-    energies = np.asarray(meanField.mo_energy)
+    energies = np.asarray(mean_field.mo_energy)
     gaps = energies[~filled][None, :] - energies[filled][:, None]
-    total, difference, dipole = responseMatrices(meanField, occupied, virtual, gaps)
-    fit = AuxiliaryFit(meanField.mol, basis)
-    kernel = ResponseKernel(meanField, density)
+    total, difference, dipole = response_matrices(mean_field, occupied, virtual, gaps)
+    fit = AuxiliaryFit(mean_field.mol, basis)
+    kernel = ResponseKernel(mean_field, density)
     # The virtual orbital is the faster index, as in the matrices above.
     first, second = np.nonzero(np.outer(filled, ~filled))
     return ResponseRecord(
         positions=molecule.positions,
         fit=np.sqrt(2.0) * fit.products(occupied, virtual),
-        response=2.0 * kernel.amongProducts(coefficients, first, second),
-        kernel=kernel.amongFunctions(fit.values, len(fit.metric)),
+        response=2.0 * kernel.among_products(coefficients, first, second),
+        kernel=kernel.among_functions(fit.values, len(fit.metric)),
         sum=total,
         difference=difference,
         dipole=dipole,

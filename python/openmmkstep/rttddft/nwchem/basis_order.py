@@ -38,18 +38,18 @@ class NWChemShell:
     """A contracted shell.
 
     Attributes:
-        angularMomentum: l.
+        angular_momentum: l.
         exponents: of the primitives, bohr^-2.
         coefficients: of normalised primitives, as printed.
     """
 
-    angularMomentum: int
+    angular_momentum: int
     exponents: tuple[float, ...]
     coefficients: tuple[float, ...]
 
     def overlap(self, other: NWChemShell) -> float:
         """Of the normalised radial functions at the same place; of the same angular momentum."""
-        power = self.angularMomentum + 1.5
+        power = self.angular_momentum + 1.5
 
         def product(first: NWChemShell, second: NWChemShell) -> float:
             a, b = np.array(first.exponents)[:, None], np.array(second.exponents)[None]
@@ -84,7 +84,7 @@ class BasisOrder:
         return np.asarray(self.signs[:, None] * chosen * self.signs[None])
 
 
-def parseShells(text: str) -> dict[str, list[NWChemShell]]:
+def parse_shells(text: str) -> dict[str, list[NWChemShell]]:
     """The basis set as NWChem prints it.
 
     Args:
@@ -123,12 +123,12 @@ def parseShells(text: str) -> dict[str, list[NWChemShell]]:
     return shells
 
 
-def basisOrder(mol: Any, shells: Mapping[str, Sequence[NWChemShell]]) -> BasisOrder:
+def basis_order(mol: Any, shells: Mapping[str, Sequence[NWChemShell]]) -> BasisOrder:
     """The reordering for a molecule.
 
     Args:
         mol: PySCF molecule with the atoms in the same order, spherical functions.
-        shells: of NWChem, by element symbol (see ``parseShells``).
+        shells: of NWChem, by element symbol (see ``parse_shells``).
 
     Raises:
         NWChemBasisError: the basis sets are not the same, or have angular momenta for which signs are not known.
@@ -138,7 +138,7 @@ def basisOrder(mol: Any, shells: Mapping[str, Sequence[NWChemShell]]) -> BasisOr
     indices: list[int] = []
     signs: list[int] = []
     first = 0
-    wanted = _shellsOfPySCF(mol)
+    wanted = _shells_of_pyscf(mol)
     for atom in range(mol.natm):
         symbol = mol.atom_pure_symbol(atom)
         if symbol not in shells:
@@ -151,12 +151,12 @@ def basisOrder(mol: Any, shells: Mapping[str, Sequence[NWChemShell]]) -> BasisOr
         for shell in (shell for owner, shell in wanted if owner == atom):
             place, sign = _match(shell, own, unused, f"{symbol} (atom {atom})")
             unused.remove(place)
-            momentum = shell.angularMomentum
+            momentum = shell.angular_momentum
             indices += range(starts[place], starts[place] + 2 * momentum + 1)
             signs += [sign * each for each in _signs(momentum)]
         if unused:
             raise NWChemBasisError(f"NWChem has {len(unused)} shells on {symbol} (atom {atom}) that PySCF has not")
-        first += sum(2 * shell.angularMomentum + 1 for shell in own)
+        first += sum(2 * shell.angular_momentum + 1 for shell in own)
     return BasisOrder(np.array(indices), np.array(signs, dtype=np.float64))
 
 
@@ -168,11 +168,11 @@ def _signs(momentum: int) -> list[int]:
 
 
 def _starts(shells: Sequence[NWChemShell]) -> list[int]:
-    sizes = [2 * shell.angularMomentum + 1 for shell in shells]
+    sizes = [2 * shell.angular_momentum + 1 for shell in shells]
     return [sum(sizes[:place]) for place in range(len(sizes))]
 
 
-def _shellsOfPySCF(mol: Any) -> list[tuple[int, NWChemShell]]:
+def _shells_of_pyscf(mol: Any) -> list[tuple[int, NWChemShell]]:
     """Atom and radial function of each contracted shell of PySCF, in its order."""
     result = []
     for index in range(mol.nbas):
@@ -189,13 +189,13 @@ def _shellsOfPySCF(mol: Any) -> list[tuple[int, NWChemShell]]:
 
 
 def _match(shell: NWChemShell, own: Sequence[NWChemShell], unused: set[int], where: str) -> tuple[int, int]:
-    momentum = shell.angularMomentum
+    momentum = shell.angular_momentum
     if momentum > _HIGHEST:
         raise NWChemBasisError(
             f"{where} has functions of angular momentum {momentum}, for which the signs of NWChem are not known: "
             f"use a basis set up to {_LETTERS[_HIGHEST].lower()} functions"
         )
-    overlaps = {place: shell.overlap(own[place]) for place in unused if own[place].angularMomentum == momentum}
+    overlaps = {place: shell.overlap(own[place]) for place in unused if own[place].angular_momentum == momentum}
     best = max(overlaps, key=lambda place: abs(overlaps[place]), default=None)
     if best is None or abs(abs(overlaps[best]) - 1.0) > _SAME:
         closest = f"the closest overlaps with {abs(overlaps[best]):.6f}" if best is not None else "none is left"

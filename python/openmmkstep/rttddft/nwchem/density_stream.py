@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 
 from .errors import NWChemRunError
-from .restart_file import TITLE, DensityMatrices, parseRestart
+from .restart_file import TITLE, DensityMatrices, parse_restart
 
 _CHUNK = 1 << 16
 _POLL_SECONDS = 0.05
@@ -85,17 +85,17 @@ class DensityStream:
             ready, _, _ = select.select([self._descriptor], [], [], 0.0 if last else _POLL_SECONDS)
             if ready:
                 self._buffer += os.read(self._descriptor, _CHUNK)
-                self._split(keepLast=True)
+                self._split(keep_last=True)
             elif last:
-                self._split(keepLast=False)
+                self._split(keep_last=False)
                 return
 
-    def _split(self, keepLast: bool) -> None:
+    def _split(self, keep_last: bool) -> None:
         """Take complete files from the beginning of the buffer."""
         while self._buffer:
             end = self._buffer.find(TITLE, max(self._searched, len(TITLE)))
             if end < 0:
-                if keepLast:
+                if keep_last:
                     # A title may have come in part.
                     self._searched = len(self._buffer) - len(TITLE)
                     return
@@ -106,7 +106,7 @@ class DensityStream:
             if self._error is None:
                 try:
                     self._densities.append(
-                        parseRestart(content, f"{self._path.name}, matrix {len(self._densities) + 1}")
+                        parse_restart(content, f"{self._path.name}, matrix {len(self._densities) + 1}")
                     )
                 except Exception as error:
                     # Raised later: without a reader NWChem would wait for ever.

@@ -11,7 +11,7 @@ others: a triangle of area ``max dt``, of which only the half after t = 0 exists
   (HF/6-31G, dt = 0.2) the dipole after an instantaneous kick at zero is off by 11 % of the response, that after a kick
   at dt/2 by 1 %.
 
-``fieldOf`` gives the field that electrons feel. With it, densities agree with NWChem's to better than 1e-9.
+``field_of`` gives the field that electrons feel. With it, densities agree with NWChem's to better than 1e-9.
 
 All quantities are in atomic units.
 """
@@ -56,17 +56,17 @@ class NWChemField(ABC):
         object.__setattr__(self, "polarization", axis)
 
     @abstractmethod
-    def valueAt(self, time: float, timeStep: float) -> float:
+    def value_at(self, time: float, time_step: float) -> float:
         """The field at a multiple of the time step."""
 
     @abstractmethod
     def lines(self) -> list[str]:
         """The lines of the input block besides maximum and polarization."""
 
-    def vectorAt(self, time: float, timeStep: float) -> RealArray:
+    def vector_at(self, time: float, time_step: float) -> RealArray:
         """The field [3] at a multiple of the time step."""
         vector = np.zeros(3)
-        vector[_AXES.index(self.polarization)] = self.valueAt(time, timeStep)
+        vector[_AXES.index(self.polarization)] = self.value_at(time, time_step)
         return vector
 
 
@@ -82,11 +82,11 @@ class NWChemDelta(NWChemField):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "center", notNegative("field center", self.center))
+        object.__setattr__(self, "center", not_negative("field center", self.center))
 
-    def valueAt(self, time: float, timeStep: float) -> float:
+    def value_at(self, time: float, time_step: float) -> float:
         """See the base class."""
-        return self.maximum if abs(time - self.center) < 0.5 * timeStep else 0.0
+        return self.maximum if abs(time - self.center) < 0.5 * time_step else 0.0
 
     def lines(self) -> list[str]:
         """See the base class."""
@@ -114,12 +114,12 @@ class NWChemGaussian(NWChemField):
     def __post_init__(self) -> None:
         super().__post_init__()
         store = object.__setattr__
-        store(self, "center", notNegative("field center", self.center))
+        store(self, "center", not_negative("field center", self.center))
         store(self, "width", positive("field width", self.width))
-        store(self, "frequency", notNegative("field frequency", self.frequency))
+        store(self, "frequency", not_negative("field frequency", self.frequency))
         store(self, "phase", finite("field phase", self.phase))
 
-    def valueAt(self, time: float, timeStep: float) -> float:
+    def value_at(self, time: float, time_step: float) -> float:
         """See the base class."""
         envelope = math.exp(-0.5 * ((time - self.center) / self.width) ** 2)
         return self.maximum * math.sin(self.frequency * time + self.phase) * envelope
@@ -136,12 +136,12 @@ class NWChemGaussian(NWChemField):
         ]
 
 
-def deltaForImpulse(impulse: ArrayLike, timeStep: float) -> tuple[NWChemDelta, ...]:
+def delta_for_impulse(impulse: ArrayLike, time_step: float) -> tuple[NWChemDelta, ...]:
     """The kicks at t = 0 that give an impulse.
 
     Args:
         impulse: integral of the field over time [3]; electrons gain the momentum ``-impulse``.
-        timeStep: of the propagation that they are for.
+        time_step: of the propagation that they are for.
 
     Returns:
         one kick for every axis along which there is an impulse.
@@ -152,37 +152,37 @@ def deltaForImpulse(impulse: ArrayLike, timeStep: float) -> tuple[NWChemDelta, .
     vector = np.asarray(impulse, dtype=np.float64)
     if vector.shape != (3,) or not np.all(np.isfinite(vector)) or not np.any(vector):
         raise NWChemInputError(f"an impulse is three finite numbers, not all zero, got {impulse!r}")
-    step = positive("time step", timeStep)
+    step = positive("time step", time_step)
     return tuple(
         NWChemDelta(2.0 * float(part) / step, axis) for part, axis in zip(vector, _AXES, strict=True) if part != 0.0
     )
 
 
-def impulseOf(fields: Sequence[NWChemField], timeStep: float, steps: int) -> RealArray:
+def impulse_of(fields: Sequence[NWChemField], time_step: float, steps: int) -> RealArray:
     """Integral over time [3] of the field that electrons feel in NWChem.
 
     Args:
         fields: of the input.
-        timeStep: dt of the propagation.
+        time_step: dt of the propagation.
         steps: of the propagation.
     """
-    values = _onSteps(fields, timeStep, steps)
-    return np.asarray(0.5 * timeStep * (values[1:] + values[:-1]).sum(axis=0))
+    values = _on_steps(fields, time_step, steps)
+    return np.asarray(0.5 * time_step * (values[1:] + values[:-1]).sum(axis=0))
 
 
-def fieldOf(fields: Sequence[NWChemField], timeStep: float) -> Callable[[float], RealArray]:
+def field_of(fields: Sequence[NWChemField], time_step: float) -> Callable[[float], RealArray]:
     """The field that electrons feel in NWChem, as a function of time.
 
     With it a Magnus propagator of second order that takes the field at the middle of a step does what NWChem does.
 
     Args:
         fields: of the input.
-        timeStep: dt of the propagation.
+        time_step: dt of the propagation.
 
     Returns:
         a function from time to the field [3]; zero before t = 0.
     """
-    step = positive("time step", timeStep)
+    step = positive("time step", time_step)
 
     def field(time: float) -> RealArray:
         if time < 0.0:
@@ -190,16 +190,16 @@ def fieldOf(fields: Sequence[NWChemField], timeStep: float) -> Callable[[float],
         index = math.floor(time / step)
         fraction = time / step - index
         before, after = (
-            sum((one.vectorAt(place * step, step) for one in fields), np.zeros(3)) for place in (index, index + 1)
+            sum((one.vector_at(place * step, step) for one in fields), np.zeros(3)) for place in (index, index + 1)
         )
         return (1.0 - fraction) * before + fraction * after
 
     return field
 
 
-def _onSteps(fields: Sequence[NWChemField], timeStep: float, steps: int) -> RealArray:
-    times = timeStep * np.arange(steps + 1)
-    return np.array([sum((one.vectorAt(float(t), timeStep) for one in fields), np.zeros(3)) for t in times])
+def _on_steps(fields: Sequence[NWChemField], time_step: float, steps: int) -> RealArray:
+    times = time_step * np.arange(steps + 1)
+    return np.array([sum((one.vector_at(float(t), time_step) for one in fields), np.zeros(3)) for t in times])
 
 
 def finite(name: str, value: float) -> float:
@@ -221,7 +221,7 @@ def positive(name: str, value: float) -> float:
     return result
 
 
-def notNegative(name: str, value: float) -> float:
+def not_negative(name: str, value: float) -> float:
     """A number that is zero or positive, or NWChemInputError."""
     result = finite(name, value)
     if result < 0.0:

@@ -61,20 +61,20 @@ class NWChemInput:
         basis: name of a basis set in NWChem's library, for all elements.
         functional: in NWChem's words, such as ``pbe0``, ``b3lyp`` or ``xpbe96 cpbe96``; ``hf`` for Hartree-Fock.
         steps: time steps; results are printed for t = 0 and after each of them.
-        timeStep: dt, atomic units.
+        time_step: dt, atomic units.
         fields: external fields.
         charge: total charge, e.
         multiplicity: spin multiplicity 2S+1.
-        openShell: propagate both spins separately even where the multiplicity is 1.
+        open_shell: propagate both spins separately even where the multiplicity is 1.
         grid: for the functional: xcoarse, coarse, medium, fine, xfine or huge.
-        energyConvergence: of the ground state, hartree.
-        densityConvergence: of the ground state.
-        stepTolerance: of the iterations within a step. It bounds the change of the norm of the density matrix, which
+        energy_convergence: of the ground state, hartree.
+        density_convergence: of the ground state.
+        step_tolerance: of the iterations within a step. It bounds the change of the norm of the density matrix, which
             hardly changes, so that errors of the density are far larger: 5e-7 after a weak and 3e-6 after a strong kick
             with NWChem's own 1e-7, up to 8e-8 with 1e-11, up to 3e-9 with 1e-13. Loosen it if a step does not converge.
-        seriesTolerance: of the power series for the exponential.
-        allDensities: write the complex density matrix after every step, to the same file each time (see
-            ``runNWChem``); otherwise only that of t = 0.
+        series_tolerance: of the power series for the exponential.
+        all_densities: write the complex density matrix after every step, to the same file each time (see
+            ``run_nwchem``); otherwise only that of t = 0.
         snapshots: write the real part of the density matrix of every step to a file of its own.
         name: of the files.
         tag: first word of the lines with results.
@@ -89,17 +89,17 @@ class NWChemInput:
     basis: str
     functional: str
     steps: int
-    timeStep: float
+    time_step: float
     fields: Sequence[NWChemField] = ()
     charge: int = 0
     multiplicity: int = 1
-    openShell: bool = False
+    open_shell: bool = False
     grid: str = "xfine"
-    energyConvergence: float = 1e-10
-    densityConvergence: float = 1e-9
-    stepTolerance: float = 1e-13
-    seriesTolerance: float = 1e-13
-    allDensities: bool = False
+    energy_convergence: float = 1e-10
+    density_convergence: float = 1e-9
+    step_tolerance: float = 1e-13
+    series_tolerance: float = 1e-13
+    all_densities: bool = False
     snapshots: bool = False
     name: str = "rt"
     tag: str = "rt"
@@ -126,19 +126,19 @@ class NWChemInput:
         store(self, "positions", positions)
         store(self, "symbols", [_symbol(int(z)) for z in numbers])
         store(self, "fields", tuple(self.fields))
-        self._checkElectrons()
-        self._checkPropagation()
-        self._checkWords()
+        self._check_electrons()
+        self._check_propagation()
+        self._check_words()
 
     @classmethod
-    def forMolecule(cls, molecule: MoleculeLike, basis: str, functional: str, **settings: Any) -> NWChemInput:
+    def for_molecule(cls, molecule: MoleculeLike, basis: str, functional: str, **settings: Any) -> NWChemInput:
         """Input for a molecule that carries its own charge and multiplicity.
 
         Args:
             molecule: with numbers, positions (bohr), charge and multiplicity.
             basis: see the class.
             functional: see the class.
-            settings: further attributes of the class, ``steps`` and ``timeStep`` among them.
+            settings: further attributes of the class, ``steps`` and ``time_step`` among them.
         """
         return cls(
             numbers=molecule.numbers,
@@ -156,18 +156,18 @@ class NWChemInput:
         return int(np.asarray(self.numbers).sum()) - self.charge
 
     @property
-    def isOpenShell(self) -> bool:
+    def is_open_shell(self) -> bool:
         """Whether both spins have density matrices of their own."""
-        return self.openShell or self.multiplicity > 1
+        return self.open_shell or self.multiplicity > 1
 
     @property
     def times(self) -> NDArray[np.float64]:
         """Times of the results [steps+1], atomic units."""
-        return np.asarray(self.timeStep * np.arange(self.steps + 1), dtype=np.float64)
+        return np.asarray(self.time_step * np.arange(self.steps + 1), dtype=np.float64)
 
     def text(self) -> str:
         """The input."""
-        return "\n".join([*self._system(), *self._groundState(), *self._propagation()]) + "\n"
+        return "\n".join([*self._system(), *self._ground_state(), *self._propagation()]) + "\n"
 
     def _system(self) -> list[str]:
         atoms = [
@@ -189,15 +189,15 @@ class NWChemInput:
             "end",
         ]
 
-    def _groundState(self) -> list[str]:
+    def _ground_state(self) -> list[str]:
         functional = "hfexch 1.0" if self.functional.strip().lower() == "hf" else self.functional.strip()
         return [
             "dft",
-            *(["  odft"] if self.openShell else []),
+            *(["  odft"] if self.open_shell else []),
             f"  mult {self.multiplicity}",
             f"  xc {functional}",
             f"  grid {self.grid}",
-            f"  convergence energy {number(self.energyConvergence)} density {number(self.densityConvergence)}",
+            f"  convergence energy {number(self.energy_convergence)} density {number(self.density_convergence)}",
             "  iterations 200",
             '  noprint "final vectors analysis"',
             "end",
@@ -206,15 +206,15 @@ class NWChemInput:
 
     def _propagation(self) -> list[str]:
         # NWChem makes ceiling(tmax/dt) - 1 points; the half step keeps round-off from adding or losing one.
-        end = (self.steps + 1.5) * self.timeStep
+        end = (self.steps + 1.5) * self.time_step
         lines = [
             "rt_tddft",
             f"  tmax {number(end)}",
-            f"  dt {number(self.timeStep)}",
+            f"  dt {number(self.time_step)}",
             f'  tag "{self.tag}"',
-            f"  tolerances series {number(self.seriesTolerance)} interpol {number(self.stepTolerance)}",
+            f"  tolerances series {number(self.series_tolerance)} interpol {number(self.step_tolerance)}",
             "  nprints *",
-            f"  nrestarts {'*' if self.allDensities else 1}",
+            f"  nrestarts {'*' if self.all_densities else 1}",
             "  print dipole field energy cputime charge convergence",
         ]
         for index, one in enumerate(self.fields, start=1):
@@ -230,7 +230,7 @@ class NWChemInput:
             lines += ["  visualization", "    tstart 0.0", f"    tend {number(end)}", "    treference 0.0", "  end"]
         return [*lines, "end", "task dft rt_tddft"]
 
-    def _checkElectrons(self) -> None:
+    def _check_electrons(self) -> None:
         for name, least in (("charge", None), ("multiplicity", 1), ("steps", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
@@ -244,13 +244,13 @@ class NWChemInput:
                 "correct the charge or the multiplicity"
             )
 
-    def _checkPropagation(self) -> None:
-        for name in ("timeStep", "energyConvergence", "densityConvergence", "stepTolerance", "seriesTolerance"):
+    def _check_propagation(self) -> None:
+        for name in ("time_step", "energy_convergence", "density_convergence", "step_tolerance", "series_tolerance"):
             object.__setattr__(self, name, positive(name, getattr(self, name)))
-        if self.energyConvergence < _TIGHTEST_ENERGY:
+        if self.energy_convergence < _TIGHTEST_ENERGY:
             raise NWChemInputError(
-                f"energyConvergence must be at least {_TIGHTEST_ENERGY}, or NWChem refuses its own grid, "
-                f"got {self.energyConvergence}"
+                f"energy_convergence must be at least {_TIGHTEST_ENERGY}, or NWChem refuses its own grid, "
+                f"got {self.energy_convergence}"
             )
         for one in self.fields:
             if not isinstance(one, NWChemField):
@@ -258,7 +258,7 @@ class NWChemInput:
         if self.grid not in _GRIDS:
             raise NWChemInputError(f"unknown grid {self.grid!r}: use one of {', '.join(_GRIDS)}")
 
-    def _checkWords(self) -> None:
+    def _check_words(self) -> None:
         if not _WORD.match(self.name):
             raise NWChemInputError(f"name must be letters, digits, '-' and '_' only, got {self.name!r}")
         if not _WORD.match(self.tag) or len(self.tag) > _LONGEST_TAG:
@@ -273,8 +273,8 @@ class NWChemInput:
                 )
 
 
-def _symbol(atomicNumber: int) -> str:
+def _symbol(atomic_number: int) -> str:
     try:
-        return str(app.Element.getByAtomicNumber(atomicNumber).symbol)
+        return str(app.Element.getByAtomicNumber(atomic_number).symbol)
     except KeyError as error:
-        raise NWChemInputError(f"there is no element with atomic number {atomicNumber}") from error
+        raise NWChemInputError(f"there is no element with atomic number {atomic_number}") from error

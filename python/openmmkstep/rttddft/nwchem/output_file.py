@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .basis_order import NWChemShell, parseShells
+from .basis_order import NWChemShell, parse_shells
 from .errors import NWChemOutputError
 from .input_file import GEOMETRY
 
@@ -35,8 +35,8 @@ class NWChemOutput:
 
     Attributes:
         source: name of the file.
-        groundStateEnergy: total energy of the ground state, hartree.
-        nuclearRepulsion: hartree.
+        ground_state_energy: total energy of the ground state, hartree.
+        nuclear_repulsion: hartree.
         shells: basis functions by label of an element, in NWChem's order.
         tag: first word of the lines with results.
         times: of the results [n], atomic units, as printed (five decimals).
@@ -46,8 +46,8 @@ class NWChemOutput:
     """
 
     source: str
-    groundStateEnergy: float
-    nuclearRepulsion: float
+    ground_state_energy: float
+    nuclear_repulsion: float
     shells: dict[str, list[NWChemShell]]
     tag: str
     times: NDArray[np.float64]
@@ -56,12 +56,12 @@ class NWChemOutput:
     finished: bool = True
 
     @property
-    def isOpenShell(self) -> bool:
+    def is_open_shell(self) -> bool:
         """Whether both spins were propagated."""
         return any(label.endswith("(total spin)") for label in self.series)
 
     @property
-    def failedChecks(self) -> list[float]:
+    def failed_checks(self) -> list[float]:
         """Times at which NWChem's own checks of the density failed."""
         return [time for time, text in self.messages if _CHECKS_FAILED in text]
 
@@ -86,70 +86,70 @@ class NWChemOutput:
 
     def dipole(self) -> NDArray[np.float64]:
         """Dipole moment [n,3] of nuclei and electrons about the origin, e bohr; points to positive charge."""
-        return self._ofAllElectrons("Dipole moment")
+        return self._of_all_electrons("Dipole moment")
 
     def electrons(self) -> NDArray[np.float64]:
         """Number of electrons [n]; NWChem prints their charge, without that of the nuclei."""
-        return -self._ofAllElectrons("Charge")
+        return -self._of_all_electrons("Charge")
 
     def field(self) -> NDArray[np.float64]:
         """External field [n,3] at the times of the results; zero where there is none."""
         label = f"Applied E-field [{GEOMETRY}] (alpha spin)"
         return self.get(label) if label in self.series else np.zeros((len(self.times), 3))
 
-    def _ofAllElectrons(self, quantity: str) -> NDArray[np.float64]:
+    def _of_all_electrons(self, quantity: str) -> NDArray[np.float64]:
         label = f"{quantity} [{GEOMETRY}]"
-        return self.get(f"{label} (total spin)" if self.isOpenShell else label)
+        return self.get(f"{label} (total spin)" if self.is_open_shell else label)
 
 
-def readOutput(path: str | os.PathLike[str], allowIncomplete: bool = False) -> NWChemOutput:
+def read_output(path: str | os.PathLike[str], allow_incomplete: bool = False) -> NWChemOutput:
     """Read an output file.
 
     Args:
         path: of the file.
-        allowIncomplete: take what is there of a propagation that was cut short; otherwise it is an error.
+        allow_incomplete: take what is there of a propagation that was cut short; otherwise it is an error.
 
     Raises:
-        NWChemOutputError: missing, or see ``parseOutput``.
+        NWChemOutputError: missing, or see ``parse_output``.
     """
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise NWChemOutputError(f"{os.fspath(path)}: cannot be read ({error.strerror})") from error
-    return parseOutput(text, os.fspath(path), allowIncomplete)
+    return parse_output(text, os.fspath(path), allow_incomplete)
 
 
-def parseOutput(text: str, source: str = "NWChem output", allowIncomplete: bool = False) -> NWChemOutput:
+def parse_output(text: str, source: str = "NWChem output", allow_incomplete: bool = False) -> NWChemOutput:
     """What a real-time TDDFT calculation printed.
 
     Args:
         text: all of it, ground state included.
         source: what to name in errors.
-        allowIncomplete: drop the last, incomplete step of a propagation that was cut short.
+        allow_incomplete: drop the last, incomplete step of a propagation that was cut short.
 
     Raises:
         NWChemOutputError: NWChem failed, there is no propagation, it was cut short, or a line is not as it should be;
             names file and line.
     """
     lines = text.splitlines()
-    failure = errorMessage(text)
+    failure = error_message(text)
     if failure:
         raise NWChemOutputError(f"{source}: NWChem failed: {failure}")
     start = next((index for index, line in enumerate(lines) if _START in line), None)
     if start is None:
         raise NWChemOutputError(f"{source}, line {len(lines)}: the output ends before the propagation: no {_START!r}")
     results = _Results(source, lines, start)
-    if not results.finished and not allowIncomplete:
+    if not results.finished and not allow_incomplete:
         raise NWChemOutputError(
-            f"{source}, line {len(lines)}: the output ends before the propagation does, at t = {results.lastTime:g}: "
-            "it was cut short (allowIncomplete=True takes the complete steps)"
+            f"{source}, line {len(lines)}: the output ends before the propagation does, at t = {results.last_time:g}: "
+            "it was cut short (allow_incomplete=True takes the complete steps)"
         )
     times, series = results.arrays()
     return NWChemOutput(
         source=source,
-        groundStateEnergy=_lastNumber(_ENERGY, "energy of the ground state", lines[:start], source),
-        nuclearRepulsion=_lastNumber(_REPULSION, "nuclear repulsion", lines[:start], source),
-        shells=parseShells(text),
+        ground_state_energy=_last_number(_ENERGY, "energy of the ground state", lines[:start], source),
+        nuclear_repulsion=_last_number(_REPULSION, "nuclear repulsion", lines[:start], source),
+        shells=parse_shells(text),
         tag=results.tag,
         times=times,
         series=series,
@@ -158,7 +158,7 @@ def parseOutput(text: str, source: str = "NWChem output", allowIncomplete: bool 
     )
 
 
-def errorMessage(text: str) -> str:
+def error_message(text: str) -> str:
     """NWChem's own account of why it failed; empty where it says nothing of the kind."""
     lines = text.splitlines()
     where = next((index for index, line in enumerate(lines) if "current input line" in line), None)
@@ -188,7 +188,7 @@ class _Results:
         self.source = source
         self.messages: list[tuple[float, str]] = []
         self.finished = False
-        self.lastTime = 0.0
+        self.last_time = 0.0
         self._series: dict[str, list[tuple[float, list[float]]]] = {}
         began = next((index for index in range(start, len(lines)) if _BEGAN.match(lines[index])), None)
         if began is None:
@@ -254,7 +254,7 @@ class _Results:
             if rows and len(rows[0][1]) != len(values):
                 raise ValueError(f"{len(values)} numbers where there were {len(rows[0][1])} before")
             rows.append((time, values))
-        self.lastTime = time
+        self.last_time = time
 
 
 def _number(word: str) -> float:
@@ -269,7 +269,7 @@ def _number(word: str) -> float:
     return value
 
 
-def _lastNumber(pattern: re.Pattern[str], what: str, lines: list[str], source: str) -> float:
+def _last_number(pattern: re.Pattern[str], what: str, lines: list[str], source: str) -> float:
     for line in reversed(lines):
         match = pattern.match(line)
         if match:

@@ -2,7 +2,7 @@
 
 ``rt_restart`` is text: a title, the date, ``nmats``, ``nbf_ao``, ``it``, ``t``, ``checksum``, then real and imaginary
 part of each element with ten digits, row by row. A closed-shell calculation has one matrix, the total density; an
-open-shell one has that of alpha and that of beta. The order of basis functions is NWChem's (see ``basisOrder``).
+open-shell one has that of alpha and that of beta. The order of basis functions is NWChem's (see ``basis_order``).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class DensityMatrices:
         return np.concatenate([0.5 * self.matrices, 0.5 * self.matrices])
 
 
-def readRestart(path: str | os.PathLike[str]) -> DensityMatrices:
+def read_restart(path: str | os.PathLike[str]) -> DensityMatrices:
     """Read a file ``NAME.rt_restart``.
 
     Raises:
@@ -66,10 +66,10 @@ def readRestart(path: str | os.PathLike[str]) -> DensityMatrices:
         content = Path(path).read_bytes()
     except OSError as error:
         raise NWChemOutputError(f"{os.fspath(path)}: cannot be read ({error.strerror})") from error
-    return parseRestart(content, os.fspath(path))
+    return parse_restart(content, os.fspath(path))
 
 
-def parseRestart(content: bytes, source: str = "rt_restart") -> DensityMatrices:
+def parse_restart(content: bytes, source: str = "rt_restart") -> DensityMatrices:
     """The matrices in the content of a restart file.
 
     Args:
@@ -116,7 +116,7 @@ def parseRestart(content: bytes, source: str = "rt_restart") -> DensityMatrices:
     return DensityMatrices(int(header["it"]) - 1, header["t"], matrices)
 
 
-def readSnapshot(path: str | os.PathLike[str], size: int) -> NDArray[np.float64]:
+def read_snapshot(path: str | os.PathLike[str], size: int) -> NDArray[np.float64]:
     """Read a snapshot ``NAME.ptot_ao_re.STEP``: real part of the total density in full precision.
 
     The number in the name is that of the step, beginning with 1 for t = 0.

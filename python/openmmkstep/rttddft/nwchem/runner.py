@@ -13,8 +13,8 @@ from pathlib import Path
 from .density_stream import DensityStream
 from .errors import NWChemMissingError, NWChemRunError
 from .input_file import PERMANENT, SCRATCH, NWChemInput
-from .output_file import NWChemOutput, errorMessage, readOutput
-from .restart_file import DensityMatrices, readRestart
+from .output_file import NWChemOutput, error_message, read_output
+from .restart_file import DensityMatrices, read_restart
 
 _INSTALL = "apt-get install nwchem (Debian, Ubuntu), or conda install -c conda-forge nwchem"
 _TAIL = 15
@@ -39,7 +39,7 @@ class NWChemRun:
     folder: Path = Path()
 
 
-def findNWChem(processes: int = 1, program: str = "nwchem", launcher: str = "mpirun") -> list[str]:
+def find_nwchem(processes: int = 1, program: str = "nwchem", launcher: str = "mpirun") -> list[str]:
     """The command that starts NWChem, without its input.
 
     Args:
@@ -65,11 +65,11 @@ def findNWChem(processes: int = 1, program: str = "nwchem", launcher: str = "mpi
             "install the MPI that NWChem was built with (apt-get install openmpi-bin), or use one process"
         )
     # Open MPI refuses to work for the superuser, as in containers, without this.
-    asRoot = ["--allow-run-as-root"] if os.geteuid() == 0 else []
-    return [mpirun, *asRoot, "-np", str(processes), found]
+    as_root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
+    return [mpirun, *as_root, "-np", str(processes), found]
 
 
-def runNWChem(
+def run_nwchem(
     job: NWChemInput,
     folder: str | os.PathLike[str],
     timeout: float | None = None,
@@ -79,7 +79,7 @@ def runNWChem(
     """Write the input, run NWChem and read its results.
 
     Args:
-        job: what to calculate. With ``allDensities`` every density matrix is collected while NWChem runs.
+        job: what to calculate. With ``all_densities`` every density matrix is collected while NWChem runs.
         folder: for all files, on a local disk if every density is asked for; made if it does not exist. Files of an
             earlier run with the same name are overwritten.
         timeout: seconds, after which NWChem is ended; none by default.
@@ -91,37 +91,37 @@ def runNWChem(
         NWChemRunError: NWChem failed, which is reported in its own words, or ran out of time.
         NWChemOutputError: it left files that cannot be read.
     """
-    command = findNWChem(processes, program)
+    command = find_nwchem(processes, program)
     folder = Path(folder).resolve()
     for name in (SCRATCH, PERMANENT):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    inputFile, outputFile = folder / f"{job.name}.nw", folder / f"{job.name}.out"
-    restartFile = folder / PERMANENT / f"{job.name}.rt_restart"
-    restartFile.unlink(missing_ok=True)
-    inputFile.write_text(job.text(), encoding="utf-8")
+    input_file, output_file = folder / f"{job.name}.nw", folder / f"{job.name}.out"
+    restart_file = folder / PERMANENT / f"{job.name}.rt_restart"
+    restart_file.unlink(missing_ok=True)
+    input_file.write_text(job.text(), encoding="utf-8")
     with ExitStack() as stack:
-        stream = stack.enter_context(DensityStream(restartFile)) if job.allDensities else None
+        stream = stack.enter_context(DensityStream(restart_file)) if job.all_densities else None
         for attempt in range(_ATTEMPTS):
             try:
-                _execute([*command, inputFile.name], folder, outputFile, timeout)
+                _execute([*command, input_file.name], folder, output_file, timeout)
                 break
             except NWChemRunError as error:
                 if _PASSING not in str(error) or attempt == _ATTEMPTS - 1:
                     raise
-        densities = stream.densities() if stream is not None else [readRestart(restartFile)]
-    output = readOutput(outputFile)
-    expected = job.steps + 1 if job.allDensities else 1
+        densities = stream.densities() if stream is not None else [read_restart(restart_file)]
+    output = read_output(output_file)
+    expected = job.steps + 1 if job.all_densities else 1
     if len(densities) != expected:
         raise NWChemRunError(
-            f"{restartFile}: {len(densities)} density matrices came, expected {expected}: this NWChem may not write "
-            "its restart file into a named pipe (try a local disk, or allDensities=False with snapshots=True)"
+            f"{restart_file}: {len(densities)} density matrices came, expected {expected}: this NWChem may not write "
+            "its restart file into a named pipe (try a local disk, or all_densities=False with snapshots=True)"
         )
     return NWChemRun(output, densities, folder)
 
 
-def _execute(command: list[str], folder: Path, outputFile: Path, timeout: float | None) -> None:
+def _execute(command: list[str], folder: Path, output_file: Path, timeout: float | None) -> None:
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    with outputFile.open("wb") as output:
+    with output_file.open("wb") as output:
         process = subprocess.Popen(
             command,
             cwd=folder,
@@ -136,15 +136,15 @@ def _execute(command: list[str], folder: Path, outputFile: Path, timeout: float 
             status = process.wait(timeout)
         except subprocess.TimeoutExpired as error:
             raise NWChemRunError(
-                f"NWChem was ended after {timeout:g} s, its output so far is in {outputFile}: "
+                f"NWChem was ended after {timeout:g} s, its output so far is in {output_file}: "
                 "allow more time, fewer steps or more processes"
             ) from error
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-    text = outputFile.read_text(encoding="utf-8", errors="replace")
-    message = errorMessage(text)
+    text = output_file.read_text(encoding="utf-8", errors="replace")
+    message = error_message(text)
     if status != 0 or message:
         reason = message or "no reason given; the output ends with\n" + "\n".join(text.splitlines()[-_TAIL:])
-        raise NWChemRunError(f"NWChem failed (status {status}), all of its output is in {outputFile}: {reason}")
+        raise NWChemRunError(f"NWChem failed (status {status}), all of its output is in {output_file}: {reason}")

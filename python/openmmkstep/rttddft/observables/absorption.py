@@ -17,7 +17,7 @@ from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
 from openmmkstep.rttddft.systems.point_charges import PointCharges
 
-from .spectrum import dipoleStrength, padePolarizability, peaks, polarizability
+from .spectrum import dipole_strength, pade_polarizability, peaks, polarizability
 
 RealArray = NDArray[np.float64]
 
@@ -33,15 +33,15 @@ class Absorption:
     Attributes:
         strength: dipole strength function [W]; the integral over all frequencies is the number of electrons.
         lines: places of the maxima of Im Tr alpha.
-        groundEnergy: hartree.
-        fockBuilds: of all kicks; with a reduction, evaluations of the functional.
+        ground_energy: hartree.
+        fock_builds: of all kicks; with a reduction, evaluations of the functional.
         seconds: wall time, integrals and ground state included.
     """
 
     strength: RealArray
     lines: RealArray
-    groundEnergy: float
-    fockBuilds: int
+    ground_energy: float
+    fock_builds: int
     seconds: float
 
 
@@ -58,7 +58,7 @@ class AbsorptionSettings:
         frequencies: of the spectrum [W], equally spaced.
         reduction: None for every Fock matrix in full.
         pade: Pade approximants instead of the Fourier sum.
-        warmStart: where the SCF begins; None for PySCF's guess.
+        warm_start: where the SCF begins; None for PySCF's guess.
     """
 
     level: LevelOfTheory
@@ -69,7 +69,7 @@ class AbsorptionSettings:
     frequencies: RealArray
     reduction: Reduction | None = None
     pade: bool = False
-    warmStart: WarmStart | None = None
+    warm_start: WarmStart | None = None
 
 
 @dataclass(frozen=True)
@@ -103,20 +103,20 @@ def absorption(geometry: Geometry, settings: AbsorptionSettings) -> Absorption:
         settings.propagator,
         reduction=settings.reduction,
         environment=geometry.environment,
-        initialGuess=None if settings.warmStart is None else settings.warmStart.archive,
+        initial_guess=None if settings.warm_start is None else settings.warm_start.archive,
     )
     induced, builds = [], 0
     for name in settings.directions:
         axis = AXES[name]
         # What one kick shows of the functional, the next need not find out again.
         series = quiet.kicked(DeltaKick(settings.kick, axis), sharing=True).run(settings.steps)
-        builds += int(series.fockBuilds.sum())
+        builds += int(series.fock_builds.sum())
         induced.append(series.dipole @ np.array(axis))
     trace = _summed(settings, series.time, np.stack(induced, axis=1)) * (3.0 / len(settings.directions))
     return Absorption(
-        dipoleStrength(settings.frequencies, trace),
+        dipole_strength(settings.frequencies, trace),
         peaks(settings.frequencies, trace.imag, _PEAK_THRESHOLD),
-        quiet.groundState.energy,
+        quiet.ground_state.energy,
         builds,
         time.perf_counter() - begin,
     )
@@ -127,5 +127,5 @@ def _summed(settings: AbsorptionSettings, time: RealArray, induced: RealArray) -
     if not settings.pade:
         return polarizability(time, induced.sum(axis=1), settings.kick, settings.frequencies)
     # Each direction has fewer lines than the sum, which an approximant tells apart the better.
-    parts = [padePolarizability(time, column, settings.kick, settings.frequencies) for column in induced.T]
+    parts = [pade_polarizability(time, column, settings.kick, settings.frequencies) for column in induced.T]
     return np.sum(parts, axis=0)

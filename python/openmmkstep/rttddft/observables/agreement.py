@@ -17,7 +17,7 @@ _BRIGHT = 0.1
 _VISIBLE = 0.02
 
 
-def dipoleError(dipole: ArrayLike, reference: ArrayLike) -> float:
+def dipole_error(dipole: ArrayLike, reference: ArrayLike) -> float:
     """Norm of the difference of the induced dipoles over that of the reference's, over the whole trace.
 
     Args:
@@ -35,7 +35,7 @@ def dipoleError(dipole: ArrayLike, reference: ArrayLike) -> float:
     return float(np.linalg.norm(own - other)) / size
 
 
-def spectralOverlap(spectrum: ArrayLike, reference: ArrayLike) -> float:
+def spectral_overlap(spectrum: ArrayLike, reference: ArrayLike) -> float:
     """Cosine of two spectra [W]; 1 for the same up to a factor.
 
     Raises:
@@ -48,7 +48,7 @@ def spectralOverlap(spectrum: ArrayLike, reference: ArrayLike) -> float:
     return float(np.sum(own * other)) / size
 
 
-def peakShift(frequencies: ArrayLike, spectrum: ArrayLike, reference: ArrayLike) -> float:
+def peak_shift(frequencies: ArrayLike, spectrum: ArrayLike, reference: ArrayLike) -> float:
     """The largest distance from a bright line of the reference to the nearest line of the spectrum.
 
     Args:

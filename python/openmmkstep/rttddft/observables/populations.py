@@ -50,9 +50,9 @@ class GroundOrbitals:
             ConvergenceError: the SCF did not converge.
         """
         hamiltonian = dynamics.hamiltonian
-        fock = hamiltonian.evaluate(dynamics.groundState.orbitals).fock
+        fock = hamiltonian.evaluate(dynamics.ground_state.orbitals).fock
         energies, vectors = np.linalg.eigh(fock.real)
-        return cls(energies, np.stack([hamiltonian.toAtomic(part) for part in vectors]))
+        return cls(energies, np.stack([hamiltonian.to_atomic(part) for part in vectors]))
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ def populations(file: TrajectoryFile, orbitals: GroundOrbitals) -> Populations:
         TrajectoryError: no density is stored, or the orbitals are of another molecule, geometry or basis set.
     """
     overlap, spins = file.overlap, file.spins
-    size, steps = len(overlap), file.densitySteps
+    size, steps = len(overlap), file.density_steps
     if not len(steps):
         raise TrajectoryError(
-            f"{file.path} has no stored density, which populations are made of: run with densityInterval=1 or more"
+            f"{file.path} has no stored density, which populations are made of: run with density_interval=1 or more"
         )
     if orbitals.coefficients.shape != (spins, size, size):
         raise TrajectoryError(
@@ -104,7 +104,7 @@ def populations(file: TrajectoryFile, orbitals: GroundOrbitals) -> Populations:
     root = (vectors * np.sqrt(values)) @ vectors.T
     projectors = np.swapaxes(orbitals.coefficients, 1, 2) @ overlap
     atoms = np.zeros((len(file.molecule.numbers), size))
-    atoms[file.basis.atomIndex, np.arange(size)] = 1.0
+    atoms[file.basis.atom_index, np.arange(size)] = 1.0
 
     def counted(densities: NDArray[Any]) -> tuple[RealArray, RealArray, RealArray]:
         """Electrons in orbitals [D,s,n] and, by both ways of counting, on atoms [D,a], of densities [D,s,n,n]."""
@@ -119,7 +119,7 @@ def populations(file: TrajectoryFile, orbitals: GroundOrbitals) -> Populations:
     blocks = [
         counted(file.deviation(slice(start, start + _ROWS)).reshape(shape)) for start in range(0, len(steps), _ROWS)
     ]
-    ground = counted(file.groundDensity.reshape(shape))
+    ground = counted(file.ground_density.reshape(shape))
     occupations, mulliken, loewdin = (
         np.concatenate(parts) + rest for parts, rest in zip(zip(*blocks, strict=True), ground, strict=True)
     )

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from openmmkstep.rttddft.arguments import finiteNumber
+from openmmkstep.rttddft.arguments import finite_number
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 
 RealArray = NDArray[np.float64]
@@ -28,16 +28,16 @@ _PADE_CONDITION = 1e-9
 
 
 def polarizability(
-    time: ArrayLike, dipole: ArrayLike, kickStrength: float, frequencies: ArrayLike, lineWidth: float = 0.0
+    time: ArrayLike, dipole: ArrayLike, kick_strength: float, frequencies: ArrayLike, line_width: float = 0.0
 ) -> ComplexArray:
     """Dynamic polarisability from the dipole after a kick.
 
     Args:
         time: equally spaced from zero [T].
         dipole: [T] or [T,m], of which the first row is taken as the static part.
-        kickStrength: as of the kick, with its sign.
+        kick_strength: as of the kick, with its sign.
         frequencies: angular frequencies [W].
-        lineWidth: standard deviation of the Gaussian that each line becomes, angular frequency. Zero takes the
+        line_width: standard deviation of the Gaussian that each line becomes, angular frequency. Zero takes the
             narrowest that the length of the trace allows: ``4 / time[-1]``, where the damping ends at ``exp(-8)``.
 
     Returns:
@@ -46,7 +46,7 @@ def polarizability(
     Raises:
         ElectronDynamicsError: shapes that do not fit, times that are not equally spaced, a kick of zero.
     """
-    times, signal = _dampedResponse(time, dipole, kickStrength, lineWidth)
+    times, signal = _damped_response(time, dipole, kick_strength, line_width)
     wanted = np.atleast_1d(np.asarray(frequencies, dtype=np.float64))
     rows = max(1, _PIECE // len(times))
     pieces = [
@@ -55,20 +55,20 @@ def polarizability(
     return np.concatenate(pieces)
 
 
-def padePolarizability(
-    time: ArrayLike, dipole: ArrayLike, kickStrength: float, frequencies: ArrayLike, lineWidth: float = 0.0
+def pade_polarizability(
+    time: ArrayLike, dipole: ArrayLike, kick_strength: float, frequencies: ArrayLike, line_width: float = 0.0
 ) -> ComplexArray:
     """As :func:`polarizability`, continued beyond the end of the trace by a Pade approximant.
 
     The Fourier sum is a power series in exp(i w dt), cut off where the trace ends. The quotient of polynomials with the
     same first terms has poles at the excitations and resolves lines that the sum does not. The damping of
-    ``lineWidth`` is exponential here (half width at half maximum), because a Gaussian one has no poles.
+    ``line_width`` is exponential here (half width at half maximum), because a Gaussian one has no poles.
 
     Source: A. Bruner, D. LaMaster, K. Lopata, J. Chem. Theory Comput. 12, 3741 (2016).
 
     Args:
-        time, dipole, kickStrength, frequencies: see there; the dipole is [T].
-        lineWidth: half width of the Lorentzian that each line becomes; zero for ``2 / time[-1]``.
+        time, dipole, kick_strength, frequencies: see there; the dipole is [T].
+        line_width: half width of the Lorentzian that each line becomes; zero for ``2 / time[-1]``.
 
     Returns:
         [W].
@@ -76,7 +76,7 @@ def padePolarizability(
     Raises:
         ElectronDynamicsError: see :func:`polarizability`.
     """
-    times, signal = _dampedResponse(time, dipole, kickStrength, lineWidth, exponential=True)
+    times, signal = _damped_response(time, dipole, kick_strength, line_width, exponential=True)
     if signal.ndim != 1:
         raise ElectronDynamicsError(f"the Pade approximant is of one component of the dipole, got {signal.ndim - 1}")
     order = (len(signal) - 1) // 2
@@ -91,8 +91,8 @@ def padePolarizability(
     return np.polynomial.polynomial.polyval(z, numerator) / np.polynomial.polynomial.polyval(z, denominator)
 
 
-def _dampedResponse(
-    time: ArrayLike, dipole: ArrayLike, kickStrength: float, lineWidth: float, exponential: bool = False
+def _damped_response(
+    time: ArrayLike, dipole: ArrayLike, kick_strength: float, line_width: float, exponential: bool = False
 ) -> tuple[RealArray, RealArray]:
     """Times, and the terms of the Fourier sum without their phases."""
     times, dipoles = np.asarray(time, dtype=np.float64), np.asarray(dipole, dtype=np.float64)
@@ -103,12 +103,12 @@ def _dampedResponse(
     step = float(times[1] - times[0])
     if times[0] != 0.0 or step <= 0.0 or not np.allclose(np.diff(times), step, rtol=1e-6, atol=0.0):
         raise ElectronDynamicsError("times must start at zero, at the kick, and be equally spaced")
-    strength = finiteNumber("kick strength", kickStrength)
+    strength = finite_number("kick strength", kick_strength)
     if strength == 0.0:
         raise ElectronDynamicsError("kick strength is zero: there is no response to divide by it")
-    width = finiteNumber("line width", lineWidth) or (2.0 if exponential else 4.0) / float(times[-1])
+    width = finite_number("line width", line_width) or (2.0 if exponential else 4.0) / float(times[-1])
     if width < 0.0:
-        raise ElectronDynamicsError(f"line width must not be negative, got {lineWidth}")
+        raise ElectronDynamicsError(f"line width must not be negative, got {line_width}")
     # Trapezoid rule; the first value of the induced dipole is zero.
     weights = np.full(len(times), step)
     if exponential:
@@ -119,7 +119,7 @@ def _dampedResponse(
     return times, (dipoles - dipoles[0]) * weights.reshape(-1, *[1] * (dipoles.ndim - 1)) / strength
 
 
-def dipoleStrength(frequencies: ArrayLike, trace: ArrayLike) -> RealArray:
+def dipole_strength(frequencies: ArrayLike, trace: ArrayLike) -> RealArray:
     """Dipole strength function ``2 w / (3 pi) Im Tr alpha`` [W] of the trace of the polarisability tensor [W]."""
     return 2.0 * np.asarray(frequencies, dtype=np.float64) / (3.0 * np.pi) * np.asarray(trace).imag
 

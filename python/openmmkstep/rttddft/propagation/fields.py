@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from openmmkstep.rttddft.arguments import finiteNumber, positiveNumber, unitVector
+from openmmkstep.rttddft.arguments import finite_number, positive_number, unit_vector
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian, Orbitals
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 
@@ -40,10 +40,10 @@ class DeltaKick:
 
     def __post_init__(self) -> None:
         store = object.__setattr__
-        store(self, "strength", finiteNumber("kick strength", self.strength))
+        store(self, "strength", finite_number("kick strength", self.strength))
         if self.strength == 0.0:
             raise ElectronDynamicsError("kick strength is zero: leave the kick out")
-        store(self, "direction", tuple(unitVector("kick direction", self.direction).tolist()))
+        store(self, "direction", tuple(unit_vector("kick direction", self.direction).tolist()))
 
     @property
     def vector(self) -> RealArray:
@@ -113,8 +113,8 @@ class GaussianEnvelope(Envelope):
     width: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "center", finiteNumber("pulse center", self.center))
-        object.__setattr__(self, "width", positiveNumber("pulse width", self.width))
+        object.__setattr__(self, "center", finite_number("pulse center", self.center))
+        object.__setattr__(self, "width", positive_number("pulse width", self.width))
 
     def at(self, time: float) -> float:
         """See the base class."""
@@ -138,8 +138,8 @@ class SinSquaredEnvelope(Envelope):
     duration: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "start", finiteNumber("pulse start", self.start))
-        object.__setattr__(self, "duration", positiveNumber("pulse duration", self.duration))
+        object.__setattr__(self, "start", finite_number("pulse start", self.start))
+        object.__setattr__(self, "duration", positive_number("pulse duration", self.duration))
 
     @property
     def center(self) -> float:  # type: ignore[override]
@@ -178,16 +178,16 @@ class Pulse(ElectricField):
 
     def __post_init__(self) -> None:
         store = object.__setattr__
-        store(self, "amplitude", finiteNumber("pulse amplitude", self.amplitude))
+        store(self, "amplitude", finite_number("pulse amplitude", self.amplitude))
         if not isinstance(self.envelope, Envelope):
             raise ElectronDynamicsError(
                 f"envelope must be a GaussianEnvelope or SinSquaredEnvelope, got {self.envelope!r}"
             )
-        store(self, "direction", tuple(unitVector("field direction", self.direction).tolist()))
-        store(self, "frequency", finiteNumber("pulse frequency", self.frequency))
+        store(self, "direction", tuple(unit_vector("field direction", self.direction).tolist()))
+        store(self, "frequency", finite_number("pulse frequency", self.frequency))
         if self.frequency < 0.0:
             raise ElectronDynamicsError(f"pulse frequency must not be negative, got {self.frequency}")
-        store(self, "phase", finiteNumber("pulse phase", self.phase))
+        store(self, "phase", finite_number("pulse phase", self.phase))
 
     def at(self, time: float) -> RealArray:
         """See the base class."""

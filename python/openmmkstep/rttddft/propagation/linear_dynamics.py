@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from kstep_models.rttddft.dynamics_modules import LinearDynamics
 from kstep_models.rttddft.propagation import field_fractions
-from openmmkstep.rttddft.arguments import integerFrom, positiveNumber
+from openmmkstep.rttddft.arguments import integer_from, positive_number
 from openmmkstep.rttddft.electronic_structure.ground_state import GroundState
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.electronic_structure.packed_coulomb_exchange import DenseKernel, createKernel
+from openmmkstep.rttddft.electronic_structure.packed_coulomb_exchange import DenseKernel, create_kernel
 from openmmkstep.rttddft.electronic_structure.packed_matrices import Packing
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 
@@ -30,7 +30,7 @@ RealArray = NDArray[np.float64]
 _SYMMETRY = 1e-4
 
 
-def createLinearDynamics(hamiltonian: Hamiltonian, ground: GroundState, kernel: RealArray | None) -> LinearDynamics:
+def create_linear_dynamics(hamiltonian: Hamiltonian, ground: GroundState, kernel: RealArray | None) -> LinearDynamics:
     """The linear dynamics around a ground state.
 
     Args:
@@ -45,7 +45,7 @@ def createLinearDynamics(hamiltonian: Hamiltonian, ground: GroundState, kernel: 
     """
     if hamiltonian.spins != 1:
         raise ElectronDynamicsError("linear dynamics is for closed shells: use ElectronDynamics for others")
-    real, imaginary = pairResponse(hamiltonian, kernel)
+    real, imaginary = pair_response(hamiltonian, kernel)
     evaluation = hamiltonian.evaluate(ground.orbitals)
     return LinearDynamics(
         torch.from_numpy(np.ascontiguousarray(evaluation.fock[0].real)),
@@ -58,12 +58,12 @@ def createLinearDynamics(hamiltonian: Hamiltonian, ground: GroundState, kernel: 
     )
 
 
-def pairResponse(hamiltonian: Hamiltonian, kernel: RealArray | None) -> tuple[RealArray, RealArray]:
+def pair_response(hamiltonian: Hamiltonian, kernel: RealArray | None) -> tuple[RealArray, RealArray]:
     """Coulomb minus exact exchange plus a kernel, as matrices over packed pairs of Loewdin functions of a closed shell.
 
     Args:
         hamiltonian: of a closed shell.
-        kernel: see :func:`createLinearDynamics`.
+        kernel: see :func:`create_linear_dynamics`.
 
     Returns:
         The map of the real part [m,m], and that of the imaginary part [m',m'], which is [0,0] without exact exchange.
@@ -72,8 +72,8 @@ def pairResponse(hamiltonian: Hamiltonian, kernel: RealArray | None) -> tuple[Re
         ElectronDynamicsError: a kernel that does not belong to the molecule, or too many functions.
     """
     packing = Packing(1, hamiltonian.size)
-    linear = None if kernel is None else _checkedKernel(kernel, packing.length)
-    response = createKernel(hamiltonian._coulombExchange, hamiltonian._inverseRoot, packing, linear)
+    linear = None if kernel is None else _checked_kernel(kernel, packing.length)
+    response = create_kernel(hamiltonian._coulomb_exchange, hamiltonian._inverse_root, packing, linear)
     if not isinstance(response, DenseKernel):
         raise ElectronDynamicsError(
             f"the integrals of {hamiltonian.size} basis functions do not fit in memory: use ElectronDynamics"
@@ -81,31 +81,31 @@ def pairResponse(hamiltonian: Hamiltonian, kernel: RealArray | None) -> tuple[Re
     return response.real, np.zeros((0, 0)) if response.imaginary is None else response.imaginary
 
 
-def sampledField(field: ElectricField, scheme: str, timeStep: float, steps: int, firstStep: int = 0) -> torch.Tensor:
+def sampled_field(field: ElectricField, scheme: str, time_step: float, steps: int, first_step: int = 0) -> torch.Tensor:
     """A field at the times that steps need it [steps,k,3].
 
     Args:
         field: external field.
         scheme: "magnus2" or "cfm4".
-        timeStep: atomic units.
+        time_step: atomic units.
         steps: how many.
-        firstStep: how many were taken before.
+        first_step: how many were taken before.
 
     Raises:
         ElectronDynamicsError: unknown scheme, or impossible numbers.
     """
-    timeStep = positiveNumber("time step", timeStep)
-    steps, firstStep = integerFrom("steps", steps, 0), integerFrom("firstStep", firstStep, 0)
+    time_step = positive_number("time step", time_step)
+    steps, first_step = integer_from("steps", steps, 0), integer_from("first_step", first_step, 0)
     try:
         fractions = field_fractions(scheme)
     except ValueError as error:
         raise ElectronDynamicsError(str(error)) from error
-    times = timeStep * (np.arange(firstStep, firstStep + steps)[:, None] + np.array(fractions))
+    times = time_step * (np.arange(first_step, first_step + steps)[:, None] + np.array(fractions))
     values = np.array([field.at(float(time)) for time in times.ravel()])
     return torch.from_numpy(values.reshape(steps, len(fractions), 3))
 
 
-def _checkedKernel(kernel: Any, pairs: int) -> RealArray:
+def _checked_kernel(kernel: Any, pairs: int) -> RealArray:
     matrix = np.asarray(kernel, dtype=np.float64)
     if matrix.shape != (pairs, pairs):
         raise ElectronDynamicsError(

@@ -31,7 +31,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from openmmkstep.rttddft.arguments import integerFrom, positiveNumber
+from openmmkstep.rttddft.arguments import integer_from, positive_number
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Evaluation, Hamiltonian, Orbitals
 from openmmkstep.rttddft.errors import ConvergenceError
 
@@ -58,7 +58,7 @@ class State:
         history: field-free Fock matrices [spins,n,n] that the next ones are guessed from, the one of this time last;
             spaced by dt for Magnus2 and by dt/2 for CFM4.
         energy: field-free, hartree.
-        fockBuilds: that the step to this state took.
+        fock_builds: that the step to this state took.
     """
 
     step: int
@@ -66,7 +66,7 @@ class State:
     orbitals: Orbitals
     history: tuple[Array, ...]
     energy: float
-    fockBuilds: int = 0
+    fock_builds: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,30 +74,30 @@ class Propagator(ABC):
     """A scheme with its settings.
 
     Attributes:
-        timeStep: dt, atomic units; positive.
+        time_step: dt, atomic units; positive.
         tolerance: of a step: the largest element by which a Fock matrix may differ between two iterations, times dt.
-        maxIterations: before a step is given up.
+        max_iterations: before a step is given up.
     """
 
-    timeStep: float
+    time_step: float
     tolerance: float = 1e-9
-    maxIterations: int = 30
+    max_iterations: int = 30
 
     name: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         store = object.__setattr__
-        store(self, "timeStep", positiveNumber("time step", self.timeStep))
-        store(self, "tolerance", positiveNumber("propagation tolerance", self.tolerance))
-        store(self, "maxIterations", integerFrom("maxIterations", self.maxIterations, 1))
+        store(self, "time_step", positive_number("time step", self.time_step))
+        store(self, "tolerance", positive_number("propagation tolerance", self.tolerance))
+        store(self, "max_iterations", integer_from("max_iterations", self.max_iterations, 1))
 
     def describe(self) -> dict[str, Any]:
         """All settings, as JSON values."""
         return {
             "name": self.name,
-            "time_step": self.timeStep,
+            "time_step": self.time_step,
             "tolerance": self.tolerance,
-            "max_iterations": self.maxIterations,
+            "max_iterations": self.max_iterations,
         }
 
     def start(self, hamiltonian: Hamiltonian, orbitals: Orbitals) -> State:
@@ -115,19 +115,19 @@ class Propagator(ABC):
 
     def _agree(self, fock: Array, guess: Array) -> bool:
         # Also false for values that are not a number, so that a step that blew up is never accepted.
-        return bool(self.timeStep * np.abs(fock - guess).max() < self.tolerance)
+        return bool(self.time_step * np.abs(fock - guess).max() < self.tolerance)
 
     def _next(
-        self, state: State, orbitals: Orbitals, evaluation: Evaluation, history: tuple[Array, ...], fockBuilds: int
+        self, state: State, orbitals: Orbitals, evaluation: Evaluation, history: tuple[Array, ...], fock_builds: int
     ) -> State:
         step = state.step + 1
         kept = (*state.history, *history)[-GUESS_POINTS:]
-        return State(step, step * self.timeStep, _orthonormalised(orbitals), kept, evaluation.energy, fockBuilds)
+        return State(step, step * self.time_step, _orthonormalised(orbitals), kept, evaluation.energy, fock_builds)
 
     def _failure(self, state: State) -> ConvergenceError:
         return ConvergenceError(
             f"step {state.step + 1} at t = {state.time:.6g} did not become self-consistent to {self.tolerance:.1e} "
-            f"within {self.maxIterations} iterations: use a smaller time step than {self.timeStep}, "
+            f"within {self.max_iterations} iterations: use a smaller time step than {self.time_step}, "
             "or a larger tolerance"
         )
 
@@ -140,10 +140,10 @@ class Magnus2(Propagator):
 
     def advance(self, hamiltonian: Hamiltonian, field: ElectricField, state: State) -> State:
         """See the base class."""
-        coupling = hamiltonian.coupling(field.at(state.time + 0.5 * self.timeStep))
+        coupling = hamiltonian.coupling(field.at(state.time + 0.5 * self.time_step))
         start, (end,) = state.history[-1], _extrapolated(state.history, 1)
-        for iteration in range(1, self.maxIterations + 1):
-            orbitals = _exponential(0.5 * (start + end) + coupling, self.timeStep, state.orbitals)
+        for iteration in range(1, self.max_iterations + 1):
+            orbitals = _exponential(0.5 * (start + end) + coupling, self.time_step, state.orbitals)
             evaluation = hamiltonian.evaluate(orbitals)
             if self._agree(evaluation.fock, end):
                 return self._next(state, orbitals, evaluation, (evaluation.fock,), iteration)
@@ -159,25 +159,25 @@ class CFM4(Propagator):
 
     def advance(self, hamiltonian: Hamiltonian, field: ElectricField, state: State) -> State:
         """See the base class."""
-        half = 0.5 * self.timeStep
+        half = 0.5 * self.time_step
         couplings = [
             [hamiltonian.coupling(field.at(state.time + half * (part + node))) for node in _NODES] for part in (0, 1)
         ]
         start = state.history[-1]
         middle, end = _extrapolated(state.history, 2)
-        for iteration in range(1, self.maxIterations + 1):
-            halfway = _twoExponentials((start, middle, end), 0.0, couplings[0], half, state.orbitals)
-            newMiddle = hamiltonian.evaluate(halfway).fock
+        for iteration in range(1, self.max_iterations + 1):
+            halfway = _two_exponentials((start, middle, end), 0.0, couplings[0], half, state.orbitals)
+            new_middle = hamiltonian.evaluate(halfway).fock
             # The second half uses the better middle at once, which saves iterations.
-            orbitals = _twoExponentials((start, newMiddle, end), 1.0, couplings[1], half, halfway)
+            orbitals = _two_exponentials((start, new_middle, end), 1.0, couplings[1], half, halfway)
             evaluation = hamiltonian.evaluate(orbitals)
-            if self._agree(evaluation.fock, end) and self._agree(newMiddle, middle):
-                return self._next(state, orbitals, evaluation, (newMiddle, evaluation.fock), 2 * iteration)
-            middle, end = newMiddle, evaluation.fock
+            if self._agree(evaluation.fock, end) and self._agree(new_middle, middle):
+                return self._next(state, orbitals, evaluation, (new_middle, evaluation.fock), 2 * iteration)
+            middle, end = new_middle, evaluation.fock
         raise self._failure(state)
 
 
-def _twoExponentials(
+def _two_exponentials(
     points: tuple[Array, Array, Array], offset: float, couplings: list[Array], step: float, orbitals: Orbitals
 ) -> Orbitals:
     """Orbitals after one of the two halves of a CFM4 step.
@@ -190,7 +190,7 @@ def _twoExponentials(
         orbitals: at the beginning.
     """
     early, late = (
-        _combined(_lagrangeWeights((0.0, 1.0, 2.0), offset + node), points) + coupling
+        _combined(_lagrange_weights((0.0, 1.0, 2.0), offset + node), points) + coupling
         for node, coupling in zip(_NODES, couplings, strict=True)
     )
     first = _exponential(_LARGE_WEIGHT * early + _SMALL_WEIGHT * late, step, orbitals)
@@ -220,7 +220,7 @@ def _orthonormalised(orbitals: Orbitals) -> Orbitals:
 def _extrapolated(history: tuple[Array, ...], count: int) -> list[Array]:
     """The next matrices of an equally spaced series, by the polynomial through those that are there."""
     places = tuple(float(place) for place in range(1 - len(history), 1))
-    return [_combined(_lagrangeWeights(places, float(k)), history) for k in range(1, count + 1)]
+    return [_combined(_lagrange_weights(places, float(k)), history) for k in range(1, count + 1)]
 
 
 def _combined(weights: NDArray[np.float64], matrices: tuple[Array, ...]) -> Array:
@@ -232,7 +232,7 @@ def _combined(weights: NDArray[np.float64], matrices: tuple[Array, ...]) -> Arra
 
 
 @lru_cache(maxsize=64)
-def _lagrangeWeights(places: tuple[float, ...], target: float) -> NDArray[np.float64]:
+def _lagrange_weights(places: tuple[float, ...], target: float) -> NDArray[np.float64]:
     """Weights of values at ``places`` in the value at ``target`` of the polynomial through them."""
     weights = np.ones(len(places))
     for i, own in enumerate(places):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from openmmkstep.rttddft.arguments import finiteNumber, integerFrom
+from openmmkstep.rttddft.arguments import finite_number, integer_from
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 
 # Relative; a matrix that is less symmetric does not belong to an energy.
@@ -22,7 +22,7 @@ class LinearPrior:
         matrix: [m,m], symmetric; of the packed real part of the density, Loewdin basis, to the packed potential. See
             :class:`.packedMatrices.Packing`; m is n(n+1)/2 times the number of spins.
         uncertainty: relative error that is expected of it, from 0 (exact) to 1 (nothing known).
-        checkInterval: Fock matrices between checks against the functional, the first of them near the start of every
+        check_interval: Fock matrices between checks against the functional, the first of them near the start of every
             trajectory; an error above the uncertainty replaces it. None never checks.
         directions: orthonormal rows [k,m]; the response is known to density changes along them, in the components of
             the potential along them. None for all.
@@ -33,7 +33,7 @@ class LinearPrior:
 
     matrix: NDArray[np.float64]
     uncertainty: float
-    checkInterval: int | None = None
+    check_interval: int | None = None
     directions: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
@@ -50,8 +50,8 @@ class LinearPrior:
                 "or take the mean with its transpose"
             )
         store(self, "matrix", matrix)
-        store(self, "uncertainty", finiteNumber("uncertainty of the prior", self.uncertainty))
+        store(self, "uncertainty", finite_number("uncertainty of the prior", self.uncertainty))
         if not 0.0 <= self.uncertainty <= 1.0:
             raise ElectronDynamicsError(f"the uncertainty of the prior must be from 0 to 1, got {self.uncertainty}")
-        if self.checkInterval is not None:
-            store(self, "checkInterval", integerFrom("checkInterval of the prior", self.checkInterval, 1))
+        if self.check_interval is not None:
+            store(self, "check_interval", integer_from("check_interval of the prior", self.check_interval, 1))

@@ -49,16 +49,16 @@ class PolynomialRegression:
 
     Args:
         length: L above.
-        linearWeight: a above, from 0 to 1.
+        linear_weight: a above, from 0 to 1.
         directions: D above [k,m]; None for all directions.
     """
 
-    def __init__(self, length: float, linearWeight: float = 1.0, directions: RealArray | None = None) -> None:
-        self._weight = linearWeight
+    def __init__(self, length: float, linear_weight: float = 1.0, directions: RealArray | None = None) -> None:
+        self._weight = linear_weight
         self._directions = directions
         self._factors = (length**-2, length**-4)
         # A term of order p grows with s^p, its work therefore has the factor 1/(p + 1).
-        self._workFactors = (length**-2 / 3, length**-4 / 4)
+        self._work_factors = (length**-2 / 3, length**-4 / 4)
         self._points: RealArray = np.zeros((0, 0))
         self._values: RealArray = np.zeros((0, 0))
         self._inside: RealArray = np.zeros((0, 0))
@@ -85,14 +85,14 @@ class PolynomialRegression:
         self._products = products
         self._solve()
 
-    def setLinearWeight(self, weight: float) -> None:
+    def set_linear_weight(self, weight: float) -> None:
         """Take another weight a of the linear part from here on; the samples stay."""
         self._weight = weight
         if len(self):
             self._solve()
 
     @property
-    def linearWeight(self) -> float:
+    def linear_weight(self) -> float:
         """The weight a."""
         return self._weight
 
@@ -111,7 +111,7 @@ class PolynomialRegression:
         linear = self._linear(shared, self._inside @ inside)
         kernel = linear + _higher(shared, self._factors)
         variance = prior - float(kernel @ self._inverse @ kernel)
-        work = float((0.5 * linear + _higher(shared, self._workFactors)) @ products[count:])
+        work = float((0.5 * linear + _higher(shared, self._work_factors)) @ products[count:])
         return Prediction(kernel @ self._rows[count:], work, sqrt(max(variance, 0.0)), size)
 
     def _along(self, point: RealArray) -> RealArray:

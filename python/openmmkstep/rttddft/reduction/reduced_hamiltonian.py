@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openmmkstep.rttddft.arguments import positiveNumber
+from openmmkstep.rttddft.arguments import positive_number
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Evaluation, Hamiltonian, Orbitals
-from openmmkstep.rttddft.electronic_structure.packed_coulomb_exchange import createKernel
+from openmmkstep.rttddft.electronic_structure.packed_coulomb_exchange import create_kernel
 from openmmkstep.rttddft.electronic_structure.packed_matrices import Packing
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
@@ -34,7 +34,7 @@ from openmmkstep.rttddft.systems.molecule import Molecule
 
 from .linear_prior import LinearPrior
 from .polynomial_regression import PolynomialRegression
-from .response_prior import checkResponse, describeResponse
+from .response_prior import check_response, describe_response
 
 Array = NDArray[Any]
 RealArray = NDArray[np.float64]
@@ -57,7 +57,7 @@ class Reduction:
         nonlinearity: norm of the deviation (of occupation numbers, Loewdin basis) at which the quadratic response is
             taken to be as large as the linear one. Smaller values spend more evaluations in strong fields.
         response: what is known of the linear response beforehand: ``"computed"`` for quadrature around the ground
-            state, the path of a trained archive of kind "fxc", or None for nothing. See :mod:`.responsePrior`.
+            state, the path of a trained archive of kind "fxc", or None for nothing. See :mod:`.response_prior`.
 
     Raises:
         ElectronDynamicsError: a number is not positive.
@@ -69,14 +69,14 @@ class Reduction:
 
     def __post_init__(self) -> None:
         store = object.__setattr__
-        store(self, "tolerance", positiveNumber("tolerance of the reduction", self.tolerance))
-        store(self, "nonlinearity", positiveNumber("nonlinearity of the reduction", self.nonlinearity))
+        store(self, "tolerance", positive_number("tolerance of the reduction", self.tolerance))
+        store(self, "nonlinearity", positive_number("nonlinearity of the reduction", self.nonlinearity))
 
     def describe(self) -> dict[str, Any]:
         """All settings, as JSON values."""
         settings: dict[str, Any] = {"tolerance": self.tolerance, "nonlinearity": self.nonlinearity}
         if self.response is not None:
-            settings["response"] = describeResponse(self.response)
+            settings["response"] = describe_response(self.response)
         return settings
 
     def check(self, molecule: Molecule, level: LevelOfTheory) -> None:
@@ -85,22 +85,22 @@ class Reduction:
         Raises:
             ElectronDynamicsError: Hartree-Fock, or a response that does not suit the molecule.
         """
-        if not level.isKohnSham:
+        if not level.is_kohn_sham:
             raise ElectronDynamicsError(NO_FUNCTIONAL)
         if self.response is not None:
-            checkResponse(self.response, molecule, level)
+            check_response(self.response, molecule, level)
 
 
 class ReducedHamiltonian(Hamiltonian):
     """See the module's documentation.
 
     Attributes:
-        fockBuilds: evaluations of the functional so far, the expensive ones; that of the ground state is one of them.
+        fock_builds: evaluations of the functional so far, the expensive ones; that of the ground state is one of them.
         evaluations: Fock matrices given so far.
 
     Args:
         full: of RKS or UKS; its integrals and its grid are shared.
-        groundDensity: [1,n,n] total of a closed shell or [2,n,n] of both spins; real, AO basis.
+        ground_density: [1,n,n] total of a closed shell or [2,n,n] of both spins; real, AO basis.
         reduction: tolerances.
         prior: linear response that is known, with its uncertainty; with one below the tolerance, weak fields need no
             evaluation at all.
@@ -112,15 +112,15 @@ class ReducedHamiltonian(Hamiltonian):
     def __init__(
         self,
         full: Hamiltonian,
-        groundDensity: RealArray,
+        ground_density: RealArray,
         reduction: Reduction | None = None,
         prior: LinearPrior | None = None,
     ) -> None:
         # Not by the base class's constructor, which would compute all integrals again.
         vars(self).update(vars(full))
-        if full._exchangeCorrelation is None:
+        if full._exchange_correlation is None:
             raise ElectronDynamicsError(NO_FUNCTIONAL)
-        self._functional = full._exchangeCorrelation
+        self._functional = full._exchange_correlation
         self._settings = Reduction() if reduction is None else reduction
         self._packing = Packing(self.spins, self.size)
         if prior is not None and len(prior.matrix) != self._packing.length:
@@ -130,16 +130,16 @@ class ReducedHamiltonian(Hamiltonian):
             )
         self._prior = prior
         linear = None if prior is None else prior.matrix
-        self._kernel = createKernel(self._coulombExchange, self._inverseRoot, self._packing, linear)
-        self.fockBuilds = 1
+        self._kernel = create_kernel(self._coulomb_exchange, self._inverse_root, self._packing, linear)
+        self.fock_builds = 1
         self.evaluations = 0
-        density = np.ascontiguousarray(groundDensity, dtype=np.float64)
-        functionalEnergy, potential = self._functional.evaluate(density)
-        ground = self._assembled(density, functionalEnergy, potential)
-        self._groundDensity = self._packing.real(self._root @ density @ self._root)
-        self._groundFock = self._packing.real(ground.fock.real)
-        self._groundEnergy = ground.energy
-        self._groundPotential = self._packedOperator(potential)
+        density = np.ascontiguousarray(ground_density, dtype=np.float64)
+        functional_energy, potential = self._functional.evaluate(density)
+        ground = self._assembled(density, functional_energy, potential)
+        self._ground_density = self._packing.real(self._root @ density @ self._root)
+        self._ground_fock = self._packing.real(ground.fock.real)
+        self._ground_energy = ground.energy
+        self._ground_potential = self._packed_operator(potential)
         self.forget()
 
     def forget(self) -> None:
@@ -149,12 +149,12 @@ class ReducedHamiltonian(Hamiltonian):
         else:
             weight, directions = self._prior.uncertainty**2, self._prior.directions
             self._regression = PolynomialRegression(self._settings.nonlinearity, weight, directions)
-        self.beginTrajectory()
+        self.begin_trajectory()
 
-    def beginTrajectory(self) -> None:
+    def begin_trajectory(self) -> None:
         """From here on the tolerance refers to the largest deviation of a new trajectory; all samples are kept."""
         self._largest = _ROUND_OFF
-        self._untilCheck = _FIRST_CHECK
+        self._until_check = _FIRST_CHECK
 
     def evaluate(self, orbitals: Orbitals) -> Evaluation:
         """Field-free Fock matrices and energy of occupied orbitals."""
@@ -163,7 +163,7 @@ class ReducedHamiltonian(Hamiltonian):
             np.matmul(part, self.occupation * part.conj().T, out=matrix)
         return self._evaluated(density)
 
-    def evaluateDensity(self, density: Array) -> Evaluation:
+    def evaluate_density(self, density: Array) -> Evaluation:
         """Field-free Fock matrices and energy of a density; see the base class."""
         return self._evaluated(self._root @ density @ self._root)
 
@@ -171,29 +171,29 @@ class ReducedHamiltonian(Hamiltonian):
         """Of a density in the Loewdin basis."""
         self.evaluations += 1
         real, imaginary = self._packing.parts(density)
-        change = real - self._groundDensity
+        change = real - self._ground_density
         prediction = self._regression.predict(change)
         self._largest = max(self._largest, prediction.size)
-        due = self._priorToCheck(prediction.size)
+        due = self._prior_to_check(prediction.size)
         if due is not None or prediction.deviation > self._settings.tolerance * self._largest:
             residual = self._learn(density.real, change)
             if due is not None:
                 self._compare(due, residual, prediction.value, change)
             prediction = self._regression.predict(change)
         linear, exchange = self._kernel.apply(change, imaginary)
-        energy = self._groundEnergy + prediction.work + float(change @ (self._groundFock + 0.5 * linear))
+        energy = self._ground_energy + prediction.work + float(change @ (self._ground_fock + 0.5 * linear))
         if exchange is not None:
             energy += 0.5 * float(imaginary @ exchange)
-        return Evaluation(self._packing.matrices(self._groundFock + linear + prediction.value, exchange), energy)
+        return Evaluation(self._packing.matrices(self._ground_fock + linear + prediction.value, exchange), energy)
 
-    def _priorToCheck(self, size: float) -> LinearPrior | None:
-        if self._prior is None or self._prior.checkInterval is None:
+    def _prior_to_check(self, size: float) -> LinearPrior | None:
+        if self._prior is None or self._prior.check_interval is None:
             return None
-        self._untilCheck -= 1
+        self._until_check -= 1
         # Small deviations, as right after a kick, are of second order, and say nothing of the linear response.
-        if self._untilCheck >= 0 or size < 0.5 * self._largest:
+        if self._until_check >= 0 or size < 0.5 * self._largest:
             return None
-        self._untilCheck = self._prior.checkInterval
+        self._until_check = self._prior.check_interval
         return self._prior
 
     def _compare(self, prior: LinearPrior, residual: RealArray, predicted: RealArray, change: RealArray) -> None:
@@ -202,18 +202,18 @@ class ReducedHamiltonian(Hamiltonian):
         if prior.directions is not None:
             true, wrong = prior.directions @ true, prior.directions @ wrong
         error = min(1.0, float(np.linalg.norm(wrong)) / max(float(np.linalg.norm(true)), np.finfo(float).tiny))
-        if error**2 > self._regression.linearWeight:
-            self._regression.setLinearWeight(error**2)
+        if error**2 > self._regression.linear_weight:
+            self._regression.set_linear_weight(error**2)
 
     def _learn(self, density: RealArray, change: RealArray) -> RealArray:
         """Add a sample; returns what the prior leaves of the potential's change."""
-        self.fockBuilds += 1
-        _, potential = self._functional.evaluate(self._inverseRoot @ density @ self._inverseRoot)
-        residual = self._packedOperator(potential) - self._groundPotential
+        self.fock_builds += 1
+        _, potential = self._functional.evaluate(self._inverse_root @ density @ self._inverse_root)
+        residual = self._packed_operator(potential) - self._ground_potential
         if self._prior is not None:
             residual -= self._prior.matrix @ change
         self._regression.add(change, residual)
         return residual
 
-    def _packedOperator(self, matrices: RealArray) -> RealArray:
-        return self._packing.real(np.stack([self.toLoewdin(matrix) for matrix in matrices]))
+    def _packed_operator(self, matrices: RealArray) -> RealArray:
+        return self._packing.real(np.stack([self.to_loewdin(matrix) for matrix in matrices]))

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from openmmkstep.rttddft.electronic_structure.auxiliary_fit import AuxiliaryFit
 from openmmkstep.rttddft.electronic_structure.ground_state import GroundState
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.electronic_structure.xc_kernel import NO_KERNEL, ResponseKernel, hasKernel
+from openmmkstep.rttddft.electronic_structure.xc_kernel import NO_KERNEL, ResponseKernel, has_kernel
 from openmmkstep.rttddft.errors import ElectronDynamicsError
-from openmmkstep.rttddft.learned.archive import ArchiveUse, arguments, calledOnce, loadedArchive
+from openmmkstep.rttddft.learned.archive import ArchiveUse, arguments, called_once, loaded_archive
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
 
@@ -42,7 +42,7 @@ _USE = ArchiveUse(
 )
 
 
-def checkResponse(source: str, molecule: Molecule, level: LevelOfTheory) -> None:
+def check_response(source: str, molecule: Molecule, level: LevelOfTheory) -> None:
     """Refuse a source that cannot serve a molecule; cheap.
 
     Args:
@@ -54,32 +54,32 @@ def checkResponse(source: str, molecule: Molecule, level: LevelOfTheory) -> None
         ElectronDynamicsError: an open shell, a functional without a kernel or that is not the archive's, or an archive
             that cannot be used.
     """
-    _USE.checkLevel(level)
+    _USE.check_level(level)
     if source == COMPUTED:
-        if not hasKernel(level.functional):
+        if not has_kernel(level.functional):
             raise ElectronDynamicsError(NO_KERNEL)
     else:
         _USE.check(source, molecule, level)
 
 
-def describeResponse(source: str) -> str:
+def describe_response(source: str) -> str:
     """A name that tells one source from another in trajectory files."""
     return source if source == COMPUTED else _USE.describe(source)
 
 
-def responsePrior(
-    source: str, meanField: Any, molecule: Molecule, hamiltonian: Hamiltonian, ground: GroundState
+def response_prior(
+    source: str, mean_field: Any, molecule: Molecule, hamiltonian: Hamiltonian, ground: GroundState
 ) -> LinearPrior:
     """The linear response around a ground state.
 
     Args:
         source: ``computed``, or the path of an archive of kind "fxc".
-        meanField: of PySCF; converged.
+        mean_field: of PySCF; converged.
         molecule: its nuclei.
         hamiltonian, ground: of the same.
 
     Raises:
-        ElectronDynamicsError: see :func:`checkResponse`.
+        ElectronDynamicsError: see :func:`check_response`.
     """
     occupied = ground.orbitals[0].real
     # With the complement of the occupied orbitals, of which any orthonormal basis will do.
@@ -87,14 +87,14 @@ def responsePrior(
     orbitals[:, : occupied.shape[1]] = occupied
     first, second = np.triu_indices(hamiltonian.size)
     excited = (first < occupied.shape[1]) & (second >= occupied.shape[1])
-    atomic = hamiltonian._inverseRoot @ orbitals
+    atomic = hamiltonian._inverse_root @ orbitals
     uncertainty = _COMPUTED_UNCERTAINTY
     checks: int | None = None
     if source == COMPUTED:
-        kernel = ResponseKernel(meanField, ground.density[0])
-        response = kernel.amongProducts(atomic, first, second, excited)
+        kernel = ResponseKernel(mean_field, ground.density[0])
+        response = kernel.among_products(atomic, first, second, excited)
     else:
-        fit = AuxiliaryFit(meanField.mol, loadedArchive(source)[1].basis())
+        fit = AuxiliaryFit(mean_field.mol, loaded_archive(source)[1].basis())
         products = fit.products(atomic, atomic).reshape(-1, hamiltonian.size, hamiltonian.size)[:, first, second]
         response, uncertainty = _predicted(source, molecule, products, excited)
         checks = _CHECK_INTERVAL
@@ -107,7 +107,7 @@ def responsePrior(
     # second order in a field.
     pairs = np.zeros((len(first), len(first)))
     pairs[:, excited], pairs[excited, :] = response, response.T
-    packed = _packedPairs(orbitals, first, second)
+    packed = _packed_pairs(orbitals, first, second)
     matrix = packed.T @ pairs @ packed
     return LinearPrior(0.5 * (matrix + matrix.T), uncertainty, checks, packed[excited])
 
@@ -116,8 +116,8 @@ def _predicted(
     source: str, molecule: Molecule, products: RealArray, excited: NDArray[np.bool_]
 ) -> tuple[RealArray, float]:
     """Response [m,k] of all pairs to those that an external field excites, and how wrong it may be."""
-    module, contract = loadedArchive(source)
-    with calledOnce():
+    module, contract = loaded_archive(source)
+    with called_once():
         mean, _ = module(*arguments(molecule))
         members = module.members(*arguments(molecule))
     inner = products[:, excited]
@@ -129,7 +129,7 @@ def _predicted(
     return response, float(min(1.0, max(_SPREAD_FACTOR * spread, smallest)))
 
 
-def _packedPairs(orbitals: RealArray, first: IntArray, second: IntArray) -> RealArray:
+def _packed_pairs(orbitals: RealArray, first: IntArray, second: IntArray) -> RealArray:
     """Unit symmetric matrices between orbitals, as rows of packed matrices of the Loewdin basis [m,m]; orthogonal."""
     left, right = orbitals[:, first], orbitals[:, second]
     # Rows: pairs of orbitals; columns: pairs of Loewdin functions, in the same order.

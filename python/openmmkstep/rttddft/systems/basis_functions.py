@@ -16,17 +16,17 @@ class BasisFunctions:
     """The functions of a basis set, in PySCF's order: real spherical harmonics, shell by shell.
 
     Attributes:
-        atomIndex: atom of each function [n].
-        angularMomentum: l [n].
-        magneticQuantum: m of the real spherical harmonic [n]; within a shell m ascends from -l to l, except that p
+        atom_index: atom of each function [n].
+        angular_momentum: l [n].
+        magnetic_quantum: m of the real spherical harmonic [n]; within a shell m ascends from -l to l, except that p
             functions come as x, y, z, which is m = 1, -1, 0.
-        shellIndex: contracted shell [n]; the 2l+1 functions of a shell share their radial part.
+        shell_index: contracted shell [n]; the 2l+1 functions of a shell share their radial part.
     """
 
-    atomIndex: IntArray
-    angularMomentum: IntArray
-    magneticQuantum: IntArray
-    shellIndex: IntArray
+    atom_index: IntArray
+    angular_momentum: IntArray
+    magnetic_quantum: IntArray
+    shell_index: IntArray
 
     @classmethod
     def of(cls, mol: Any) -> BasisFunctions:

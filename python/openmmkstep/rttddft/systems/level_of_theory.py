@@ -7,9 +7,9 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from openmmkstep.rttddft.arguments import integerFrom
+from openmmkstep.rttddft.arguments import integer_from
 from openmmkstep.rttddft.errors import ElectronDynamicsError
-from openmmkstep.rttddft.pyscf_loading import loadPySCF
+from openmmkstep.rttddft.pyscf_loading import load_pyscf
 
 from .molecule import Molecule
 
@@ -27,9 +27,9 @@ class LevelOfTheory:
         functional: exchange and correlation for ``rks`` and ``uks``; empty for ``rhf`` and ``uhf``. Global and
             range-separated hybrids, meta-GGAs and VV10 are all taken; the kinetic-energy density of a meta-GGA is that
             of the real density, without the current, as in PySCF's linear response.
-        densityFitting: fit Coulomb and exchange integrals with an auxiliary basis.
-        auxiliaryBasis: for density fitting; empty lets PySCF choose.
-        gridLevel: integration grid of the functional, 0 (coarse) to 9.
+        density_fitting: fit Coulomb and exchange integrals with an auxiliary basis.
+        auxiliary_basis: for density fitting; empty lets PySCF choose.
+        grid_level: integration grid of the functional, 0 (coarse) to 9.
 
     Raises:
         ElectronDynamicsError: unknown method, or options that do not go together.
@@ -38,9 +38,9 @@ class LevelOfTheory:
     method: str
     basis: str
     functional: str = ""
-    densityFitting: bool = False
-    auxiliaryBasis: str = ""
-    gridLevel: int = 3
+    density_fitting: bool = False
+    auxiliary_basis: str = ""
+    grid_level: int = 3
 
     def __post_init__(self) -> None:
         store = object.__setattr__
@@ -50,27 +50,27 @@ class LevelOfTheory:
         store(self, "method", method)
         if not str(self.basis).strip():
             raise ElectronDynamicsError("no basis set was named: give one such as '6-31g'")
-        if self.isKohnSham and not str(self.functional).strip():
+        if self.is_kohn_sham and not str(self.functional).strip():
             raise ElectronDynamicsError(f"{method} needs a functional, for example functional='pbe0'")
-        if not self.isKohnSham and self.functional:
+        if not self.is_kohn_sham and self.functional:
             raise ElectronDynamicsError(
                 f"{method} has no functional, got {self.functional!r}: use {method[0]}ks, or leave the functional out"
             )
-        if self.auxiliaryBasis and not self.densityFitting:
+        if self.auxiliary_basis and not self.density_fitting:
             raise ElectronDynamicsError(
-                "auxiliaryBasis is only used with densityFitting=True: set it, or leave both out"
+                "auxiliary_basis is only used with density_fitting=True: set it, or leave both out"
             )
-        store(self, "gridLevel", integerFrom("gridLevel", self.gridLevel, 0))
-        if self.gridLevel > _FINEST_GRID:
-            raise ElectronDynamicsError(f"gridLevel must be between 0 and {_FINEST_GRID}, got {self.gridLevel}")
+        store(self, "grid_level", integer_from("grid_level", self.grid_level, 0))
+        if self.grid_level > _FINEST_GRID:
+            raise ElectronDynamicsError(f"grid_level must be between 0 and {_FINEST_GRID}, got {self.grid_level}")
 
     @property
-    def isKohnSham(self) -> bool:
+    def is_kohn_sham(self) -> bool:
         """Whether there is an exchange-correlation functional."""
         return self.method.endswith("ks")
 
     @property
-    def isRestricted(self) -> bool:
+    def is_restricted(self) -> bool:
         """Whether both spins share their orbitals."""
         return self.method.startswith("r")
 
@@ -80,9 +80,9 @@ class LevelOfTheory:
             "method": self.method,
             "basis": self.basis,
             "functional": self.functional,
-            "density_fitting": bool(self.densityFitting),
-            "auxiliary_basis": self.auxiliaryBasis,
-            "grid_level": self.gridLevel,
+            "density_fitting": bool(self.density_fitting),
+            "auxiliary_basis": self.auxiliary_basis,
+            "grid_level": self.grid_level,
         }
 
     def check(self, molecule: Molecule) -> None:
@@ -93,20 +93,20 @@ class LevelOfTheory:
                 know, a basis set without one of the elements.
             MissingDependencyError: PySCF is not installed.
         """
-        if self.isRestricted and molecule.unpaired:
+        if self.is_restricted and molecule.unpaired:
             raise ElectronDynamicsError(
                 f"{molecule.name} has {molecule.unpaired} unpaired electrons, {self.method} has none: "
                 f"use u{self.method[1:]}"
             )
-        pyscf = loadPySCF()
-        for name in [self.basis] + ([self.auxiliaryBasis] if self.auxiliaryBasis else []):
+        pyscf = load_pyscf()
+        for name in [self.basis] + ([self.auxiliary_basis] if self.auxiliary_basis else []):
             for symbol in sorted(set(molecule.symbols)):
-                _checkBasis(pyscf, name, symbol)
-        if self.isKohnSham:
-            _checkFunctional(pyscf, self.functional)
+                _check_basis(pyscf, name, symbol)
+        if self.is_kohn_sham:
+            _check_functional(pyscf, self.functional)
 
 
-def _checkBasis(pyscf: Any, name: str, symbol: str) -> None:
+def _check_basis(pyscf: Any, name: str, symbol: str) -> None:
     with warnings.catch_warnings():
         # PySCF advises to install another package whenever it does not know a name.
         warnings.simplefilter("ignore")
@@ -119,7 +119,7 @@ def _checkBasis(pyscf: Any, name: str, symbol: str) -> None:
             ) from error
 
 
-def _checkFunctional(pyscf: Any, name: str) -> None:
+def _check_functional(pyscf: Any, name: str) -> None:
     if re.search(r"-d[234]", name.lower()):
         raise ElectronDynamicsError(
             f"functional {name!r} asks for a dispersion correction, which does not act on electrons: leave it out"

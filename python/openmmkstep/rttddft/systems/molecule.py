@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from openmm import app, unit
 
-from openmmkstep.rttddft.arguments import integerFrom
+from openmmkstep.rttddft.arguments import integer_from
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 from openmmkstep.rttddft.units import NM_PER_BOHR
 
@@ -58,13 +58,13 @@ class Molecule:
             raise ElectronDynamicsError(
                 f"elements from H to Kr (Z = 1 to {_HEAVIEST_ELEMENT}) are covered, got {beyond}"
             )
-        _refuseCoincidence(positions)
+        _refuse_coincidence(positions)
         store(self, "numbers", numbers)
         store(self, "positions", positions)
-        store(self, "charge", integerFrom("charge", self.charge, -(10**6)))
-        store(self, "multiplicity", integerFrom("multiplicity", self.multiplicity, 1))
+        store(self, "charge", integer_from("charge", self.charge, -(10**6)))
+        store(self, "multiplicity", integer_from("multiplicity", self.multiplicity, 1))
         store(self, "name", str(self.name) or self._formula())
-        self._checkElectrons()
+        self._check_electrons()
 
     @classmethod
     def create(
@@ -89,7 +89,7 @@ class Molecule:
         """
         if unit.is_quantity(positions):
             positions = positions.value_in_unit(unit.nanometer)
-        numbers = np.array([_atomicNumber(element) for element in elements], dtype=np.int64)
+        numbers = np.array([_atomic_number(element) for element in elements], dtype=np.int64)
         return cls(numbers, _floats(positions) / NM_PER_BOHR, charge, multiplicity, name)
 
     @property
@@ -114,7 +114,7 @@ class Molecule:
         counts = ((symbol, symbols.count(symbol)) for symbol in order)
         return "".join(symbol + (str(count) if count > 1 else "") for symbol, count in counts)
 
-    def _checkElectrons(self) -> None:
+    def _check_electrons(self) -> None:
         if self.electrons < 1:
             raise ElectronDynamicsError(
                 f"{self.name} with charge {self.charge} has no electrons left: check the charge"
@@ -133,7 +133,7 @@ def _floats(positions: ArrayLike) -> NDArray[np.float64]:
         raise ElectronDynamicsError(f"positions must be an array of numbers ({error})") from error
 
 
-def _atomicNumber(element: str | int | app.Element) -> int:
+def _atomic_number(element: str | int | app.Element) -> int:
     if isinstance(element, app.Element):
         return int(element.atomic_number)
     if isinstance(element, str):
@@ -141,10 +141,10 @@ def _atomicNumber(element: str | int | app.Element) -> int:
             return int(app.Element.getBySymbol(element.strip().capitalize()).atomic_number)
         except KeyError as error:
             raise ElectronDynamicsError(f"unknown element {element!r}: use symbols such as 'O'") from error
-    return integerFrom("atomic number", element, 1)
+    return integer_from("atomic number", element, 1)
 
 
-def _refuseCoincidence(positions: NDArray[np.float64]) -> None:
+def _refuse_coincidence(positions: NDArray[np.float64]) -> None:
     distances = np.linalg.norm(positions[:, None] - positions[None], axis=2)
     np.fill_diagonal(distances, np.inf)
     first, second = (int(index) for index in np.unravel_index(np.argmin(distances), distances.shape))

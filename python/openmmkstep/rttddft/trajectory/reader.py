@@ -18,7 +18,7 @@ from openmmkstep.rttddft.errors import ElectronDynamicsError, TrajectoryError
 from openmmkstep.rttddft.systems.basis_functions import BasisFunctions
 from openmmkstep.rttddft.systems.molecule import Molecule
 
-from .schema import BASIS_FIELDS, SCHEMA, SERIES, UNITS, VERSION, densitiesUpTo
+from .schema import BASIS_FIELDS, SCHEMA, SERIES, UNITS, VERSION, densities_up_to
 
 RealArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -57,10 +57,10 @@ class TrajectoryFile:
                 f"{self.path} is not a readable HDF5 file ({error}); if it was cut off while copying, copy it again"
             ) from error
         try:
-            self.attributes = self._readAttributes()
-            self.molecule = self._readMolecule()
-            self._frames = self._readProgress()
-            self._checkShapes()
+            self.attributes = self._read_attributes()
+            self.molecule = self._read_molecule()
+            self._frames = self._read_progress()
+            self._check_shapes()
             self.basis = BasisFunctions(
                 **{name: self._file["basis"][stored][:] for stored, name in BASIS_FIELDS.items()}
             )
@@ -77,12 +77,12 @@ class TrajectoryFile:
         return int(self.attributes["n_spin"])
 
     @property
-    def timeStep(self) -> float:
+    def time_step(self) -> float:
         """Atomic units."""
         return float(self.attributes["dt"])
 
     @property
-    def isComplete(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether all planned steps are there."""
         return self._frames == int(self.attributes["n_steps"]) + 1
 
@@ -107,7 +107,7 @@ class TrajectoryFile:
         return self._series("dipole")
 
     @property
-    def fockBuilds(self) -> NDArray[np.int64]:
+    def fock_builds(self) -> NDArray[np.int64]:
         """Fock builds that each step took [T]."""
         return self._series("fock_builds")
 
@@ -117,7 +117,7 @@ class TrajectoryFile:
         return self._file["matrices/overlap"][:]
 
     @property
-    def coreHamiltonian(self) -> RealArray:
+    def core_hamiltonian(self) -> RealArray:
         """Kinetic energy and attraction by the nuclei [n,n]."""
         return self._file["matrices/core_hamiltonian"][:]
 
@@ -127,12 +127,12 @@ class TrajectoryFile:
         return self._file["matrices/position"][:]
 
     @property
-    def groundDensity(self) -> RealArray:
+    def ground_density(self) -> RealArray:
         """Density of the ground state, [n,n] total of a closed shell or [2,n,n] of both spins."""
         return self._file["matrices/ground_state_density"][:]
 
     @property
-    def densitySteps(self) -> NDArray[np.int64]:
+    def density_steps(self) -> NDArray[np.int64]:
         """Steps at which densities are stored [D]."""
         return self._file["dynamics/density_step"][: self._densities]
 
@@ -151,7 +151,7 @@ class TrajectoryFile:
 
     def density(self, index: int | slice = slice(None)) -> ComplexArray:
         """Stored densities, as :meth:`deviation` but with the ground state."""
-        return self.deviation(index) + self.groundDensity
+        return self.deviation(index) + self.ground_density
 
     def close(self) -> None:
         """Close the file; arrays already read stay valid."""
@@ -167,12 +167,12 @@ class TrajectoryFile:
 
     @property
     def _densities(self) -> int:
-        return densitiesUpTo(self._frames, int(self.attributes["density_interval"]))
+        return densities_up_to(self._frames, int(self.attributes["density_interval"]))
 
     def _series(self, name: str) -> NDArray[Any]:
         return self._file["dynamics"][name][: self._frames]
 
-    def _readAttributes(self) -> dict[str, Any]:
+    def _read_attributes(self) -> dict[str, Any]:
         stored = self._file.attrs
         if stored.get("schema") != SCHEMA:
             raise TrajectoryError(f"{self.path} is an HDF5 file, but not a trajectory (no schema {SCHEMA!r})")
@@ -198,9 +198,9 @@ class TrajectoryFile:
             raise TrajectoryError(f"{self.path}: dt is {attributes['dt']!r}, it must be positive")
         return attributes
 
-    def _readMolecule(self) -> Molecule:
-        self._checkOne("geometry/atomic_numbers", (self.attributes["n_atoms"],))
-        self._checkOne("geometry/positions", (self.attributes["n_atoms"], 3))
+    def _read_molecule(self) -> Molecule:
+        self._check_one("geometry/atomic_numbers", (self.attributes["n_atoms"],))
+        self._check_one("geometry/positions", (self.attributes["n_atoms"], 3))
         try:
             molecule = Molecule(
                 self._file["geometry/atomic_numbers"][:],
@@ -218,31 +218,31 @@ class TrajectoryFile:
             )
         return molecule
 
-    def _readProgress(self) -> int:
-        self._checkOne("progress", (2,))
+    def _read_progress(self) -> int:
+        self._check_one("progress", (2,))
         frames = int(self._file["progress"][0])
         if not 0 <= frames <= self.attributes["n_steps"] + 1:
             raise TrajectoryError(f"{self.path}: {frames} frames cannot be; the file is damaged")
         return frames
 
-    def _checkShapes(self) -> None:
+    def _check_shapes(self) -> None:
         attributes = self.attributes
         n, frames = int(attributes["n_basis"]), int(attributes["n_steps"]) + 1
         matrix = (n, n) if attributes["n_spin"] == 1 else (2, n, n)
-        densities = densitiesUpTo(frames, int(attributes["density_interval"]))
+        densities = densities_up_to(frames, int(attributes["density_interval"]))
         for name in BASIS_FIELDS:
-            self._checkOne(f"basis/{name}", (n,))
-        self._checkOne("matrices/overlap", (n, n))
-        self._checkOne("matrices/core_hamiltonian", (n, n))
-        self._checkOne("matrices/position", (3, n, n))
-        self._checkOne("matrices/ground_state_density", matrix)
+            self._check_one(f"basis/{name}", (n,))
+        self._check_one("matrices/overlap", (n, n))
+        self._check_one("matrices/core_hamiltonian", (n, n))
+        self._check_one("matrices/position", (3, n, n))
+        self._check_one("matrices/ground_state_density", matrix)
         for name, shape in SERIES.items():
-            self._checkOne(f"dynamics/{name}", (frames, *shape))
-        self._checkOne("dynamics/density_step", (densities,))
+            self._check_one(f"dynamics/{name}", (frames, *shape))
+        self._check_one("dynamics/density_step", (densities,))
         for name in ("density_real", "density_imag"):
-            self._checkOne(f"dynamics/{name}", (densities, *matrix))
+            self._check_one(f"dynamics/{name}", (densities, *matrix))
 
-    def _checkOne(self, name: str, shape: tuple[int, ...]) -> None:
+    def _check_one(self, name: str, shape: tuple[int, ...]) -> None:
         data = self._file.get(name)
         if not isinstance(data, h5py.Dataset):
             raise TrajectoryError(f"{self.path} is incomplete: it lacks {name}")

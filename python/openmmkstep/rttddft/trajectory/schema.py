@@ -40,10 +40,10 @@ SPIN_CONVENTIONS: Mapping[int, str] = {
 # name -> shape of one frame
 SERIES: Mapping[str, tuple[int, ...]] = {"time": (), "field": (3,), "energy": (), "dipole": (3,), "fock_builds": ()}
 BASIS_FIELDS: Mapping[str, str] = {
-    "atom_index": "atomIndex",
-    "angular_momentum": "angularMomentum",
-    "magnetic_quantum": "magneticQuantum",
-    "shell_index": "shellIndex",
+    "atom_index": "atom_index",
+    "angular_momentum": "angular_momentum",
+    "magnetic_quantum": "magnetic_quantum",
+    "shell_index": "shell_index",
 }
 
 
@@ -56,12 +56,12 @@ class TrajectoryHeader:
         level, propagator, field: as their ``describe()`` gives them.
         kick: the same, None without one.
         steps: planned.
-        timeStep: atomic units.
-        densityInterval: steps between stored densities; 0 stores none.
+        time_step: atomic units.
+        density_interval: steps between stored densities; 0 stores none.
         basis: the functions of the basis set.
         overlap, core, position: integrals [n,n], [n,n], [3,n,n].
-        groundDensity: [1,n,n] total or [2,n,n] of both spins, real.
-        groundEnergy: hartree.
+        ground_density: [1,n,n] total or [2,n,n] of both spins, real.
+        ground_energy: hartree.
         software: name -> version.
     """
 
@@ -71,14 +71,14 @@ class TrajectoryHeader:
     field: Mapping[str, Any]
     kick: Mapping[str, Any] | None
     steps: int
-    timeStep: float
-    densityInterval: int
+    time_step: float
+    density_interval: int
     basis: BasisFunctions
     overlap: RealArray
     core: RealArray
     position: RealArray
-    groundDensity: RealArray
-    groundEnergy: float
+    ground_density: RealArray
+    ground_energy: float
     software: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -89,12 +89,12 @@ class TrajectoryHeader:
     @property
     def spins(self) -> int:
         """1 for a closed shell, else 2."""
-        return len(self.groundDensity)
+        return len(self.ground_density)
 
     @property
-    def storedDensities(self) -> int:
+    def stored_densities(self) -> int:
         """How many densities a complete trajectory has."""
-        return densitiesUpTo(self.steps + 1, self.densityInterval)
+        return densities_up_to(self.steps + 1, self.density_interval)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Frame:
         field: external field [3].
         energy: hartree.
         dipole: [3].
-        fockBuilds: that the step to this frame took.
+        fock_builds: that the step to this frame took.
         deviation: complex density minus that of the ground state [1 or 2,n,n]; None where it is not stored.
     """
 
@@ -114,10 +114,10 @@ class Frame:
     field: RealArray
     energy: float
     dipole: RealArray
-    fockBuilds: int
+    fock_builds: int
     deviation: NDArray[np.complex128] | None = None
 
 
-def densitiesUpTo(frames: int, interval: int) -> int:
+def densities_up_to(frames: int, interval: int) -> int:
     """How many densities a number of frames has, when one is stored every ``interval`` steps from the first."""
     return 0 if interval == 0 or frames == 0 else (frames - 1) // interval + 1

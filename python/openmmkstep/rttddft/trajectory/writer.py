@@ -25,7 +25,7 @@ from .schema import (
     VERSION,
     Frame,
     TrajectoryHeader,
-    densitiesUpTo,
+    densities_up_to,
 )
 
 # Rows that are copied at once.
@@ -40,12 +40,12 @@ class TrajectoryWriter:
     Args:
         path: of a file that :meth:`create` made.
         frames: complete frames in it.
-        densityInterval: as in its header.
+        density_interval: as in its header.
     """
 
-    def __init__(self, path: Path, frames: int, densityInterval: int) -> None:
+    def __init__(self, path: Path, frames: int, density_interval: int) -> None:
         self.path = path
-        self._densityInterval = densityInterval
+        self._density_interval = density_interval
         self._written = frames
         self._pending: list[Frame] = []
 
@@ -67,15 +67,15 @@ class TrajectoryWriter:
         Raises:
             TrajectoryError: the file exists, or its folder does not.
         """
-        refuseExisting(path)
+        refuse_existing(path)
         # Written under another name first, so that a file with the right name can always be continued.
         partial = path.with_name(path.name + ".partial")
         with h5py.File(partial, "w") as file:
-            _writeHeader(file, header)
-            _createDynamics(file, header)
-            _createRestart(file, header, start)
+            _write_header(file, header)
+            _create_dynamics(file, header)
+            _create_restart(file, header, start)
             _allocate(file, "progress", (2,), "<i8")[:] = (0, 0)
-        writer = cls(partial, 0, header.densityInterval)
+        writer = cls(partial, 0, header.density_interval)
         writer.append(first)
         writer.close(start)
         partial.replace(path)
@@ -94,8 +94,8 @@ class TrajectoryWriter:
                 if name != "dynamics":
                     old.copy(name, new)
             frames = int(old["progress"][0])
-            densities = densitiesUpTo(frames, int(old.attrs["density_interval"]))
-            total = densitiesUpTo(steps + 1, int(old.attrs["density_interval"]))
+            densities = densities_up_to(frames, int(old.attrs["density_interval"]))
+            total = densities_up_to(steps + 1, int(old.attrs["density_interval"]))
             group = new.create_group("dynamics")
             for name, data in old["dynamics"].items():
                 kept, size = (densities, total) if name.startswith("density") else (frames, steps + 1)
@@ -137,8 +137,8 @@ class TrajectoryWriter:
             return False
         with file:
             slot = 1 - int(file["progress"][1])
-            self._writeFrames(file["dynamics"], start, stop)
-            _writeState(file["restart"], slot, state)
+            self._write_frames(file["dynamics"], start, stop)
+            _write_state(file["restart"], slot, state)
             # Data must be on disk before the numbers that say so.
             _synchronise(file)
             file["progress"][:] = (stop, slot)
@@ -159,19 +159,19 @@ class TrajectoryWriter:
                 "Close whatever reads it, and continue the run"
             )
 
-    def _writeFrames(self, group: h5py.Group, start: int, stop: int) -> None:
+    def _write_frames(self, group: h5py.Group, start: int, stop: int) -> None:
         columns = {
             "time": [frame.time for frame in self._pending],
             "field": [frame.field for frame in self._pending],
             "energy": [frame.energy for frame in self._pending],
             "dipole": [frame.dipole for frame in self._pending],
-            "fock_builds": [frame.fockBuilds for frame in self._pending],
+            "fock_builds": [frame.fock_builds for frame in self._pending],
         }
         for name, values in columns.items():
             group[name][start:stop] = np.array(values)
-        if self._densityInterval == 0:
+        if self._density_interval == 0:
             return
-        first, last = densitiesUpTo(start, self._densityInterval), densitiesUpTo(stop, self._densityInterval)
+        first, last = densities_up_to(start, self._density_interval), densities_up_to(stop, self._density_interval)
         deviations = [frame.deviation for frame in self._pending if frame.deviation is not None]
         if len(deviations) != last - first:
             raise TrajectoryError(f"{len(deviations)} densities came with the frames, expected {last - first}")
@@ -179,10 +179,10 @@ class TrajectoryWriter:
             stacked = np.stack(deviations).reshape(-1, *group["density_real"].shape[1:])
             group["density_real"][first:last] = stacked.real
             group["density_imag"][first:last] = stacked.imag
-            group["density_step"][first:last] = self._densityInterval * np.arange(first, last)
+            group["density_step"][first:last] = self._density_interval * np.arange(first, last)
 
 
-def refuseExisting(path: Path) -> None:
+def refuse_existing(path: Path) -> None:
     """Raise TrajectoryError where a new trajectory cannot be written."""
     if not path.parent.is_dir():
         raise TrajectoryError(f"{path.parent} is not a folder: create it before writing {path.name}")
@@ -190,14 +190,14 @@ def refuseExisting(path: Path) -> None:
         raise TrajectoryError(f"{path} exists already: pass resume=True to continue it, or remove it")
 
 
-def readState(path: Path) -> State:
+def read_state(path: Path) -> State:
     """The state to continue from.
 
     Raises:
         TrajectoryError: the file is no trajectory, or has no frame yet.
     """
     with TrajectoryFile(path) as trajectory:
-        frames, timeStep = len(trajectory), trajectory.timeStep
+        frames, time_step = len(trajectory), trajectory.time_step
     if frames == 0:
         raise TrajectoryError(f"{path} has no frame to continue from: remove it and start anew")
     with opened(path, "r", PATIENCE) as file:
@@ -213,10 +213,10 @@ def readState(path: Path) -> State:
             raise TrajectoryError(f"{path} cannot be continued, its restart data are damaged ({error})") from error
     if step != frames - 1:
         raise TrajectoryError(f"{path} is damaged: its restart data belong to step {step}, not {frames - 1}")
-    return State(step, step * timeStep, orbitals, history, energy)
+    return State(step, step * time_step, orbitals, history, energy)
 
 
-def _writeHeader(file: h5py.File, header: TrajectoryHeader) -> None:
+def _write_header(file: h5py.File, header: TrajectoryHeader) -> None:
     molecule = header.molecule
     attributes: dict[str, Any] = {
         "schema": SCHEMA,
@@ -227,14 +227,14 @@ def _writeHeader(file: h5py.File, header: TrajectoryHeader) -> None:
         "n_basis": header.size,
         "n_spin": header.spins,
         "n_steps": header.steps,
-        "dt": header.timeStep,
+        "dt": header.time_step,
         "charge": molecule.charge,
         "multiplicity": molecule.multiplicity,
         "method": header.level["method"],
         "basis": header.level["basis"],
         "functional": header.level["functional"],
-        "ground_state_energy": header.groundEnergy,
-        "density_interval": header.densityInterval,
+        "ground_state_energy": header.ground_energy,
+        "density_interval": header.density_interval,
         "units": json.dumps(dict(UNITS)),
         "level_of_theory": json.dumps(dict(header.level)),
         "propagator": json.dumps(dict(header.propagator)),
@@ -253,20 +253,20 @@ def _writeHeader(file: h5py.File, header: TrajectoryHeader) -> None:
     file["matrices/overlap"] = header.overlap
     file["matrices/core_hamiltonian"] = header.core
     file["matrices/position"] = header.position
-    file["matrices/ground_state_density"] = header.groundDensity if header.spins == 2 else header.groundDensity[0]
+    file["matrices/ground_state_density"] = header.ground_density if header.spins == 2 else header.ground_density[0]
 
 
-def _createDynamics(file: h5py.File, header: TrajectoryHeader) -> None:
+def _create_dynamics(file: h5py.File, header: TrajectoryHeader) -> None:
     group = file.create_group("dynamics")
     for name, shape in SERIES.items():
         _allocate(group, name, (header.steps + 1, *shape), "<i8" if name == "fock_builds" else "<f8")
     matrix = (header.size, header.size) if header.spins == 1 else (2, header.size, header.size)
-    _allocate(group, "density_step", (header.storedDensities,), "<i8")
+    _allocate(group, "density_step", (header.stored_densities,), "<i8")
     for name in ("density_real", "density_imag"):
-        _allocate(group, name, (header.storedDensities, *matrix), "<f8")
+        _allocate(group, name, (header.stored_densities, *matrix), "<f8")
 
 
-def _createRestart(file: h5py.File, header: TrajectoryHeader, start: State) -> None:
+def _create_restart(file: h5py.File, header: TrajectoryHeader, start: State) -> None:
     group = file.create_group("restart")
     group["occupied"] = np.array([part.shape[1] for part in start.orbitals])
     widest = max(part.shape[1] for part in start.orbitals)
@@ -278,7 +278,7 @@ def _createRestart(file: h5py.File, header: TrajectoryHeader, start: State) -> N
         _allocate(group, name, (2,), kind)
 
 
-def _writeState(group: h5py.Group, slot: int, state: State) -> None:
+def _write_state(group: h5py.Group, slot: int, state: State) -> None:
     for spin, part in enumerate(state.orbitals):
         group["orbitals"][slot, spin, :, : part.shape[1]] = part
     group["history"][slot, : len(state.history)] = np.stack(state.history)

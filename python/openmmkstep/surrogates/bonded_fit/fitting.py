@@ -15,10 +15,10 @@ from .internal_coordinates import (
     Coordinates,
     angles,
     dihedrals,
-    findAngles,
-    findBonds,
-    findDihedrals,
-    findPairs,
+    find_angles,
+    find_bonds,
+    find_dihedrals,
+    find_pairs,
     lengths,
 )
 from .model import ANGLE_ORDER, BOND_ORDER, DIHEDRAL_ORDER, PAIR_ORDER, RungError, RungModel
@@ -37,52 +37,52 @@ class FitResult:
 
     Attributes:
         model: fitted to all frames.
-        trainError: of a fit without the held-out trajectories, on its own frames.
-        testError: of the same fit on the held-out trajectories; None if there is only one trajectory.
+        train_error: of a fit without the held-out trajectories, on its own frames.
+        test_error: of the same fit on the held-out trajectories; None if there is only one trajectory.
         frames: used.
     """
 
     model: RungModel
-    trainError: float
-    testError: float | None
+    train_error: float
+    test_error: float | None
     frames: int
 
 
-def fitRung(files: Sequence[Path], maxFrames: int, tell: Callable[[str], None]) -> FitResult:
+def fit_rung(files: Sequence[Path], max_frames: int, tell: Callable[[str], None]) -> FitResult:
     """Fit a rung to gas-phase frames.
 
     Args:
         files: HDF5 files of one region.
-        maxFrames: frames are thinned evenly to at most this number.
+        max_frames: frames are thinned evenly to at most this number.
         tell: called with what is being done.
 
     Raises:
         RungError: frames in an environment, of different regions, or of a region without bonds.
         FrameFileError: a file that cannot be read.
     """
-    data = _Data.read(files, maxFrames)
+    data = _Data.read(files, max_frames)
     fit = _Fit(data)
     trajectories = sorted(set(data.trajectory.tolist()))
     first = min(_HELD_OUT_EVERY // 2, len(trajectories) - 1)
     held = np.isin(data.trajectory, trajectories[first::_HELD_OUT_EVERY])
-    testError = None
+    test_error = None
     if held.any() and not held.all():
         tell(f"fitting {fit.size} coefficients to {int((~held).sum())} frames, {int(held.sum())} held out")
         coefficients = fit.solve(np.flatnonzero(~held))
-        trainError = fit.error(coefficients, np.flatnonzero(~held))
-        testError = fit.error(coefficients, np.flatnonzero(held))
+        train_error = fit.error(coefficients, np.flatnonzero(~held))
+        test_error = fit.error(coefficients, np.flatnonzero(held))
     tell(f"fitting {fit.size} coefficients to {len(data.positions)} frames")
     everything = np.arange(len(data.positions))
     coefficients = fit.solve(everything)
-    if testError is None:
-        trainError = fit.error(coefficients, everything)
+    if test_error is None:
+        train_error = fit.error(coefficients, everything)
     about = {
-        "level_of_theory": data.levelOfTheory,
+        "level_of_theory": data.level_of_theory,
         "digests": data.digests,
         "frames": len(data.positions),
-        "force_rmse_meV_per_A": {"train": trainError, "held_out": testError},
+        "force_rmse_meV_per_A": {"train": train_error, "held_out": test_error},
     }
-    return FitResult(fit.model(coefficients, about), trainError, testError, len(everything))
+    return FitResult(fit.model(coefficients, about), train_error, test_error, len(everything))
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,11 @@ class _Data:
     positions: Array
     forces: Array
     trajectory: NDArray[np.int64]
-    levelOfTheory: dict[str, object]
+    level_of_theory: dict[str, object]
     digests: list[str]
 
     @classmethod
-    def read(cls, files: Sequence[Path], maxFrames: int) -> _Data:
+    def read(cls, files: Sequence[Path], max_frames: int) -> _Data:
         if not files:
             raise RungError("no frames: give at least one HDF5 file of `kstep generate`")
         positions: list[Array] = []
@@ -121,17 +121,17 @@ class _Data:
         if first is None or len(first.bonds) == 0:
             raise RungError("the region has no bonds, so there is nothing to fit: use a network alone")
         x, f, t = np.concatenate(positions), np.concatenate(forces), np.concatenate(trajectory)
-        step = max(1, -(-len(x) // maxFrames))
+        step = max(1, -(-len(x) // max_frames))
         return cls(first.numbers, first.bonds, x[::step], f[::step], t[::step], dict(first.level_of_theory), digests)
 
 
 class _Fit:
     def __init__(self, data: _Data) -> None:
         self._data = data
-        self._bonds = findBonds(data.bonds)
-        self._angles = findAngles(data.bonds)
-        self._dihedrals = findDihedrals(data.bonds)
-        self._pairs = findPairs(data.bonds)
+        self._bonds = find_bonds(data.bonds)
+        self._angles = find_angles(data.bonds)
+        self._dihedrals = find_dihedrals(data.bonds)
+        self._pairs = find_pairs(data.bonds)
         self._s0 = lengths(data.positions, self._pairs).values.mean(axis=0)
         self._r0 = lengths(data.positions, self._bonds).values.mean(axis=0)
         self._theta0 = angles(data.positions, self._angles).values.mean(axis=0)

@@ -28,23 +28,23 @@ class Coordinates:
     gradients: Array
 
 
-def findBonds(bonds: Table) -> Table:
+def find_bonds(bonds: Table) -> Table:
     """Bonds [c,2] with the lower index first, sorted."""
     return _table(sorted((int(min(bond)), int(max(bond))) for bond in bonds), 2)
 
 
-def findAngles(bonds: Table) -> Table:
+def find_angles(bonds: Table) -> Table:
     """All angles [c,3] between bonds, the central atom in the middle."""
     around = _neighbours(bonds)
     return _table([(i, centre, j) for centre in sorted(around) for i, j in combinations(around[centre], 2)], 3)
 
 
-def findDihedrals(bonds: Table) -> Table:
+def find_dihedrals(bonds: Table) -> Table:
     """All proper dihedrals [c,4], and one improper for each atom with three neighbours (that atom third)."""
     around = _neighbours(bonds)
     found = [
         (i, int(b), int(c), j)
-        for b, c in findBonds(bonds)
+        for b, c in find_bonds(bonds)
         for i in around[int(b)]
         for j in around[int(c)]
         if i != c and j != b and i != j
@@ -53,7 +53,7 @@ def findDihedrals(bonds: Table) -> Table:
     return _table(found, 4)
 
 
-def findPairs(bonds: Table) -> Table:
+def find_pairs(bonds: Table) -> Table:
     """All two atoms [c,2] whose shortest way to each other has two or three bonds, sorted."""
     around = _neighbours(bonds)
     found = set()

@@ -55,7 +55,7 @@ class RungModel:
     pairs: list[list[float]] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
 
-    def createForces(self, particles: Sequence[int]) -> list[openmm.Force]:
+    def create_forces(self, particles: Sequence[int]) -> list[openmm.Force]:
         """OpenMM forces for a region.
 
         Args:

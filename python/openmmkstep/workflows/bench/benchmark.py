@@ -12,23 +12,23 @@ import openmm
 
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
-from openmmkstep.provenance import machineInfo
+from openmmkstep.provenance import machine_info
 from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.integrator import createLadderIntegrator
 from openmmkstep.workflows.config.bench import BenchCase, BenchConfig
 from openmmkstep.workflows.setup.equilibration import Equilibrated, equilibrate
-from openmmkstep.workflows.setup.mixed_system import createMixedSystem
+from openmmkstep.workflows.setup.mixed_system import build_mixed_system
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem, SystemBuilder
-from openmmkstep.workflows.setup.platforms import findPlatform
+from openmmkstep.workflows.setup.platforms import find_platform
 
 from .methods import Cost, Method, PluginMethod, StockMethod
-from .stock_mts import stockContext
+from .stock_mts import stock_context
 
 SCHEMA = "kstep-bench"
 VERSION = 1
 
 
-def runBenchmark(config: BenchConfig, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+def run_benchmark(config: BenchConfig, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     """Measure all cases.
 
     Args:
@@ -44,12 +44,12 @@ def runBenchmark(config: BenchConfig, folder: Path, tell: Callable[[str], None])
         "schema": SCHEMA,
         "version": VERSION,
         "k": config.k,
-        "innerStep_fs": 1000 * config.innerStep,
+        "innerStep_fs": 1000 * config.inner_step,
         "surrogatePeriod": config.surrogate.period,
-        "rung": config.surrogate.hasRung,
+        "rung": config.surrogate.has_rung,
         "repeats": config.repeats,
         "cases": cases,
-        "machine": machineInfo(),
+        "machine": machine_info(),
     }
 
 
@@ -62,7 +62,7 @@ class _Case:
         self._folder = folder
         self._name = name
         self._tell = tell
-        self._platform, self._properties = findPlatform(case.platform)
+        self._platform, self._properties = find_platform(case.platform)
 
     def measure(self) -> dict[str, Any]:
         config = self._config
@@ -70,10 +70,10 @@ class _Case:
         molecules = SystemBuilder(self._case.system, self._folder).build()
         methods = self._methods(molecules)
         start = equilibrate(molecules, config.temperature, self._case.equilibration, config.seed, self._case.platform)
-        warmUp = config.k * config.innerStep
+        warm_up = config.k * config.inner_step
         for method in methods:
             _place(method.context, start)
-            method.run(warmUp)
+            method.run(warm_up)
         before = [method.cost() for method in methods]
         seconds: list[list[float]] = [[] for _ in methods]
         simulated = [0.0 for _ in methods]
@@ -88,14 +88,14 @@ class _Case:
             method.label: _result(seconds[i], seconds[0], before[i], method.cost(), simulated[i])
             for i, method in enumerate(methods)
         }
-        kstep = results["kstep"]["speedUp"]["median"]
+        kstep = results["kstep"]["speed_up"]["median"]
         return {
             "particles": molecules.system.getNumParticles(),
             "method": self._case.qm.method,
             "embedding": self._case.qm.embedding,
-            "nonbondedPeriod": self._case.nonbondedPeriod,
+            "nonbonded_period": self._case.nonbonded_period,
             "platform": self._platform.getName(),
-            "compiledSurrogate": _isCompiled(methods),
+            "compiled_surrogate": _is_compiled(methods),
             "reference": methods[0].label,
             "methods": results,
             "efficiency": kstep / config.k,
@@ -103,31 +103,31 @@ class _Case:
 
     def _methods(self, molecules: MolecularSystem) -> list[Method]:
         config, case = self._config, self._case
-        plain = createMixedSystem(molecules, case.qm).system
+        plain = build_mixed_system(molecules, case.qm).system
         methods: list[Method] = []
-        for step in config.plainSteps:
+        for step in config.plain_steps:
             context = self._context(plain, KStepIntegrator(step, 1))
             methods.append(PluginMethod(f"plain {1000 * step:g} fs", context, step))
-        split = case.nonbondedPeriod > 1
-        ladder = createMixedSystem(molecules, case.qm, config.surrogate, self._folder, splitNonbonded=split)
+        split = case.nonbonded_period > 1
+        ladder = build_mixed_system(molecules, case.qm, config.surrogate, self._folder, split_nonbonded=split)
         integrator = createLadderIntegrator(
             ladder.system,
-            config.innerStep,
+            config.inner_step,
             config.k,
             config.temperature,
             config.friction,
             config.surrogate.period,
-            case.nonbondedPeriod,
+            case.nonbonded_period,
             ladder.region.particles,
         )
-        macroStep = config.k * config.innerStep
-        methods.append(PluginMethod("kstep", self._context(ladder.system, integrator), macroStep))
-        if config.compareStock:
-            flat = config.surrogate.model_copy(update={"period": 1, "forceFieldRung": False, "rung": None})
-            mixed = createMixedSystem(molecules, case.qm, flat, self._folder).system
-            arguments = (config.k, config.innerStep, config.temperature, config.friction)
-            context, spent = stockContext(mixed, *arguments, self._platform, self._properties)
-            methods.append(StockMethod("stock MTS", context, macroStep, spent))
+        macro_step = config.k * config.inner_step
+        methods.append(PluginMethod("kstep", self._context(ladder.system, integrator), macro_step))
+        if config.compare_stock:
+            flat = config.surrogate.model_copy(update={"period": 1, "force_field_rung": False, "rung": None})
+            mixed = build_mixed_system(molecules, case.qm, flat, self._folder).system
+            arguments = (config.k, config.inner_step, config.temperature, config.friction)
+            context, spent = stock_context(mixed, *arguments, self._platform, self._properties)
+            methods.append(StockMethod("stock MTS", context, macro_step, spent))
         return methods
 
     def _context(self, system: openmm.System, integrator: KStepIntegrator) -> openmm.Context:
@@ -135,7 +135,7 @@ class _Case:
         return openmm.Context(system, integrator, self._platform, self._properties)
 
 
-def _isCompiled(methods: list[Method]) -> bool:
+def _is_compiled(methods: list[Method]) -> bool:
     """Whether any method evaluates a compiled surrogate; the archive is interpreted where compiling failed."""
     forces = [force for method in methods for force in method.context.getSystem().getForces()]
     surrogates = [force for force in forces if force.getForceGroup() == force_groups.SURROGATE]
@@ -154,12 +154,12 @@ def _result(
     ratios = [plain / own for plain, own in zip(reference, seconds, strict=True)]
     parts = {name: (getattr(after, name) - getattr(before, name)) / simulated for name in ("qm", "surrogate", "common")}
     parts["rest"] = sum(seconds) / len(seconds) - sum(parts.values())
-    calls = [new - old for new, old in zip(after.surrogateCalls, before.surrogateCalls, strict=False)]
+    calls = [new - old for new, old in zip(after.surrogate_calls, before.surrogate_calls, strict=False)]
     return {
-        "secondsPerPs": {"median": statistics.median(seconds), "all": seconds},
-        "speedUp": {"median": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)},
+        "seconds_per_ps": {"median": statistics.median(seconds), "all": seconds},
+        "speed_up": {"median": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)},
         "parts": parts,
-        "qmCallsPerPs": (after.qmCalls - before.qmCalls) / simulated,
-        "surrogateCallsPerPs": [count / simulated for count in calls],
-        "nsPerDay": 86.4 / statistics.median(seconds),
+        "qm_calls_per_ps": (after.qm_calls - before.qm_calls) / simulated,
+        "surrogate_calls_per_ps": [count / simulated for count in calls],
+        "ns_per_day": 86.4 / statistics.median(seconds),
     }

@@ -19,18 +19,18 @@ class Cost:
     """What a method had spent at some moment.
 
     Attributes:
-        qmCalls: QM calls.
+        qm_calls: QM calls.
         qm: wall seconds in the QM program.
         surrogate: wall seconds in the levels below.
         common: wall seconds in forces that all levels share; with "rest" where they cannot be told apart.
-        surrogateCalls: of each level, lowest first.
+        surrogate_calls: of each level, lowest first.
     """
 
-    qmCalls: int
+    qm_calls: int
     qm: float
     surrogate: float
     common: float
-    surrogateCalls: tuple[int, ...]
+    surrogate_calls: tuple[int, ...]
 
 
 class Method(ABC):

@@ -10,7 +10,7 @@ import openmm
 from openmm import unit
 
 from openmmkstep.qmmm import force_groups
-from openmmkstep.qmmm.system_copy import copyWithout
+from openmmkstep.qmmm.system_copy import copy_without
 
 _OUTER_GROUP = force_groups.QM
 
@@ -24,10 +24,10 @@ class Spent:
     calls: int = 0
 
 
-def stockContext(
+def stock_context(
     mixed: openmm.System,
     k: int,
-    innerStep: float,
+    inner_step: float,
     temperature: float,
     friction: float,
     platform: openmm.Platform,
@@ -47,8 +47,8 @@ def stockContext(
         platform: for both Contexts.
         properties: of the platform.
     """
-    outer = copyWithout(mixed, lambda force: force.getForceGroup() == force_groups.COMMON)
-    inner = copyWithout(mixed, lambda force: force.getForceGroup() == force_groups.QM)
+    outer = copy_without(mixed, lambda force: force.getForceGroup() == force_groups.COMMON)
+    inner = copy_without(mixed, lambda force: force.getForceGroup() == force_groups.QM)
     reference = openmm.Context(outer, openmm.VerletIntegrator(0.001), platform, properties)
     spent = Spent()
     shape = mixed.getNumParticles()
@@ -73,6 +73,6 @@ def stockContext(
     inner.addForce(force)
     groups = [(_OUTER_GROUP, 1), (force_groups.COMMON, k), (force_groups.SURROGATE, k)]
     integrator = openmm.MTSLangevinIntegrator(
-        temperature * unit.kelvin, friction / unit.picosecond, k * innerStep * unit.picosecond, groups
+        temperature * unit.kelvin, friction / unit.picosecond, k * inner_step * unit.picosecond, groups
     )
     return openmm.Context(inner, integrator, platform, properties), spent

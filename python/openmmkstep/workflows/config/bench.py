@@ -16,7 +16,7 @@ class BenchCase(Section):
         system: molecules and force field.
         qm: region and method.
         equilibration: at the force-field level before measuring, ps.
-        nonbondedPeriod: inner steps between nonbonded MM forces in k-step dynamics.
+        nonbonded_period: inner steps between nonbonded MM forces in k-step dynamics.
         platform: OpenMM platform, with one thread, for all methods. Below some hundred particles Reference is the
             fastest: sharing out the work of one force call takes the CPU platform 0.2 ms.
     """
@@ -24,7 +24,7 @@ class BenchCase(Section):
     system: SystemSection
     qm: QMSection
     equilibration: Duration = 2.0
-    nonbondedPeriod: int = Field(default=1, ge=1)
+    nonbonded_period: int = Field(default=1, ge=1)
     platform: str = "CPU"
 
 
@@ -36,32 +36,32 @@ class BenchConfig(Section):
         surrogate: potential and ladder, the same for all cases.
         k: inner steps per QM call.
         innerStep: ps.
-        plainSteps: time steps of the plain QM dynamics, ps; speed-ups refer to the first.
+        plain_steps: time steps of the plain QM dynamics, ps; speed-ups refer to the first.
         temperature: K.
         friction: 1/ps, of the methods with a thermostat.
         segment: simulated with each method per repeat, ps; rounded up to whole macro steps.
         repeats: of every segment, interleaved.
-        compareStock: also measure OpenMM's MTSLangevinIntegrator with a PythonForce.
+        compare_stock: also measure OpenMM's MTSLangevinIntegrator with a PythonForce.
         seed: of everything random.
     """
 
     cases: dict[str, BenchCase] = Field(min_length=1)
     surrogate: SurrogateSection
     k: int = Field(default=8, ge=2)
-    innerStep: Time = 0.0005
-    plainSteps: tuple[Time, ...] = Field(default=(0.0005, 0.001), min_length=1)
+    inner_step: Time = 0.0005
+    plain_steps: tuple[Time, ...] = Field(default=(0.0005, 0.001), min_length=1)
     temperature: Temperature = 300.0
     friction: Rate = 1.0
     segment: Time = 0.04
     repeats: int = Field(default=5, ge=1)
-    compareStock: bool = True
+    compare_stock: bool = True
     seed: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
-    def _periodsDivide(self) -> BenchConfig:
+    def _periods_divide(self) -> BenchConfig:
         if self.k % self.surrogate.period:
             raise ValueError(f"surrogate.period {self.surrogate.period} must divide k = {self.k}")
         for name, case in self.cases.items():
-            if self.k % case.nonbondedPeriod:
-                raise ValueError(f"cases.{name}.nonbondedPeriod {case.nonbondedPeriod} must divide k = {self.k}")
+            if self.k % case.nonbonded_period:
+                raise ValueError(f"cases.{name}.nonbonded_period {case.nonbonded_period} must divide k = {self.k}")
         return self

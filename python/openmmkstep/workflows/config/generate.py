@@ -28,27 +28,27 @@ class SamplingSection(Section):
 
     Attributes:
         trajectories: how many, each from its own conformer.
-        framesPerTrajectory: saved frames of each.
-        stepsPerFrame: macro steps (QM calls) between saved frames.
-        timeStep: inner step, ps; without a surrogate that of the QM dynamics.
+        frames_per_trajectory: saved frames of each.
+        steps_per_frame: macro steps (QM calls) between saved frames.
+        time_step: inner step, ps; without a surrogate that of the QM dynamics.
         k: inner steps per QM call; more than one needs a surrogate.
-        nonbondedPeriod: inner steps between evaluations of the surroundings' nonbonded forces; divides k.
+        nonbonded_period: inner steps between evaluations of the surroundings' nonbonded forces; divides k.
         temperatures: K; the trajectories take them in turn.
         friction: of the Langevin thermostat, 1/ps.
-        forceFieldEquilibration: of the whole system at the force-field level at the trajectory's temperature, ps.
+        force_field_equilibration: of the whole system at the force-field level at the trajectory's temperature, ps.
         equilibration: at the QM level before the first saved frame, ps.
         conformers: where trajectories start.
     """
 
     trajectories: int = Field(ge=1)
-    framesPerTrajectory: int = Field(ge=1)
-    stepsPerFrame: int = Field(default=5, ge=1)
-    timeStep: Time = 0.001
+    frames_per_trajectory: int = Field(ge=1)
+    steps_per_frame: int = Field(default=5, ge=1)
+    time_step: Time = 0.001
     k: int = Field(default=1, ge=1)
-    nonbondedPeriod: int = Field(default=1, ge=1)
+    nonbonded_period: int = Field(default=1, ge=1)
     temperatures: tuple[Temperature, ...] = (300.0,)
     friction: Rate = 2.0
-    forceFieldEquilibration: Duration = 0.0
+    force_field_equilibration: Duration = 0.0
     equilibration: Duration = 0.2
     conformers: ConformerSection = ConformerSection()
 
@@ -80,8 +80,8 @@ class GenerateConfig(Section):
         k = self.sampling.k
         if self.surrogate is None and k > 1:
             raise ValueError(f"sampling.k = {k} needs a surrogate between the QM calls: give 'surrogate', or k: 1")
-        if k % self.sampling.nonbondedPeriod:
-            raise ValueError(f"sampling.nonbondedPeriod = {self.sampling.nonbondedPeriod} must divide k = {k}")
+        if k % self.sampling.nonbonded_period:
+            raise ValueError(f"sampling.nonbonded_period = {self.sampling.nonbonded_period} must divide k = {k}")
         if self.surrogate is not None and k % self.surrogate.period:
             raise ValueError(f"surrogate.period = {self.surrogate.period} must divide k = {k}")
         return self

@@ -26,7 +26,7 @@ class Section(BaseModel):
 Config = TypeVar("Config", bound=Section)
 
 
-def loadConfig(path: Path, kind: type[Config]) -> Config:
+def load_config(path: Path, kind: type[Config]) -> Config:
     """Read and check a YAML file.
 
     Args:
@@ -44,12 +44,12 @@ def loadConfig(path: Path, kind: type[Config]) -> Config:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold a mapping with the sections {', '.join(kind.model_fields)}")
-    return parseConfig(content, kind, str(path))
+    return parse_config(content, kind, str(path))
 
 
-def parseConfig(content: Mapping[str, Any], kind: type[Config], source: str) -> Config:
+def parse_config(content: Mapping[str, Any], kind: type[Config], source: str) -> Config:
     """Check what a YAML file contained; ``source`` names it in errors. Raises ConfigError."""
-    unknown = list(_unknownKeys(content, kind, ""))
+    unknown = list(_unknown_keys(content, kind, ""))
     if unknown:
         raise ConfigError(f"{source}: " + "; ".join(unknown))
     try:
@@ -58,7 +58,7 @@ def parseConfig(content: Mapping[str, Any], kind: type[Config], source: str) -> 
         raise ConfigError(f"{source}: " + "; ".join(_described(item) for item in error.errors())) from error
 
 
-def _unknownKeys(content: Mapping[str, Any], kind: type[BaseModel], prefix: str) -> typing.Iterator[str]:
+def _unknown_keys(content: Mapping[str, Any], kind: type[BaseModel], prefix: str) -> typing.Iterator[str]:
     for key, value in content.items():
         where = f"{prefix}{key}"
         if key not in kind.model_fields:
@@ -72,22 +72,22 @@ def _unknownKeys(content: Mapping[str, Any], kind: type[BaseModel], prefix: str)
         if not isinstance(value, Mapping):
             continue
         if section is not None:
-            yield from _unknownKeys(value, section, where + ".")
+            yield from _unknown_keys(value, section, where + ".")
         elif typing.get_origin(annotation) is dict:
             section = _section(typing.get_args(annotation)[1])
             for name, item in value.items():
                 if section is not None and isinstance(item, Mapping):
-                    yield from _unknownKeys(item, section, f"{where}.{name}.")
+                    yield from _unknown_keys(item, section, f"{where}.{name}.")
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:
     """The section class that a field may hold, if any."""
-    candidates = typing.get_args(annotation) if _isUnion(annotation) else (annotation,)
+    candidates = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
     found = [item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)]
     return found[0] if len(found) == 1 else None
 
 
-def _isUnion(annotation: Any) -> bool:
+def _is_union(annotation: Any) -> bool:
     return typing.get_origin(annotation) in (typing.Union, types.UnionType)
 
 

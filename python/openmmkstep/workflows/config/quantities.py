@@ -47,7 +47,7 @@ def _positive(value: float) -> float:
     return value
 
 
-def _notNegative(value: float) -> float:
+def _not_negative(value: float) -> float:
     if not value >= 0:
         raise ValueError(f"must not be negative, got {value}")
     return value
@@ -55,11 +55,11 @@ def _notNegative(value: float) -> float:
 
 Time = Annotated[float, BeforeValidator(_reader(_TIME, None)), AfterValidator(_positive)]
 """A positive time, ps."""
-Duration = Annotated[float, BeforeValidator(_reader(_TIME, None)), AfterValidator(_notNegative)]
+Duration = Annotated[float, BeforeValidator(_reader(_TIME, None)), AfterValidator(_not_negative)]
 """A time that may be zero, ps."""
 Length = Annotated[float, BeforeValidator(_reader(_LENGTH, None)), AfterValidator(_positive)]
 """A positive length, nm."""
 Temperature = Annotated[float, BeforeValidator(_reader(_TEMPERATURE, "K")), AfterValidator(_positive)]
 """A positive temperature, K; the unit may be left out."""
-Rate = Annotated[float, BeforeValidator(_reader(_RATE, "1/ps")), AfterValidator(_notNegative)]
+Rate = Annotated[float, BeforeValidator(_reader(_RATE, "1/ps")), AfterValidator(_not_negative)]
 """A rate that may be zero, 1/ps; the unit may be left out."""

@@ -17,7 +17,7 @@ class ResponsesConfig(Section):
         geometries: number of geometries of each molecule.
         displacement: standard deviation of the random displacement of every coordinate, angstrom.
         level: level of theory; rks with an LDA or GGA functional or a hybrid of them.
-        auxiliaryBasis: fitting basis that PySCF knows, in which the response is expressed.
+        auxiliary_basis: fitting basis that PySCF knows, in which the response is expressed.
         elements: atomic numbers that the auxiliary basis covers; those of the molecules if empty.
         seed: of the displacements.
     """
@@ -25,7 +25,7 @@ class ResponsesConfig(Section):
     molecules: tuple[str, ...] = Field(min_length=1)
     geometries: int = Field(default=20, ge=1)
     displacement: float = Field(default=0.05, ge=0.0)
-    level: LevelSection = LevelSection(functional="pbe0", gridLevel=2)
-    auxiliaryBasis: str = "def2-svp-ri"
+    level: LevelSection = LevelSection(functional="pbe0", grid_level=2)
+    auxiliary_basis: str = "def2-svp-ri"
     elements: tuple[int, ...] = ()
     seed: int = Field(default=1, ge=0)

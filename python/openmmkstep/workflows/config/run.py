@@ -21,31 +21,31 @@ class IntegratorSection(Section):
         ensemble: "langevin" or "nve".
         temperature: K; of the thermostat and of the starting velocities.
         friction: of the Langevin thermostat, 1/ps.
-        nonbondedPeriod: inner steps between nonbonded MM forces; with 1 they act together with all other MM forces.
-        maxEnergyError: bound of the energy error of one macro step, kJ/mol, above which it is redone.
+        nonbonded_period: inner steps between nonbonded MM forces; with 1 they act together with all other MM forces.
+        max_energy_error: bound of the energy error of one macro step, kJ/mol, above which it is redone.
         maxCorrection: bound of the correction on one atom, kJ/mol/nm.
-        maxConsecutiveFallbacks: redone macro steps in a row before the run gives up.
+        max_consecutive_fallbacks: redone macro steps in a row before the run gives up.
     """
 
     k: int = Field(default=8, ge=1)
-    innerStep: Time = 0.0005
+    inner_step: Time = 0.0005
     ensemble: Literal["langevin", "nve"] = "langevin"
     temperature: Temperature = 300.0
     friction: Rate = 1.0
-    nonbondedPeriod: int = Field(default=1, ge=1)
-    maxEnergyError: float = Field(default=50.0, gt=0.0)
-    maxCorrection: float = Field(default=5000.0, gt=0.0)
-    maxConsecutiveFallbacks: int = Field(default=10, ge=0)
+    nonbonded_period: int = Field(default=1, ge=1)
+    max_energy_error: float = Field(default=50.0, gt=0.0)
+    max_correction: float = Field(default=5000.0, gt=0.0)
+    max_consecutive_fallbacks: int = Field(default=10, ge=0)
 
     @property
-    def macroStep(self) -> float:
+    def macro_step(self) -> float:
         """Length of a macro step, ps."""
-        return self.k * self.innerStep
+        return self.k * self.inner_step
 
     @model_validator(mode="after")
-    def _periodsDivide(self) -> IntegratorSection:
-        if self.k % self.nonbondedPeriod:
-            raise ValueError(f"nonbondedPeriod {self.nonbondedPeriod} must divide k = {self.k}")
+    def _periods_divide(self) -> IntegratorSection:
+        if self.k % self.nonbonded_period:
+            raise ValueError(f"nonbonded_period {self.nonbonded_period} must divide k = {self.k}")
         return self
 
 
@@ -57,7 +57,7 @@ class EquilibrationSection(Section):
         kstep: k-step dynamics, ps.
     """
 
-    forceField: Duration = 5.0
+    force_field: Duration = 5.0
     kstep: Duration = 0.4
 
 
@@ -85,12 +85,12 @@ class SpeedSection(Section):
     Attributes:
         time: simulated with each method per segment, ps; 0 for no measurement.
         segments: of each.
-        plainStep: time step of the plain QM dynamics, ps.
+        plain_step: time step of the plain QM dynamics, ps.
     """
 
     time: Duration = 0.02
     segments: int = Field(default=3, ge=1)
-    plainStep: Time = 0.0005
+    plain_step: Time = 0.0005
 
 
 class RunConfig(Section):

@@ -21,8 +21,8 @@ class SolventSection(Section):
     """
 
     model: Literal["tip3p", "spce", "tip4pew", "tip5p"] = "tip3p"
-    boxSize: Length
-    ionicStrength: float = Field(default=0.0, ge=0.0, le=5.0)
+    box_size: Length
+    ionic_strength: float = Field(default=0.0, ge=0.0, le=5.0)
 
 
 class SystemSection(Section):
@@ -42,18 +42,18 @@ class SystemSection(Section):
     """
 
     structure: Path | None = None
-    forceField: tuple[str, ...] = ("amber14-all.xml", "amber14/tip3p.xml")
+    force_field: tuple[str, ...] = ("amber14-all.xml", "amber14/tip3p.xml")
     prmtop: Path | None = None
     coordinates: Path | None = None
     solvent: SolventSection | None = None
-    nonbondedMethod: Literal["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME"] | None = None
-    nonbondedCutoff: Length = 0.9
-    rigidWater: bool = True
+    nonbonded_method: Literal["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME"] | None = None
+    nonbonded_cutoff: Length = 0.9
+    rigid_water: bool = True
     constraints: Literal["none", "HBonds", "AllBonds"] = "none"
-    hydrogenMass: float | None = Field(default=None, gt=1.0, le=4.0)
+    hydrogen_mass: float | None = Field(default=None, gt=1.0, le=4.0)
 
     @model_validator(mode="after")
-    def _oneSource(self) -> SystemSection:
+    def _one_source(self) -> SystemSection:
         if (self.structure is None) == (self.prmtop is None):
             raise ValueError("give either 'structure' (with 'forceField') or 'prmtop' (with 'coordinates')")
         if (self.prmtop is None) != (self.coordinates is None):
@@ -76,7 +76,7 @@ class QMSection(Section):
         switchDistance: where their switching begins, nm.
         accuracy: of the SCF.
         threads: of the QM program.
-        options: further settings of the engine by its own names, such as maxIterations for xtb.
+        options: further settings of the engine by its own names, such as max_iterations for xtb.
     """
 
     method: str = "gfn2-xtb"
@@ -85,7 +85,7 @@ class QMSection(Section):
     multiplicity: int = Field(default=1, ge=1)
     embedding: Literal["electrostatic", "mechanical"] = "electrostatic"
     cutoff: Length | None = None
-    switchDistance: Length | None = None
+    switch_distance: Length | None = None
     accuracy: float = Field(default=0.01, gt=0.0)
     threads: int = Field(default=1, ge=1)
     options: dict[str, Any] = Field(default_factory=dict)
@@ -98,7 +98,7 @@ class SurrogateSection(Section):
         archive: exported potential, relative to the configuration file.
         period: inner steps between evaluations of the network.
         rung: fitted rung from ``kstep fit-rung`` to use below the network.
-        forceFieldRung: use the region's own force-field terms below the network instead.
+        force_field_rung: use the region's own force-field terms below the network instead.
         threads: for the network.
         compiled: compile the network for this machine on first use; interpreted where that fails.
     """
@@ -106,22 +106,22 @@ class SurrogateSection(Section):
     archive: Path
     period: int = Field(default=1, ge=1)
     rung: Path | None = None
-    forceFieldRung: bool = False
+    force_field_rung: bool = False
     threads: int = Field(default=1, ge=1)
     compiled: bool = False
 
     @model_validator(mode="after")
-    def _lowestRungEveryStep(self) -> SurrogateSection:
-        if self.rung is not None and self.forceFieldRung:
-            raise ValueError("give either 'rung' or 'forceFieldRung', not both: the ladder has one lowest rung")
-        if self.period != 1 and not self.hasRung:
+    def _lowest_rung_every_step(self) -> SurrogateSection:
+        if self.rung is not None and self.force_field_rung:
+            raise ValueError("give either 'rung' or 'force_field_rung', not both: the ladder has one lowest rung")
+        if self.period != 1 and not self.has_rung:
             raise ValueError(
                 f"period {self.period} needs a rung below the network, because something must act at every inner step: "
-                "give 'rung' (from kstep fit-rung), or forceFieldRung: true"
+                "give 'rung' (from kstep fit-rung), or force_field_rung: true"
             )
         return self
 
     @property
-    def hasRung(self) -> bool:
+    def has_rung(self) -> bool:
         """Whether there is a level below the network."""
-        return self.rung is not None or self.forceFieldRung
+        return self.rung is not None or self.force_field_rung

@@ -18,15 +18,15 @@ class LevelSection(Section):
         method: rhf, uhf, rks or uks.
         basis: Gaussian basis set.
         functional: for rks and uks.
-        densityFitting: fit Coulomb and exchange integrals.
-        gridLevel: integration grid of the functional, 0 to 9.
+        density_fitting: fit Coulomb and exchange integrals.
+        grid_level: integration grid of the functional, 0 to 9.
     """
 
     method: Literal["rhf", "uhf", "rks", "uks"] = "rks"
     basis: str = "6-31g"
     functional: str = ""
-    densityFitting: bool = False
-    gridLevel: int = Field(default=3, ge=0, le=9)
+    density_fitting: bool = False
+    grid_level: int = Field(default=3, ge=0, le=9)
 
 
 class ReductionSection(Section):
@@ -52,17 +52,17 @@ class SpectrumConfig(Section):
         charge: of the molecule in ``geometries``, e.
         multiplicity: of the molecule in ``geometries``.
         frames: instead, HDF5 file of frames from ``kstep generate`` or ``kstep run``; each in its own MM charges.
-        inVacuum: leave the MM charges of the frames out.
+        in_vacuum: leave the MM charges of the frames out.
         kind: what the geometries are. Of an ensemble the mean matters, with its error; of a scan each one for itself.
-        maxGeometries: at most so many, evenly spread over the file.
+        max_geometries: at most so many, evenly spread over the file.
         level: level of theory.
         kick: strength of the field pulse at t = 0, atomic units.
         directions: of the kicks; all three are needed for randomly oriented molecules.
         time: length of the traces, ps; lines are about 2.4/time wide (rad/ps).
-        timeStep: ps.
+        time_step: ps.
         propagator: magnus2 or cfm4.
         reduction: evaluate the functional only where it is new; null for every Fock matrix in full.
-        initialGuess: archive of a response network (path relative to the configuration), from whose density the SCF
+        initial_guess: archive of a response network (path relative to the configuration), from whose density the SCF
             begins; null for PySCF's guess.
         transform: fourier, or pade, which resolves lines closer than the length of the trace allows.
         lowest, highest: of the spectrum, eV.
@@ -75,17 +75,17 @@ class SpectrumConfig(Section):
     charge: int = 0
     multiplicity: int = Field(default=1, ge=1)
     frames: Path | None = None
-    inVacuum: bool = False
+    in_vacuum: bool = False
     kind: Literal["ensemble", "scan"] = "ensemble"
-    maxGeometries: int | None = Field(default=None, ge=1)
+    max_geometries: int | None = Field(default=None, ge=1)
     level: LevelSection = LevelSection(functional="pbe0")
     kick: float = Field(default=1e-3, gt=0.0)
     directions: tuple[Literal["x", "y", "z"], ...] = Field(default=("x", "y", "z"), min_length=1)
     time: Time = 0.01
-    timeStep: Time = 5e-6
+    time_step: Time = 5e-6
     propagator: Literal["magnus2", "cfm4"] = "magnus2"
     reduction: ReductionSection | None = ReductionSection()
-    initialGuess: Path | None = None
+    initial_guess: Path | None = None
     transform: Literal["fourier", "pade"] = "fourier"
     lowest: float = Field(default=0.0, ge=0.0)
     highest: float = Field(default=20.0, gt=0.0)
@@ -99,8 +99,8 @@ class SpectrumConfig(Section):
             raise ValueError("give either 'geometries' or 'frames'")
         if self.workers > 1 and self.scheduler is not None:
             raise ValueError("give either 'workers', which are started here, or the 'scheduler' of running ones")
-        if self.time < 20 * self.timeStep:
-            raise ValueError(f"time {self.time:g} ps is less than 20 steps of {self.timeStep:g} ps: no spectrum in it")
+        if self.time < 20 * self.time_step:
+            raise ValueError(f"time {self.time:g} ps is less than 20 steps of {self.time_step:g} ps: no spectrum in it")
         if self.highest <= self.lowest + 2 * self.spacing:
             raise ValueError(f"highest {self.highest:g} eV must exceed lowest {self.lowest:g} eV by a few spacings")
         if len(set(self.directions)) != len(self.directions):

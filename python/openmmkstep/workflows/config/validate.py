@@ -15,18 +15,18 @@ class NVESection(Section):
     Attributes:
         ks: values of k.
         time: of each k-step run, ps.
-        plainSteps: time steps of plain QM dynamics to compare with, ps.
-        plainTime: of each plain run, ps; these are the dear ones.
-        withoutRung: also run each k with the network at every inner step.
-        surrogateAlone: also run the surrogate without QM.
+        plain_steps: time steps of plain QM dynamics to compare with, ps.
+        plain_time: of each plain run, ps; these are the dear ones.
+        without_rung: also run each k with the network at every inner step.
+        surrogate_alone: also run the surrogate without QM.
     """
 
     ks: tuple[int, ...] = (4, 8)
     time: Time = 20.0
-    plainSteps: tuple[Time, ...] = (0.0005, 0.001)
-    plainTime: Time = 20.0
-    withoutRung: bool = True
-    surrogateAlone: bool = True
+    plain_steps: tuple[Time, ...] = (0.0005, 0.001)
+    plain_time: Time = 20.0
+    without_rung: bool = True
+    surrogate_alone: bool = True
 
 
 class TemperatureSection(Section):
@@ -42,7 +42,7 @@ class TemperatureSection(Section):
     k: int = Field(default=8, ge=1)
     time: Time = 20.0
     friction: Rate = 5.0
-    nonbondedPeriod: int = Field(default=1, ge=1)
+    nonbonded_period: int = Field(default=1, ge=1)
 
 
 class ValidateConfig(Section):
@@ -54,7 +54,7 @@ class ValidateConfig(Section):
         surrogate: potential and ladder.
         innerStep: ps.
         temperature: K; of the starting velocities and of the thermostat.
-        forceFieldEquilibration: ps.
+        force_field_equilibration: ps.
         equilibration: k-step dynamics with a thermostat before the checks, at the smallest k, ps.
         nve: energy conservation.
         thermostat: temperatures.
@@ -65,9 +65,9 @@ class ValidateConfig(Section):
     system: SystemSection
     qm: QMSection
     surrogate: SurrogateSection
-    innerStep: Time = 0.0005
+    inner_step: Time = 0.0005
     temperature: Temperature = 300.0
-    forceFieldEquilibration: Duration = 5.0
+    force_field_equilibration: Duration = 5.0
     equilibration: Duration = 1.0
     nve: NVESection = NVESection()
     thermostat: TemperatureSection = TemperatureSection()
@@ -75,7 +75,7 @@ class ValidateConfig(Section):
     seed: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
-    def _periodsDivide(self) -> ValidateConfig:
+    def _periods_divide(self) -> ValidateConfig:
         for k in (*self.nve.ks, self.thermostat.k):
             if k < 1 or k % self.surrogate.period:
                 raise ValueError(f"surrogate.period {self.surrogate.period} must divide every k, and {k} is asked for")

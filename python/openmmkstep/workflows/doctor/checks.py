@@ -38,7 +38,7 @@ class Check:
     remedy: str = ""
 
 
-def runChecks() -> Iterator[Check]:
+def run_checks() -> Iterator[Check]:
     """All checks, in the order in which they depend on each other; none raises."""
     yield Check("Python", "ok", f"{platform.python_version()} on {platform.platform()}")
     yield from _packages()

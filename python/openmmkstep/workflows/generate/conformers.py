@@ -27,9 +27,9 @@ class ConformerSampler:
         self._section = section
         self._platform = platform
         self._alone = section.time > 0 and (
-            builder.hasSolvent or builder.structure.topology.getPeriodicBoxVectors() is None
+            builder.has_solvent or builder.structure.topology.getPeriodicBoxVectors() is None
         )
-        self._molecules = builder.buildInVacuum() if self._alone else None
+        self._molecules = builder.build_in_vacuum() if self._alone else None
 
     def conformer(self, seed: int) -> NDArray[np.float64]:
         """Positions of the structure [n,3], nm. The same seed gives the same conformer."""

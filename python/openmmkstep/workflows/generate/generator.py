@@ -10,14 +10,14 @@ import numpy as np
 import openmm
 
 from kstep_models.frames import FrameFile, FrameWriter
-from openmmkstep.io.frames import appendPatiently, describeRegion, flushPatiently, frameOfResult, keepFrames
+from openmmkstep.io.frames import append_patiently, describe_region, flush_patiently, frame_of_result, keep_frames
 from openmmkstep.qmmm.integrator import createLadderIntegrator
-from openmmkstep.qmmm.mixed_forces import findQMForce
+from openmmkstep.qmmm.mixed_forces import find_qm_force
 from openmmkstep.workflows.config.generate import GenerateConfig
 from openmmkstep.workflows.setup.equilibration import equilibrate
-from openmmkstep.workflows.setup.mixed_system import createMixedSystem, potentialOf, regionOf
+from openmmkstep.workflows.setup.mixed_system import build_mixed_system, potential_of, region_of
 from openmmkstep.workflows.setup.molecular_system import SystemBuilder
-from openmmkstep.workflows.setup.platforms import findPlatform
+from openmmkstep.workflows.setup.platforms import find_platform
 
 from .conformers import ConformerSampler
 
@@ -75,8 +75,8 @@ class Generator:
         self._folder = folder
         self._report = report
         self._builder = SystemBuilder(config.system, folder)
-        self._region = regionOf(self._builder.buildInVacuum(), config.qm)
-        self._potential = potentialOf(config.qm)
+        self._region = region_of(self._builder.build_in_vacuum(), config.qm)
+        self._potential = potential_of(config.qm)
         self._command = command
 
     def run(self, resume: bool) -> GenerationResult:
@@ -89,14 +89,14 @@ class Generator:
             FrameFileError: the output exists and must not be, or cannot be, continued.
         """
         config, sampling = self._config, self._config.sampling
-        isolated = not self._builder.hasSolvent and len(self._region.particles) == len(
+        isolated = not self._builder.has_solvent and len(self._region.particles) == len(
             self._builder.structure.positions
         )
-        first = _firstMissing(config.output, sampling.framesPerTrajectory) if resume else 0
+        first = _first_missing(config.output, sampling.frames_per_trajectory) if resume else 0
         config.output.parent.mkdir(parents=True, exist_ok=True)
         sampler = ConformerSampler(self._builder, sampling.conformers, config.platform)
         failures: dict[int, str] = {}
-        description = describeRegion(self._region, self._potential.engine.describe(), self._command)
+        description = describe_region(self._region, self._potential.engine.describe(), self._command)
         embedded = config.qm.embedding == "electrostatic" and not isolated
         with FrameWriter(config.output, description, environment=embedded, resume=resume) as writer:
             for index in range(first, sampling.trajectories):
@@ -106,7 +106,7 @@ class Generator:
                     # One bad trajectory must not cost the others; its frames so far are good.
                     failures[index] = str(error)
                 # Frames far apart in time would otherwise wait in memory for long.
-                flushPatiently(writer)
+                flush_patiently(writer)
             frames = len(writer)
         return GenerationResult(config.output, frames, failures)
 
@@ -118,43 +118,43 @@ class Generator:
         conformer = sampler.conformer(seed)
         self._tell(writer, index, "force-field equilibration")
         molecules = self._builder.build(conformer)
-        start = equilibrate(molecules, temperature, sampling.forceFieldEquilibration, seed, config.platform)
-        mixed = createMixedSystem(
-            molecules, config.qm, config.surrogate, self._folder, splitNonbonded=sampling.nonbondedPeriod > 1
+        start = equilibrate(molecules, temperature, sampling.force_field_equilibration, seed, config.platform)
+        mixed = build_mixed_system(
+            molecules, config.qm, config.surrogate, self._folder, split_nonbonded=sampling.nonbonded_period > 1
         )
         integrator = createLadderIntegrator(
             mixed.system,
-            sampling.timeStep,
+            sampling.time_step,
             sampling.k,
             temperature,
             sampling.friction,
             surrogatePeriod=1 if config.surrogate is None else config.surrogate.period,
-            nonbondedPeriod=sampling.nonbondedPeriod,
+            nonbondedPeriod=sampling.nonbonded_period,
             correctionParticles=mixed.region.particles,
         )
         integrator.setRandomNumberSeed(seed)
-        platform, properties = findPlatform(config.platform)
+        platform, properties = find_platform(config.platform)
         context = openmm.Context(mixed.system, integrator, platform, properties)
         context.setPositions(start.positions)
         context.setVelocities(start.velocities)
         self._tell(writer, index, "QM equilibration")
-        macroStep = sampling.k * sampling.timeStep
-        integrator.step(round(sampling.equilibration / macroStep))
-        qmForce = findQMForce(mixed.system)
-        for number in range(sampling.framesPerTrajectory):
-            integrator.step(sampling.stepsPerFrame)
-            time = (number + 1) * sampling.stepsPerFrame * macroStep
-            result = qmForce.getLastResult(context)
-            appendPatiently(writer, frameOfResult(result, writer.environment, index, time, temperature))
+        macro_step = sampling.k * sampling.time_step
+        integrator.step(round(sampling.equilibration / macro_step))
+        qm_force = find_qm_force(mixed.system)
+        for number in range(sampling.frames_per_trajectory):
+            integrator.step(sampling.steps_per_frame)
+            time = (number + 1) * sampling.steps_per_frame * macro_step
+            result = qm_force.getLastResult(context)
+            append_patiently(writer, frame_of_result(result, writer.environment, index, time, temperature))
             self._tell(writer, index, f"{temperature:.0f} K")
 
     def _tell(self, writer: FrameWriter, trajectory: int, stage: str) -> None:
         sampling = self._config.sampling
-        total = sampling.trajectories * sampling.framesPerTrajectory
+        total = sampling.trajectories * sampling.frames_per_trajectory
         self._report(Progress(len(writer), total, trajectory, stage))
 
 
-def _firstMissing(path: Path, framesPerTrajectory: int) -> int:
+def _first_missing(path: Path, frames_per_trajectory: int) -> int:
     """The first trajectory to run; cuts one that was interrupted off the file."""
     if not path.exists():
         return 0
@@ -163,7 +163,7 @@ def _firstMissing(path: Path, framesPerTrajectory: int) -> int:
     if len(trajectories) == 0:
         return 0
     last = int(trajectories[-1])
-    if int(np.sum(trajectories == last)) >= framesPerTrajectory:
+    if int(np.sum(trajectories == last)) >= frames_per_trajectory:
         return last + 1
-    keepFrames(path, int(np.sum(trajectories != last)))
+    keep_frames(path, int(np.sum(trajectories != last)))
     return last

@@ -10,17 +10,17 @@ from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 
-from .figures import plotRun
-from .html import writeHtml
-from .run_data import readRun
+from .figures import plot_run
+from .html import write_html
+from .run_data import read_run
 
 
-def buildReport(config: RunConfig, files: RunFolder, molecules: MolecularSystem, region: QMRegion) -> Path:
+def build_report(config: RunConfig, files: RunFolder, molecules: MolecularSystem, region: QMRegion) -> Path:
     """Write report.json, plots and report.html of a finished run; returns the path of the page."""
-    data = readRun(config, files, molecules, region)
+    data = read_run(config, files, molecules, region)
     files.report.mkdir(exist_ok=True)
     (files.report / "report.json").write_text(json.dumps(data.summary, indent=1), encoding="utf-8")
-    plots = plotRun(data, files.report)
+    plots = plot_run(data, files.report)
     page = files.report / "report.html"
-    writeHtml(page, data.summary, plots)
+    write_html(page, data.summary, plots)
     return page

@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from numpy.typing import NDArray
 
-from openmmkstep.workflows.plot_style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, inStyle, newFigure, save
+from openmmkstep.workflows.plot_style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, in_style, new_figure, save
 
 from .run_data import BackboneTrace, RunData
 
 
-def plotRun(data: RunData, folder: Path) -> dict[str, str]:
+def plot_run(data: RunData, folder: Path) -> dict[str, str]:
     """Write all plots for which there is data; returns name -> file name."""
     files = {}
-    with inStyle():
+    with in_style():
         figures: dict[str, Figure | None] = {
             "energy": _energy(data),
             "correction": _correction(data),
@@ -39,7 +39,7 @@ def _energy(data: RunData) -> Figure | None:
     time = series["time"]
     total = series["totalEnergy"] - series["totalEnergy"][0]
     heat = series["heat"] - series["heat"][0]
-    figure, (upper, middle, lower) = newFigure(8.0, 7.2, 3, 1, sharex=True)
+    figure, (upper, middle, lower) = new_figure(8.0, 7.2, 3, 1, sharex=True)
     upper.plot(time, total, color=GREY, label="total energy")
     if np.any(heat != 0):
         upper.plot(time, heat, color=ORANGE, label="heat from the thermostat", lw=1.0)
@@ -83,7 +83,7 @@ def _correction(data: RunData) -> Figure | None:
     series = data.series
     if len(series.get("time", ())) < 3 or data.summary["dynamics"]["k"] == 1:
         return None
-    figure, (left, right) = newFigure(8.0, 3.2, 1, 2, width_ratios=(2, 1))
+    figure, (left, right) = new_figure(8.0, 3.2, 1, 2, width_ratios=(2, 1))
     left.plot(series["time"], series["maxCorrection"], color=ORANGE, lw=0.8, alpha=0.7, label="largest on one atom")
     left.plot(series["time"], series["correctionRMS"], color=BLUE, label="RMS per coordinate")
     new = np.flatnonzero(np.diff(series["fallbacks"]) > 0)
@@ -110,7 +110,7 @@ def _ramachandran(traces: list[BackboneTrace]) -> Figure | None:
         return None
     columns = min(3, len(traces))
     rows = -(-len(traces) // columns)
-    figure, grid = newFigure(4.6 * columns + 0.6, 4.2 * rows, rows, columns, squeeze=False)
+    figure, grid = new_figure(4.6 * columns + 0.6, 4.2 * rows, rows, columns, squeeze=False)
     for axes, trace in zip(grid.flat, traces, strict=False):
         points = axes.scatter(trace.phi, trace.psi, c=trace.time, s=9, cmap="viridis", linewidths=0)
         axes.set_xlim(-180, 180)
@@ -132,8 +132,8 @@ def _ramachandran(traces: list[BackboneTrace]) -> Figure | None:
 def _cost(speed: dict[str, Any] | None) -> Figure | None:
     if speed is None:
         return None
-    figure, axes = newFigure(8.0, 2.4)
-    names = {"plain": f"plain QM dynamics, {1000 * speed['plainStep']:g} fs", "kstep": "k-step dynamics"}
+    figure, axes = new_figure(8.0, 2.4)
+    names = {"plain": f"plain QM dynamics, {1000 * speed['plain_step']:g} fs", "kstep": "k-step dynamics"}
     parts = {
         "qm": (BLUE, "QM"),
         "surrogate": (ORANGE, "surrogate"),
@@ -142,19 +142,19 @@ def _cost(speed: dict[str, Any] | None) -> Figure | None:
     }
     for row, method in enumerate(names):
         left = 0.0
-        scale = speed[method]["secondsPerPs"] / sum(speed[method]["parts"].values())
+        scale = speed[method]["seconds_per_ps"] / sum(speed[method]["parts"].values())
         for part, (color, label) in parts.items():
             # Scaled to the median, because the parts are averages over all segments.
             width = speed[method]["parts"][part] * scale
             axes.barh(row, width, left=left, color=color, label=label if row == 0 else None, height=0.6)
             left += width
-        axes.text(left, row, f"  {speed[method]['secondsPerPs']:.2f} s/ps", va="center")
+        axes.text(left, row, f"  {speed[method]['seconds_per_ps']:.2f} s/ps", va="center")
     axes.set_yticks(range(len(names)), list(names.values()))
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.16 * max(speed[method]["secondsPerPs"] for method in names))
+    axes.set_xlim(0, 1.16 * max(speed[method]["seconds_per_ps"] for method in names))
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("wall time per simulated ps (s)")
-    axes.set_title(f"Cost: {speed['speedUp']:.2f} times faster")
+    axes.set_title(f"Cost: {speed['speed_up']:.2f} times faster")
     axes.legend(loc="lower right", fontsize=8)
     return figure
 

@@ -57,7 +57,7 @@ _PAGE = """<!doctype html>
 """
 
 
-def writeHtml(path: Path, summary: dict[str, Any], plots: dict[str, str]) -> None:
+def write_html(path: Path, summary: dict[str, Any], plots: dict[str, str]) -> None:
     """Write the page.
 
     Args:
@@ -93,7 +93,7 @@ def _tiles(summary: dict[str, Any]) -> list[tuple[str, str]]:
     calls, guard, speed = summary["qmCalls"], summary["guard"], summary["speed"]
     tiles = [(f"{calls['made']:,}", "QM calls made"), (f"{calls['saved']:,}", "QM calls saved")]
     if speed is not None:
-        tiles.append((f"{speed['speedUp']:.2f}×", f"faster than plain QM at {1000 * speed['plainStep']:g} fs"))
+        tiles.append((f"{speed['speed_up']:.2f}×", f"faster than plain QM at {1000 * speed['plain_step']:g} fs"))
     tiles.append((f"{guard['meanCorrectionRMS_meV_A']:.1f}", "mean correction RMS (meV/Å)"))
     tiles.append((f"{guard['fallbacks']}", "macro steps redone"))
     if summary["temperature"] is not None:

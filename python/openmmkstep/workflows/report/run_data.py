@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kstep_models.frames import FrameFile
-from openmmkstep.analysis.averages import blockAverage, drift
-from openmmkstep.analysis.backbone import backboneResidues, dihedrals
+from openmmkstep.analysis.averages import block_average, drift
+from openmmkstep.analysis.backbone import backbone_residues, dihedrals
 from openmmkstep.analysis.temperature import BOLTZMANN
-from openmmkstep.io.frames import softwareVersions
+from openmmkstep.io.frames import software_versions
 from openmmkstep.qmmm.region import QMRegion
-from openmmkstep.surrogates.suitability import readSurrogateContract
+from openmmkstep.surrogates.suitability import read_surrogate_contract
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
@@ -49,11 +49,11 @@ class RunData:
     backbone: list[BackboneTrace]
 
 
-def readRun(config: RunConfig, files: RunFolder, molecules: MolecularSystem, region: QMRegion) -> RunData:
+def read_run(config: RunConfig, files: RunFolder, molecules: MolecularSystem, region: QMRegion) -> RunData:
     """Collect the data of a finished run."""
     production = json.loads(files.summary.read_text(encoding="utf-8"))
     speed = json.loads(files.speed.read_text(encoding="utf-8")) if files.speed.exists() else None
-    series = _readSeries(files) if files.statistics.exists() else {}
+    series = _read_series(files) if files.statistics.exists() else {}
     summary = {
         "system": {
             "qmAtoms": len(region.particles),
@@ -65,18 +65,18 @@ def readRun(config: RunConfig, files: RunFolder, molecules: MolecularSystem, reg
             "cutoff_nm": config.qm.cutoff,
         },
         "dynamics": _dynamics(config, production),
-        "qmCalls": _qmCalls(config, production),
+        "qmCalls": _qm_calls(config, production),
         "guard": _guard(production, series),
         "energy": _energy(series, molecules.system.getNumParticles()),
         "temperature": _temperature(config, series),
         "speed": speed,
         "surrogate": _surrogate(config, files),
-        "versions": softwareVersions(),
+        "versions": software_versions(),
     }
     return RunData(summary, series, _backbone(files, molecules, region))
 
 
-def _readSeries(files: RunFolder) -> dict[str, NDArray[np.float64]]:
+def _read_series(files: RunFolder) -> dict[str, NDArray[np.float64]]:
     with files.statistics.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     values = np.array(rows[1:], dtype=np.float64).reshape(-1, len(rows[0]))
@@ -85,30 +85,30 @@ def _readSeries(files: RunFolder) -> dict[str, NDArray[np.float64]]:
 
 def _dynamics(config: RunConfig, production: dict[str, Any]) -> dict[str, Any]:
     section = config.integrator
-    wall = production["wallTime"]
+    wall = production["wall_time"]
     return {
         "time_ps": production["time"],
         "k": section.k,
-        "innerStep_fs": 1000 * section.innerStep,
-        "macroStep_fs": 1000 * section.macroStep,
+        "innerStep_fs": 1000 * section.inner_step,
+        "macroStep_fs": 1000 * section.macro_step,
         "ensemble": section.ensemble,
         "surrogatePeriod": config.surrogate.period if config.surrogate else None,
-        "rung": config.surrogate.hasRung if config.surrogate else None,
-        "nonbondedPeriod": section.nonbondedPeriod,
+        "rung": config.surrogate.has_rung if config.surrogate else None,
+        "nonbonded_period": section.nonbonded_period,
         "wallTime_s": wall,
-        "nsPerDay": 86.4 * production["time"] / wall if wall > 0 else None,
+        "ns_per_day": 86.4 * production["time"] / wall if wall > 0 else None,
     }
 
 
-def _qmCalls(config: RunConfig, production: dict[str, Any]) -> dict[str, Any]:
+def _qm_calls(config: RunConfig, production: dict[str, Any]) -> dict[str, Any]:
     statistics = production["statistics"]
     made = statistics["qmCalls"]
     plain = production["steps"] * config.integrator.k
     return {
         "made": made,
-        "plainVerletAtInnerStep": plain,
+        "plain_verlet_at_inner_step": plain,
         "saved": plain - made,
-        "savedShare": (plain - made) / plain if plain else 0.0,
+        "saved_share": (plain - made) / plain if plain else 0.0,
         "surrogateCalls": statistics["surrogateCalls"],
     }
 
@@ -141,7 +141,7 @@ def _energy(series: dict[str, NDArray[np.float64]], atoms: int) -> dict[str, Any
 def _temperature(config: RunConfig, series: dict[str, NDArray[np.float64]]) -> dict[str, Any] | None:
     if len(series.get("temperature", ())) < 2:
         return None
-    average = blockAverage(series["temperature"])
+    average = block_average(series["temperature"])
     target = config.integrator.temperature if config.integrator.ensemble == "langevin" else None
     return {
         "mean_K": average.mean,
@@ -155,7 +155,7 @@ def _surrogate(config: RunConfig, files: RunFolder) -> dict[str, Any] | None:
     if config.surrogate is None:
         return None
     path = files.path.parent / config.surrogate.archive
-    contract = readSurrogateContract(path if path.is_file() else config.surrogate.archive)
+    contract = read_surrogate_contract(path if path.is_file() else config.surrogate.archive)
     return {key: contract.get(key) for key in ("level_of_theory", "training_data", "validation", "versions", "dtype")}
 
 
@@ -166,7 +166,7 @@ def _backbone(files: RunFolder, molecules: MolecularSystem, region: QMRegion) ->
     with FrameFile(files.frames) as file:
         positions, time = file.frames("positions"), file.frames("time")
     traces = []
-    for residue in backboneResidues(molecules.topology):
+    for residue in backbone_residues(molecules.topology):
         if len(time) and all(atom in place for atom in (*residue.phi, *residue.psi)):
             phi, psi = (
                 dihedrals(positions, tuple(place[atom] for atom in atoms))  # type: ignore[arg-type]

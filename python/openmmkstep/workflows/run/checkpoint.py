@@ -7,7 +7,7 @@ import struct
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from openmmkstep.io.atomic import writeAtomically
+from openmmkstep.io.atomic import write_atomically
 
 _MAGIC = b"KSTEPCP1"
 
@@ -22,16 +22,16 @@ class Checkpoint:
 
     Attributes:
         step: macro steps done.
-        trajectoryFrames: frames in the DCD file.
-        labelledFrames: frames in the HDF5 file.
-        wallTime: seconds spent in production so far.
+        trajectory_frames: frames in the DCD file.
+        labelled_frames: frames in the HDF5 file.
+        wall_time: seconds spent in production so far.
         context: what Context.createCheckpoint() gave.
     """
 
     step: int
-    trajectoryFrames: int
-    labelledFrames: int
-    wallTime: float
+    trajectory_frames: int
+    labelled_frames: int
+    wall_time: float
     context: bytes
 
     def write(self, path: Path) -> None:
@@ -39,7 +39,7 @@ class Checkpoint:
         head = asdict(self)
         del head["context"]
         text = json.dumps(head).encode()
-        writeAtomically(path, _MAGIC + struct.pack("<Q", len(text)) + text + self.context)
+        write_atomically(path, _MAGIC + struct.pack("<Q", len(text)) + text + self.context)
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:

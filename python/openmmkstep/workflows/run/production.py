@@ -13,9 +13,9 @@ from typing import Any
 from openmm import app
 
 from openmmkstep.io import dcd, frames
-from openmmkstep.io.atomic import writeAtomically
+from openmmkstep.io.atomic import write_atomically
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.qmmm.mixed_forces import findQMForce
+from openmmkstep.qmmm.mixed_forces import find_qm_force
 from openmmkstep.reporters import FrameReporter, StatisticsReporter
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run_folder import RunFolder
@@ -38,7 +38,7 @@ class Intervals:
         """From the times of a configuration, rounded to whole macro steps, at least one."""
 
         def steps(duration: float) -> int:
-            return max(1, round(duration / config.integrator.macroStep)) if duration > 0 else 0
+            return max(1, round(duration / config.integrator.macro_step)) if duration > 0 else 0
 
         output = config.output
         return cls(steps(output.trajectory), steps(output.frames), steps(output.statistics), steps(output.checkpoint))
@@ -64,13 +64,13 @@ class Production:
         self._files = files
         self._command = command
         self._intervals = Intervals.of(config)
-        self._steps = max(1, round(config.time / config.integrator.macroStep))
-        self._frameReporter: FrameReporter | None = None
-        self._wallBefore = 0.0
-        self._wallStart = 0.0
+        self._steps = max(1, round(config.time / config.integrator.macro_step))
+        self._frame_reporter: FrameReporter | None = None
+        self._wall_before = 0.0
+        self._wall_start = 0.0
 
     @property
-    def isFinished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether the run's folder holds a production of at least this length."""
         if not self._files.summary.exists():
             return False
@@ -86,90 +86,90 @@ class Production:
         """
         simulation, files = self._simulation, self._files
         if files.checkpoint.exists():
-            self._takeUp(Checkpoint.read(files.checkpoint))
+            self._take_up(Checkpoint.read(files.checkpoint))
         else:
             self._begin(start)
         attach(simulation)
-        self._wallStart = time.perf_counter()
+        self._wall_start = time.perf_counter()
         every = self._intervals.checkpoint or self._steps
         while simulation.currentStep < self._steps:
             simulation.step(min(every - simulation.currentStep % every, self._steps - simulation.currentStep))
-            self._writeCheckpoint()
+            self._write_checkpoint()
         self._finish()
 
     def _begin(self, start: PhaseSpacePoint) -> None:
         for path in (self._files.trajectory, self._files.frames, self._files.statistics):
             path.unlink(missing_ok=True)
-        start.applyTo(self._simulation.context)
-        self._addReporters(append=False)
+        start.apply_to(self._simulation.context)
+        self._add_reporters(append=False)
 
-    def _takeUp(self, checkpoint: Checkpoint) -> None:
+    def _take_up(self, checkpoint: Checkpoint) -> None:
         simulation, files = self._simulation, self._files
         simulation.context.loadCheckpoint(checkpoint.context)
         simulation.currentStep = checkpoint.step
-        self._wallBefore = checkpoint.wallTime
-        if checkpoint.trajectoryFrames:
-            dcd.keepFrames(files.trajectory, checkpoint.trajectoryFrames, self._intervals.trajectory)
+        self._wall_before = checkpoint.wall_time
+        if checkpoint.trajectory_frames:
+            dcd.keep_frames(files.trajectory, checkpoint.trajectory_frames, self._intervals.trajectory)
         else:
             files.trajectory.unlink(missing_ok=True)
-        if checkpoint.labelledFrames:
-            frames.keepFrames(files.frames, checkpoint.labelledFrames)
+        if checkpoint.labelled_frames:
+            frames.keep_frames(files.frames, checkpoint.labelled_frames)
         else:
             files.frames.unlink(missing_ok=True)
-        _keepRows(files.statistics, checkpoint.step)
-        self._addReporters(append=True)
-        self._forgetDensity()
+        _keep_rows(files.statistics, checkpoint.step)
+        self._add_reporters(append=True)
+        self._forget_density()
 
-    def _addReporters(self, append: bool) -> None:
+    def _add_reporters(self, append: bool) -> None:
         simulation, files, intervals = self._simulation, self._files, self._intervals
         if intervals.statistics:
             reporter = StatisticsReporter(files.statistics, intervals.statistics, append=append)
             simulation.reporters.append(reporter)
         if intervals.frames:
-            self._frameReporter = FrameReporter(files.frames, intervals.frames, append=append, command=self._command)
-            simulation.reporters.append(self._frameReporter)
+            self._frame_reporter = FrameReporter(files.frames, intervals.frames, append=append, command=self._command)
+            simulation.reporters.append(self._frame_reporter)
         if intervals.trajectory:
             kept = append and files.trajectory.exists()
             simulation.reporters.append(app.DCDReporter(str(files.trajectory), intervals.trajectory, append=kept))
 
-    def _writeCheckpoint(self) -> None:
+    def _write_checkpoint(self) -> None:
         simulation, files = self._simulation, self._files
-        if self._frameReporter is not None:
-            self._frameReporter.flush()
+        if self._frame_reporter is not None:
+            self._frame_reporter.flush()
         Checkpoint(
             step=simulation.currentStep,
-            trajectoryFrames=dcd.countFrames(files.trajectory) if files.trajectory.exists() else 0,
-            labelledFrames=frames.countFrames(files.frames) if files.frames.exists() else 0,
-            wallTime=self._wallBefore + time.perf_counter() - self._wallStart,
+            trajectory_frames=dcd.count_frames(files.trajectory) if files.trajectory.exists() else 0,
+            labelled_frames=frames.count_frames(files.frames) if files.frames.exists() else 0,
+            wall_time=self._wall_before + time.perf_counter() - self._wall_start,
             context=simulation.context.createCheckpoint(),
         ).write(files.checkpoint)
-        self._forgetDensity()
+        self._forget_density()
 
-    def _forgetDensity(self) -> None:
-        findQMForce(self._simulation.system).reset(self._simulation.context)
+    def _forget_density(self) -> None:
+        find_qm_force(self._simulation.system).reset(self._simulation.context)
 
     def _finish(self) -> None:
         simulation, files = self._simulation, self._files
         if files.trajectory.exists():
             # The header of a file that was appended to names the wrong last step until here.
-            count = dcd.countFrames(files.trajectory)
-            dcd.keepFrames(files.trajectory, count, self._intervals.trajectory)
+            count = dcd.count_frames(files.trajectory)
+            dcd.keep_frames(files.trajectory, count, self._intervals.trajectory)
         PhaseSpacePoint.of(simulation.context).write(files.final)
         summary = {
             "steps": simulation.currentStep,
-            "time": simulation.currentStep * self._config.integrator.macroStep,
-            "wallTime": Checkpoint.read(files.checkpoint).wallTime,
+            "time": simulation.currentStep * self._config.integrator.macro_step,
+            "wall_time": Checkpoint.read(files.checkpoint).wall_time,
             "statistics": asdict(KStepIntegrator.cast(simulation.integrator).getStatistics()),
         }
-        writeAtomically(files.summary, json.dumps(summary, indent=1).encode())
+        write_atomically(files.summary, json.dumps(summary, indent=1).encode())
 
 
-def _keepRows(path: Path, lastStep: int) -> None:
+def _keep_rows(path: Path, last_step: int) -> None:
     """Drop lines of a statistics file that were written after a checkpoint."""
     if not path.exists():
         return
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     # A line that a kill cut short is shorter than the head, and later than the checkpoint anyway.
-    kept = [rows[0], *(row for row in rows[1:] if len(row) == len(rows[0]) and int(row[0]) <= lastStep)]
-    writeAtomically(path, "".join(",".join(row) + "\r\n" for row in kept).encode())
+    kept = [rows[0], *(row for row in rows[1:] if len(row) == len(rows[0]) and int(row[0]) <= last_step)]
+    write_atomically(path, "".join(",".join(row) + "\r\n" for row in kept).encode())

@@ -9,15 +9,15 @@ from pathlib import Path
 from openmm import app
 from rich.console import Console
 
-from openmmkstep.io.atomic import writeAtomically
+from openmmkstep.io.atomic import write_atomically
 from openmmkstep.reporters import ProgressReporter
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 
 from .production import Production
-from .speed import measureSpeed
-from .stages import createMixed, createSimulation, prepareMolecules, startOfProduction
+from .speed import measure_speed
+from .stages import create_mixed, create_simulation, prepare_molecules, start_of_production
 
 _UPDATES_PER_PRODUCTION = 400
 
@@ -54,37 +54,37 @@ class Runner:
         if files.open(config, fresh):
             self._tell(f"taking up the run in {files.path}")
         self._tell("building the system")
-        molecules = prepareMolecules(config, self._folder, files)
-        mixed = createMixed(config, self._folder, molecules)
+        molecules = prepare_molecules(config, self._folder, files)
+        mixed = create_mixed(config, self._folder, molecules)
         embedded = molecules.system.getNumParticles() - len(mixed.region.particles)
         self._tell(f"{len(mixed.region.particles)} QM atoms, {embedded} MM particles")
-        start = startOfProduction(
+        start = start_of_production(
             config, molecules, mixed, files, self._tell, self._attach("equilibration", config.equilibration.kstep)
         )
-        simulation = createSimulation(config, molecules, mixed, config.seed + 1)
+        simulation = create_simulation(config, molecules, mixed, config.seed + 1)
         production = Production(config, simulation, files, self._command)
-        if not production.isFinished:
+        if not production.is_finished:
             self._tell(f"production ({config.time:g} ps)")
             production.run(start, self._attach("production", config.time))
         if config.speed.time > 0 and not files.speed.exists():
-            speed = measureSpeed(config, self._folder, molecules, PhaseSpacePoint.read(files.final), self._tell)
-            writeAtomically(files.speed, json.dumps(speed, indent=1).encode())
-        from openmmkstep.workflows.report.builder import buildReport
+            speed = measure_speed(config, self._folder, molecules, PhaseSpacePoint.read(files.final), self._tell)
+            write_atomically(files.speed, json.dumps(speed, indent=1).encode())
+        from openmmkstep.workflows.report.builder import build_report
 
         self._tell("writing the report")
-        return buildReport(config, files, molecules, mixed.region)
+        return build_report(config, files, molecules, mixed.region)
 
     def _tell(self, message: str) -> None:
         while self._progress:
             self._progress.pop().close()
         self._console.print(message, highlight=False)
 
-    def _attach(self, label: str, totalTime: float) -> Callable[[app.Simulation], None]:
-        steps = totalTime / self._config.integrator.macroStep
+    def _attach(self, label: str, total_time: float) -> Callable[[app.Simulation], None]:
+        steps = total_time / self._config.integrator.macro_step
         interval = max(1, round(steps / _UPDATES_PER_PRODUCTION))
 
         def attach(simulation: app.Simulation) -> None:
-            self._progress.append(ProgressReporter(interval, totalTime, self._console, label))
+            self._progress.append(ProgressReporter(interval, total_time, self._console, label))
             simulation.reporters.append(self._progress[-1])
 
         return attach

@@ -12,13 +12,13 @@ from typing import Any
 import openmm
 
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.provenance import machineInfo
+from openmmkstep.provenance import machine_info
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
-from openmmkstep.workflows.setup.platforms import findPlatform
+from openmmkstep.workflows.setup.platforms import find_platform
 
-from .stages import createMixed, createSimulation
+from .stages import create_mixed, create_simulation
 
 _WARM_UP_STEPS = 2
 
@@ -28,19 +28,19 @@ class MethodSpeed:
     """Cost of one method.
 
     Attributes:
-        secondsPerPs: wall seconds per simulated ps, median of the segments.
+        seconds_per_ps: wall seconds per simulated ps, median of the segments.
         segments: the same for each segment.
-        qmCallsPerPs: QM calls per simulated ps.
+        qm_calls_per_ps: QM calls per simulated ps.
         parts: wall seconds per simulated ps spent in QM, surrogate, common forces and the integrator.
     """
 
-    secondsPerPs: float
+    seconds_per_ps: float
     segments: list[float]
-    qmCallsPerPs: float
+    qm_calls_per_ps: float
     parts: dict[str, float]
 
 
-def measureSpeed(
+def measure_speed(
     config: RunConfig,
     folder: Path,
     molecules: MolecularSystem,
@@ -60,16 +60,16 @@ def measureSpeed(
         tell: called with what is being done.
 
     Returns:
-        JSON values: plain, kstep (each a MethodSpeed), speedUp, efficiency (speed-up per k), plainStep, machine.
+        JSON values: plain, kstep (each a MethodSpeed), speed_up, efficiency (speed-up per k), plain_step, machine.
     """
     section, speed = config.integrator, config.speed
-    tell(f"measuring the speed-up over plain QM dynamics at {1000 * speed.plainStep:g} fs")
-    plain = _plainContext(config, folder, molecules)
-    kstep = createSimulation(config, molecules, createMixed(config, folder, molecules), config.seed).context
-    contexts = {"plain": (plain, speed.plainStep), "kstep": (kstep, section.macroStep)}
+    tell(f"measuring the speed-up over plain QM dynamics at {1000 * speed.plain_step:g} fs")
+    plain = _plain_context(config, folder, molecules)
+    kstep = create_simulation(config, molecules, create_mixed(config, folder, molecules), config.seed).context
+    contexts = {"plain": (plain, speed.plain_step), "kstep": (kstep, section.macro_step)}
     seconds: dict[str, list[float]] = {name: [] for name in contexts}
     for context, _ in contexts.values():
-        start.applyTo(context)
+        start.apply_to(context)
         context.getIntegrator().step(_WARM_UP_STEPS)
     before = {name: _statistics(context) for name, (context, _) in contexts.items()}
     simulated = {name: max(1, round(speed.time / step)) * step for name, (_, step) in contexts.items()}
@@ -79,33 +79,35 @@ def measureSpeed(
             context.getIntegrator().step(round(simulated[name] / step))
             seconds[name].append((time.perf_counter() - begin) / simulated[name])
     results = {
-        name: _methodSpeed(seconds[name], before[name], _statistics(context), simulated[name] * speed.segments)
+        name: _method_speed(seconds[name], before[name], _statistics(context), simulated[name] * speed.segments)
         for name, (context, _) in contexts.items()
     }
-    speedUp = results["plain"].secondsPerPs / results["kstep"].secondsPerPs
+    speed_up = results["plain"].seconds_per_ps / results["kstep"].seconds_per_ps
     return {
         **{name: asdict(result) for name, result in results.items()},
-        "speedUp": speedUp,
-        "efficiency": speedUp / section.k,
-        "plainStep": speed.plainStep,
-        "machine": machineInfo(),
+        "speed_up": speed_up,
+        "efficiency": speed_up / section.k,
+        "plain_step": speed.plain_step,
+        "machine": machine_info(),
     }
 
 
-def _plainContext(config: RunConfig, folder: Path, molecules: MolecularSystem) -> openmm.Context:
+def _plain_context(config: RunConfig, folder: Path, molecules: MolecularSystem) -> openmm.Context:
     section = config.integrator
     arguments = () if section.ensemble == "nve" else (section.temperature, section.friction)
-    integrator = KStepIntegrator(*arguments, config.speed.plainStep, 1)
+    integrator = KStepIntegrator(*arguments, config.speed.plain_step, 1)
     integrator.setRandomNumberSeed(config.seed)
-    platform, properties = findPlatform(config.platform, config.threads)
-    return openmm.Context(createMixed(config, folder, molecules, plain=True).system, integrator, platform, properties)
+    platform, properties = find_platform(config.platform, config.threads)
+    return openmm.Context(create_mixed(config, folder, molecules, plain=True).system, integrator, platform, properties)
 
 
 def _statistics(context: openmm.Context) -> dict[str, Any]:
     return asdict(KStepIntegrator.cast(context.getIntegrator()).getStatistics())
 
 
-def _methodSpeed(segments: list[float], before: dict[str, Any], after: dict[str, Any], simulated: float) -> MethodSpeed:
+def _method_speed(
+    segments: list[float], before: dict[str, Any], after: dict[str, Any], simulated: float
+) -> MethodSpeed:
     def spent(name: str) -> float:
         return float((after[name] - before[name]) / simulated)
 

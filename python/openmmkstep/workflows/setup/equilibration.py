@@ -9,7 +9,7 @@ import openmm
 from numpy.typing import NDArray
 
 from .molecular_system import MolecularSystem
-from .platforms import findPlatform
+from .platforms import find_platform
 
 _FRICTION = 5.0  # 1/ps: strong, because it is only there to equilibrate
 
@@ -28,7 +28,7 @@ def equilibrate(
     time: float,
     seed: int,
     platform: str = "CPU",
-    timeStep: float = 0.001,
+    time_step: float = 0.001,
     minimise: bool = True,
 ) -> Equilibrated:
     """Minimise, draw velocities, and run Langevin dynamics with the force field.
@@ -39,18 +39,18 @@ def equilibrate(
         time: ps; may be 0.
         seed: of velocities and noise.
         platform: OpenMM platform.
-        timeStep: ps.
+        time_step: ps.
         minimise: whether to minimise first.
     """
-    integrator = openmm.LangevinMiddleIntegrator(temperature, _FRICTION, timeStep)
+    integrator = openmm.LangevinMiddleIntegrator(temperature, _FRICTION, time_step)
     integrator.setRandomNumberSeed(seed)
-    chosen, properties = findPlatform(platform)
+    chosen, properties = find_platform(platform)
     context = openmm.Context(molecules.system, integrator, chosen, properties)
     context.setPositions(molecules.positions)
     if minimise:
         openmm.LocalEnergyMinimizer.minimize(context, 10.0)
     context.setVelocitiesToTemperature(temperature, seed)
-    integrator.step(round(time / timeStep))
+    integrator.step(round(time / time_step))
     state = context.getState(positions=True, velocities=True)
     return Equilibrated(
         np.array(state.getPositions(asNumpy=True)._value), np.array(state.getVelocities(asNumpy=True)._value)

@@ -12,7 +12,7 @@ from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.workflows.config.sections import QMSection, SurrogateSection
 
 from .molecular_system import MolecularSystem
-from .selection import selectAtoms
+from .selection import select_atoms
 
 
 @dataclass(frozen=True)
@@ -28,23 +28,23 @@ class MixedSystem:
     region: QMRegion
 
 
-def regionOf(molecules: MolecularSystem, qm: QMSection) -> QMRegion:
+def region_of(molecules: MolecularSystem, qm: QMSection) -> QMRegion:
     """The QM region that a configuration means, checked."""
-    atoms = selectAtoms(molecules.topology, qm.atoms)
+    atoms = select_atoms(molecules.topology, qm.atoms)
     return QMRegion.create(molecules.topology, molecules.system, atoms, qm.charge, qm.multiplicity)
 
 
-def potentialOf(qm: QMSection) -> QMMMPotential:
+def potential_of(qm: QMSection) -> QMMMPotential:
     """The QM method that a configuration means."""
     return QMMMPotential(qm.method, accuracy=qm.accuracy, threads=qm.threads, **qm.options)
 
 
-def createMixedSystem(
+def build_mixed_system(
     molecules: MolecularSystem,
     qm: QMSection,
     surrogate: SurrogateSection | None = None,
     folder: Path | None = None,
-    splitNonbonded: bool = False,
+    split_nonbonded: bool = False,
 ) -> MixedSystem:
     """The QM/MM system that a configuration means.
 
@@ -53,10 +53,10 @@ def createMixedSystem(
         qm: region, method, embedding.
         surrogate: archive and ladder; none for plain QM dynamics.
         folder: the archive's path is relative to it.
-        splitNonbonded: put nonbonded forces into the slow common group.
+        split_nonbonded: put nonbonded forces into the slow common group.
     """
-    region = regionOf(molecules, qm)
-    potential = potentialOf(qm)
+    region = region_of(molecules, qm)
+    potential = potential_of(qm)
     isolated = len(region.particles) == molecules.system.getNumParticles()
     system = potential.createMixedSystem(
         molecules.topology,
@@ -66,12 +66,12 @@ def createMixedSystem(
         multiplicity=qm.multiplicity,
         embedding=qm.embedding,
         cutoff=None if isolated else qm.cutoff,
-        switchDistance=None if isolated else qm.switchDistance,
+        switchDistance=None if isolated else qm.switch_distance,
         surrogate=None if surrogate is None else (folder or Path()) / surrogate.archive,
         surrogateThreads=1 if surrogate is None else surrogate.threads,
         compileSurrogate=surrogate is not None and surrogate.compiled,
-        keepForceFieldRung=surrogate is not None and surrogate.forceFieldRung,
+        keepForceFieldRung=surrogate is not None and surrogate.force_field_rung,
         rung=None if surrogate is None or surrogate.rung is None else (folder or Path()) / surrogate.rung,
-        splitNonbonded=splitNonbonded,
+        splitNonbonded=split_nonbonded,
     )
     return MixedSystem(system, region)

@@ -56,18 +56,18 @@ class SystemBuilder:
         self._section = section
         self._folder = folder
         self._prmtop: app.AmberPrmtopFile | None = None
-        self._forceField: app.ForceField | None = None
+        self._force_field: app.ForceField | None = None
         if section.prmtop is not None:
-            self.structure = self._readAmber()
+            self.structure = self._read_amber()
         else:
-            self.structure = self._readStructure()
+            self.structure = self._read_structure()
             try:
-                self._forceField = app.ForceField(*(self._forceFieldFile(name) for name in section.forceField))
+                self._force_field = app.ForceField(*(self._force_field_file(name) for name in section.force_field))
             except (ValueError, OSError) as error:
                 raise PreparationError(f"system.forceField: {error}") from error
 
     @property
-    def hasSolvent(self) -> bool:
+    def has_solvent(self) -> bool:
         """Whether solvent is still to be added to the structure."""
         return self._section.solvent is not None
 
@@ -80,54 +80,54 @@ class SystemBuilder:
         structure = self.structure if positions is None else Structure(self.structure.topology, positions)
         if self._section.solvent is not None:
             structure = self._solvated(structure, self._section.solvent)
-        return self._parametrised(structure, inVacuum=False)
+        return self._parametrised(structure, in_vacuum=False)
 
-    def buildInVacuum(self) -> MolecularSystem:
+    def build_in_vacuum(self) -> MolecularSystem:
         """The structure alone, without the solvent that is to be added and without periodicity."""
-        return self._parametrised(self.structure, inVacuum=True)
+        return self._parametrised(self.structure, in_vacuum=True)
 
-    def _parametrised(self, structure: Structure, inVacuum: bool) -> MolecularSystem:
+    def _parametrised(self, structure: Structure, in_vacuum: bool) -> MolecularSystem:
         section = self._section
-        periodic = structure.topology.getPeriodicBoxVectors() is not None and not inVacuum
-        method = section.nonbondedMethod or ("PME" if periodic else "NoCutoff")
+        periodic = structure.topology.getPeriodicBoxVectors() is not None and not in_vacuum
+        method = section.nonbonded_method or ("PME" if periodic else "NoCutoff")
         if not periodic and method in ("CutoffPeriodic", "Ewald", "PME"):
-            if not inVacuum:
+            if not in_vacuum:
                 raise PreparationError(
                     f"system.nonbondedMethod {method} needs a periodic box: add system.solvent, or a box in the file"
                 )
             method = "NoCutoff"
         options: dict[str, Any] = {
             "nonbondedMethod": getattr(app, method),
-            "nonbondedCutoff": section.nonbondedCutoff * unit.nanometer,
+            "nonbondedCutoff": section.nonbonded_cutoff * unit.nanometer,
             "constraints": None if section.constraints == "none" else getattr(app, section.constraints),
-            "rigidWater": section.rigidWater,
+            "rigidWater": section.rigid_water,
             # Keeps the bond terms that the force-field rung needs; without constraints it would only slow rigid water.
             "flexibleConstraints": section.constraints != "none",
         }
-        if section.hydrogenMass is not None:
-            options["hydrogenMass"] = section.hydrogenMass * unit.dalton
-        if self._forceField is None and self._prmtop is not None:
+        if section.hydrogen_mass is not None:
+            options["hydrogenMass"] = section.hydrogen_mass * unit.dalton
+        if self._force_field is None and self._prmtop is not None:
             system = self._prmtop.createSystem(**options)
-        elif self._forceField is not None:
+        elif self._force_field is not None:
             try:
-                system = self._forceField.createSystem(structure.topology, **options)
+                system = self._force_field.createSystem(structure.topology, **options)
             except ValueError as error:
                 raise PreparationError(f"the force field does not fit the structure: {error}") from error
         return MolecularSystem(structure.topology, structure.positions, system)
 
     def _solvated(self, structure: Structure, solvent: SolventSection) -> Structure:
         modeller = app.Modeller(structure.topology, structure.positions * unit.nanometer)
-        width = solvent.boxSize
+        width = solvent.box_size
         modeller.addSolvent(
-            self._forceField,
+            self._force_field,
             model=solvent.model,
             boxSize=openmm.Vec3(width, width, width) * unit.nanometer,
-            ionicStrength=solvent.ionicStrength * unit.molar,
+            ionicStrength=solvent.ionic_strength * unit.molar,
             neutralize=True,
         )
         return Structure(modeller.topology, _array(modeller.positions))
 
-    def _readStructure(self) -> Structure:
+    def _read_structure(self) -> Structure:
         path = self._existing(self._section.structure, "structure")
         try:
             file = app.PDBxFile(str(path)) if path.suffix in (".cif", ".mmcif") else app.PDBFile(str(path))
@@ -136,7 +136,7 @@ class SystemBuilder:
             raise PreparationError(f"system.structure: {path} cannot be read: {error}") from error
         return Structure(file.topology, _array(file.positions))
 
-    def _readAmber(self) -> Structure:
+    def _read_amber(self) -> Structure:
         prmtop = self._existing(self._section.prmtop, "prmtop")
         coordinates = self._existing(self._section.coordinates, "coordinates")
         try:
@@ -152,7 +152,7 @@ class SystemBuilder:
             raise PreparationError(f"system.{key}: {path} does not exist")
         return path
 
-    def _forceFieldFile(self, name: str) -> str:
+    def _force_field_file(self, name: str) -> str:
         # A file beside the configuration goes before one of OpenMM's own of the same name.
         local = self._folder / name
         return str(local) if local.is_file() else name

@@ -10,7 +10,7 @@ import numpy as np
 import openmm
 from numpy.typing import NDArray
 
-from openmmkstep.io.atomic import writeAtomically
+from openmmkstep.io.atomic import write_atomically
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PhaseSpacePoint:
             np.array(state.getPeriodicBoxVectors(asNumpy=True)._value),
         )
 
-    def applyTo(self, context: openmm.Context) -> None:
+    def apply_to(self, context: openmm.Context) -> None:
         """Move a Context here."""
         context.setPeriodicBoxVectors(*self.box)
         context.setPositions(self.positions)
@@ -41,7 +41,7 @@ class PhaseSpacePoint:
         """Write atomically."""
         buffer = io.BytesIO()
         np.savez(buffer, positions=self.positions, velocities=self.velocities, box=self.box)
-        writeAtomically(path, buffer.getvalue())
+        write_atomically(path, buffer.getvalue())
 
     @classmethod
     def read(cls, path: Path) -> PhaseSpacePoint:

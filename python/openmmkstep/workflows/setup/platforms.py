@@ -9,7 +9,7 @@ class PlatformError(ValueError):
     """A platform that is not there."""
 
 
-def findPlatform(name: str, threads: int = 1) -> tuple[openmm.Platform, dict[str, str]]:
+def find_platform(name: str, threads: int = 1) -> tuple[openmm.Platform, dict[str, str]]:
     """A platform and the properties to create a Context with.
 
     Args:

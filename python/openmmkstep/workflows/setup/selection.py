@@ -17,7 +17,7 @@ class SelectionError(ValueError):
     """A selection that no atoms fit, or that cannot be understood."""
 
 
-def selectAtoms(topology: app.Topology, selection: str | tuple[int, ...]) -> list[int]:
+def select_atoms(topology: app.Topology, selection: str | tuple[int, ...]) -> list[int]:
     """Atom indices, ascending.
 
     Args:
@@ -33,14 +33,14 @@ def selectAtoms(topology: app.Topology, selection: str | tuple[int, ...]) -> lis
     if text == "all":
         return list(range(topology.getNumAtoms()))
     if text == "solute":
-        found = [atom.index for atom in topology.atoms() if not _isSolvent(atom.residue)]
+        found = [atom.index for atom in topology.atoms() if not _is_solvent(atom.residue)]
         if not found:
             raise SelectionError("'solute' selects nothing: all residues are water or ions")
         return found
     return _ranges(text)
 
 
-def _isSolvent(residue: app.topology.Residue) -> bool:
+def _is_solvent(residue: app.topology.Residue) -> bool:
     return residue.name in _WATER or (residue.name in _IONS and sum(1 for _ in residue.atoms()) == 1)
 
 

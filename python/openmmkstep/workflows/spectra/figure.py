@@ -9,13 +9,13 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
-from openmmkstep.workflows.plot_style import BLUE, GREY, ORANGE, inStyle, newFigure, save
+from openmmkstep.workflows.plot_style import BLUE, GREY, ORANGE, in_style, new_figure, save
 
 # Geometries of a scan that all have their names in the picture.
 _NAMED = 10
 
 
-def drawSpectrum(results: dict[str, Any], path: Path) -> None:
+def draw_spectrum(results: dict[str, Any], path: Path) -> None:
     """Absorption over photon energy, of an ensemble or of the geometries of a scan.
 
     Args:
@@ -24,12 +24,12 @@ def drawSpectrum(results: dict[str, Any], path: Path) -> None:
     """
     energy = np.array(results["energy_eV"])
     geometries = results["geometries"]
-    with inStyle():
-        figure, axes = newFigure(7.0, 3.6)
+    with in_style():
+        figure, axes = new_figure(7.0, 3.6)
         if results["configuration"]["kind"] == "scan" and len(geometries) > 1:
-            lowest = _drawScan(axes, energy, geometries)
+            lowest = _draw_scan(axes, energy, geometries)
         else:
-            lowest = _drawEnsemble(axes, energy, results)
+            lowest = _draw_ensemble(axes, energy, results)
         axes.set_xlim(energy[0], energy[-1])
         axes.set_ylim(bottom=min(0.0, 1.05 * lowest))
         axes.set_xlabel("photon energy, eV")
@@ -39,7 +39,7 @@ def drawSpectrum(results: dict[str, Any], path: Path) -> None:
         save(figure, path)
 
 
-def _drawEnsemble(axes: Any, energy: NDArray[np.float64], results: dict[str, Any]) -> float:
+def _draw_ensemble(axes: Any, energy: NDArray[np.float64], results: dict[str, Any]) -> float:
     """Every geometry thin, their mean with its standard error. Returns the lowest value."""
     mean, error = np.array(results["mean_per_eV"]), np.array(results["standardError_per_eV"])
     several = len(results["geometries"]) > 1
@@ -53,7 +53,7 @@ def _drawEnsemble(axes: Any, energy: NDArray[np.float64], results: dict[str, Any
     return float(mean.min())
 
 
-def _drawScan(axes: Any, energy: NDArray[np.float64], geometries: list[dict[str, Any]]) -> float:
+def _draw_scan(axes: Any, energy: NDArray[np.float64], geometries: list[dict[str, Any]]) -> float:
     """Each geometry in a colour between that of the first and that of the last. Returns the lowest value."""
     colors = LinearSegmentedColormap.from_list("scan", [BLUE, GREY, ORANGE])(np.linspace(0.0, 1.0, len(geometries)))
     for color, geometry in zip(colors, geometries, strict=True):

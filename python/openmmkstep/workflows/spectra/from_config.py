@@ -18,14 +18,14 @@ _PROPAGATORS = {"magnus2": Magnus2, "cfm4": CFM4}
 _STEP_TOLERANCE = 1e-4
 
 
-def levelFrom(section: LevelSection) -> LevelOfTheory:
+def level_from(section: LevelSection) -> LevelOfTheory:
     """The level of theory of a section."""
     return LevelOfTheory(
-        section.method, section.basis, section.functional, section.densityFitting, gridLevel=section.gridLevel
+        section.method, section.basis, section.functional, section.density_fitting, grid_level=section.grid_level
     )
 
 
-def reductionFrom(section: ReductionSection, folder: Path) -> Reduction:
+def reduction_from(section: ReductionSection, folder: Path) -> Reduction:
     """The reduction of a section; a path in it is relative to the folder."""
     response = section.response
     if response is not None and response != COMPUTED:
@@ -33,6 +33,6 @@ def reductionFrom(section: ReductionSection, folder: Path) -> Reduction:
     return Reduction(section.tolerance, section.nonlinearity, response)
 
 
-def propagatorFrom(name: str, timeStep: float, strength: float) -> Propagator:
+def propagator_from(name: str, time_step: float, strength: float) -> Propagator:
     """A propagator by its name, with a time step in ps, for motion after a kick of a strength in atomic units."""
-    return _PROPAGATORS[name](timeStep / TIME_UNIT, tolerance=_STEP_TOLERANCE * strength)
+    return _PROPAGATORS[name](time_step / TIME_UNIT, tolerance=_STEP_TOLERANCE * strength)

@@ -10,16 +10,16 @@ import numpy as np
 
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
 from kstep_models.rttddft.response_file import ResponseWriter
-from openmmkstep.rttddft.electronic_structure.auxiliary_fit import localAuxiliaryBasis
-from openmmkstep.rttddft.ensembles.geometries import readGeometries
-from openmmkstep.rttddft.ensembles.threads import oneThread
+from openmmkstep.rttddft.electronic_structure.auxiliary_fit import local_auxiliary_basis
+from openmmkstep.rttddft.ensembles.geometries import read_geometries
+from openmmkstep.rttddft.ensembles.threads import one_thread
 from openmmkstep.rttddft.errors import ElectronDynamicsError, MissingDependencyError
-from openmmkstep.rttddft.learned.response_data import displaced, responseRecord
-from openmmkstep.rttddft.reduction.response_prior import COMPUTED, checkResponse
+from openmmkstep.rttddft.learned.response_data import displaced, response_record
+from openmmkstep.rttddft.reduction.response_prior import COMPUTED, check_response
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
 from openmmkstep.rttddft.units import NM_PER_BOHR
-from openmmkstep.rttddft.versions import softwareVersions
+from openmmkstep.rttddft.versions import software_versions
 from openmmkstep.workflows.config.responses import ResponsesConfig
 
 
@@ -49,7 +49,7 @@ class ResponseRun:
             ResponseFileError: the file belongs to another auxiliary basis or level of theory.
             ConvergenceError: an SCF did not converge.
         """
-        writer = ResponseWriter(path, self.basis, self.level.describe(), softwareVersions())
+        writer = ResponseWriter(path, self.basis, self.level.describe(), software_versions())
         deviation = self.config.displacement / 10.0 / NM_PER_BOHR
         # Molecule by molecule within each round: a file that is cut off has some of everything.
         done = 0
@@ -58,14 +58,14 @@ class ResponseRun:
                 if index >= writer.count(name):
                     generator = np.random.default_rng([self.config.seed, index, *map(ord, name)])
                     molecule = displaced(starts[index % len(starts)], deviation, generator)
-                    with oneThread():
-                        record = responseRecord(molecule, self.level, self.basis)
+                    with one_thread():
+                        record = response_record(molecule, self.level, self.basis)
                     writer.append(name, molecule.numbers, record)
                 done += 1
                 tell(done)
 
 
-def prepareResponses(config: ResponsesConfig, folder: Path) -> ResponseRun:
+def prepare_responses(config: ResponsesConfig, folder: Path) -> ResponseRun:
     """Read molecules and check everything, before any expensive work.
 
     Args:
@@ -78,7 +78,7 @@ def prepareResponses(config: ResponsesConfig, folder: Path) -> ResponseRun:
     """
     section = config.level
     level = LevelOfTheory(
-        section.method, section.basis, section.functional, section.densityFitting, gridLevel=section.gridLevel
+        section.method, section.basis, section.functional, section.density_fitting, grid_level=section.grid_level
     )
     molecules: dict[str, list[Molecule]] = {}
     for entry in config.molecules:
@@ -87,17 +87,19 @@ def prepareResponses(config: ResponsesConfig, folder: Path) -> ResponseRun:
             raise ElectronDynamicsError(f"two molecules are called {name}: rename a file")
         molecules[name] = _molecules(entry, folder)
         level.check(molecules[name][0])
-        checkResponse(COMPUTED, molecules[name][0], level)
+        check_response(COMPUTED, molecules[name][0], level)
     present = {int(number) for starts in molecules.values() for number in starts[0].numbers}
     missing = sorted(present - set(config.elements)) if config.elements else []
     if missing:
         raise ElectronDynamicsError(f"elements lacks {missing}, which the molecules have")
-    return ResponseRun(config, molecules, level, localAuxiliaryBasis(config.auxiliaryBasis, config.elements or present))
+    return ResponseRun(
+        config, molecules, level, local_auxiliary_basis(config.auxiliary_basis, config.elements or present)
+    )
 
 
 def _molecules(entry: str, folder: Path) -> list[Molecule]:
     if Path(entry).suffix:
-        return [geometry.molecule for geometry in readGeometries(folder / entry, 0, 1)]
+        return [geometry.molecule for geometry in read_geometries(folder / entry, 0, 1)]
     try:
         from ase.build import molecule as known
     except ImportError as error:

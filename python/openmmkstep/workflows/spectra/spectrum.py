@@ -9,11 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from openmmkstep.provenance import machineInfo
-from openmmkstep.rttddft.ensembles.geometries import readFrames, readGeometries, thinned
+from openmmkstep.provenance import machine_info
+from openmmkstep.rttddft.ensembles.geometries import read_frames, read_geometries, thinned
 from openmmkstep.rttddft.ensembles.saved_absorptions import SavedAbsorptions
 from openmmkstep.rttddft.ensembles.scan import absorptions
-from openmmkstep.rttddft.ensembles.workers import GeometryWorkers, InProcess, LocalProcesses, RunningScheduler, errorsOf
+from openmmkstep.rttddft.ensembles.workers import (
+    GeometryWorkers,
+    InProcess,
+    LocalProcesses,
+    RunningScheduler,
+    errors_of,
+)
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 from openmmkstep.rttddft.learned.initial_guess import WarmStart
 from openmmkstep.rttddft.observables.absorption import Absorption, AbsorptionSettings, Geometry
@@ -22,7 +28,7 @@ from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.units import EV_PER_HARTREE
 from openmmkstep.workflows.config.spectrum import SpectrumConfig
 
-from .from_config import levelFrom, propagatorFrom, reductionFrom
+from .from_config import level_from, propagator_from, reduction_from
 
 SCHEMA = "kstep-spectrum"
 VERSION = 1
@@ -80,13 +86,13 @@ class SpectrumRun:
                 {"energy_eV": float(line), "strength_per_eV": float(np.interp(line, energy, mean))} for line in lines
             ],
             "geometries": [{"number": number, **_described(result)} for number, result in numbered.items()],
-            "fockBuilds": sum(result.fockBuilds for result in results),
+            "fock_builds": sum(result.fock_builds for result in results),
             "seconds": sum(result.seconds for result in results),
-            "machine": machineInfo(),
+            "machine": machine_info(),
         }
 
 
-def prepareSpectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
+def prepare_spectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
     """Read the geometries and check everything, before any expensive work.
 
     Args:
@@ -99,40 +105,40 @@ def prepareSpectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
         MissingDependencyError: PySCF or ASE is not installed.
     """
     if config.frames is not None:
-        geometries = readFrames(folder / config.frames, config.inVacuum)
+        geometries = read_frames(folder / config.frames, config.in_vacuum)
     elif config.geometries is not None:
-        geometries = readGeometries(folder / config.geometries, config.charge, config.multiplicity)
+        geometries = read_geometries(folder / config.geometries, config.charge, config.multiplicity)
     else:
         raise ElectronDynamicsError("give either geometries or frames")
-    kept = thinned(geometries, config.maxGeometries)
-    level = levelFrom(config.level)
+    kept = thinned(geometries, config.max_geometries)
+    level = level_from(config.level)
     energy = np.arange(config.lowest, config.highest + 0.5 * config.spacing, config.spacing)
     settings = AbsorptionSettings(
         level=level,
-        propagator=propagatorFrom(config.propagator, config.timeStep, config.kick),
-        steps=round(config.time / config.timeStep),
+        propagator=propagator_from(config.propagator, config.time_step, config.kick),
+        steps=round(config.time / config.time_step),
         kick=config.kick,
         directions=config.directions,
         frequencies=energy / EV_PER_HARTREE,
-        reduction=None if config.reduction is None else reductionFrom(config.reduction, folder),
+        reduction=None if config.reduction is None else reduction_from(config.reduction, folder),
         pade=config.transform == "pade",
-        warmStart=None if config.initialGuess is None else WarmStart(str(folder / config.initialGuess)),
+        warm_start=None if config.initial_guess is None else WarmStart(str(folder / config.initial_guess)),
     )
     # A geometry that the level of theory does not suit should not cost what was computed before it.
     for number, geometry in kept.items():
-        with errorsOf(number):
+        with errors_of(number):
             level.check(geometry.molecule)
             if settings.reduction is not None:
                 settings.reduction.check(geometry.molecule, level)
-            if settings.warmStart is not None:
-                settings.warmStart.check(geometry.molecule, level)
+            if settings.warm_start is not None:
+                settings.warm_start.check(geometry.molecule, level)
             if geometry.environment is not None:
                 geometry.environment.check(geometry.molecule)
     return SpectrumRun(config, kept, settings)
 
 
 def _label(level: LevelOfTheory) -> str:
-    name = level.functional.upper() if level.isKohnSham else level.method.upper()
+    name = level.functional.upper() if level.is_kohn_sham else level.method.upper()
     return f"{name}/{level.basis}"
 
 
@@ -140,7 +146,7 @@ def _described(result: Absorption) -> dict[str, Any]:
     return {
         "strength_per_eV": (result.strength / EV_PER_HARTREE).tolist(),
         "lines_eV": (result.lines * EV_PER_HARTREE).tolist(),
-        "groundEnergy_hartree": result.groundEnergy,
-        "fockBuilds": result.fockBuilds,
+        "groundEnergy_hartree": result.ground_energy,
+        "fock_builds": result.fock_builds,
         "seconds": result.seconds,
     }

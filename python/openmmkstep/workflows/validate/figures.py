@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from openmmkstep.workflows.plot_style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, inStyle, newFigure, save
+from openmmkstep.workflows.plot_style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, in_style, new_figure, save
 
 _COLORS = (BLUE, ORANGE, GREEN, PURPLE, RED, GREY, "#0a3069", "#953800")
 
 
-def plotNVE(results: dict[str, Any], path: Path) -> None:
+def plot_nve(results: dict[str, Any], path: Path) -> None:
     """Total energies over time and their drifts."""
     runs = {label: run for label, run in results["runs"].items() if "trace" in run}
-    with inStyle():
-        figure, (left, right) = newFigure(11.0, 4.2, 1, 2, width_ratios=(1.5, 1))
+    with in_style():
+        figure, (left, right) = new_figure(11.0, 4.2, 1, 2, width_ratios=(1.5, 1))
         for color, (label, run) in zip(_COLORS * (1 + len(runs) // len(_COLORS)), runs.items(), strict=False):
             left.plot(run["trace"]["time_ps"], run["trace"]["energy_meV"], color=color, lw=0.9, label=label)
         half = results["kT_meV"] / 2
@@ -36,11 +36,11 @@ def plotNVE(results: dict[str, Any], path: Path) -> None:
         save(figure, path)
 
 
-def plotTemperature(results: dict[str, Any], path: Path) -> None:
+def plot_temperature(results: dict[str, Any], path: Path) -> None:
     """Temperatures of the elements with two standard errors."""
     elements = results["elements"]
-    with inStyle():
-        figure, axes = newFigure(5.5, 3.4)
+    with in_style():
+        figure, axes = new_figure(5.5, 3.4)
         target = results["target_K"]
         axes.axhspan(0.99 * target, 1.01 * target, color=GREEN, alpha=0.12, lw=0, label="target ± 1 %")
         axes.axhline(target, color=GREEN, lw=1.0)

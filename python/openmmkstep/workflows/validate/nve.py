@@ -14,7 +14,7 @@ import openmm
 from openmmkstep.analysis.averages import drift
 from openmmkstep.analysis.temperature import BOLTZMANN
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.provenance import machineInfo
+from openmmkstep.provenance import machine_info
 from openmmkstep.qmmm.integrator import createLadderIntegrator
 from openmmkstep.workflows.config.validate import ValidateConfig
 
@@ -32,7 +32,7 @@ class _Run:
     time: float
 
 
-def validateNVE(config: ValidateConfig, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+def validate_nve(config: ValidateConfig, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     """Run all variants from one starting point and measure the drift of their total energies.
 
     Args:
@@ -51,7 +51,7 @@ def validateNVE(config: ValidateConfig, folder: Path, tell: Callable[[str], None
     for run in _runs(config, laboratory):
         tell(f"{run.label}: {run.time:g} ps")
         context = laboratory.context(run.system, run.integrator)
-        start.applyTo(context)
+        start.apply_to(context)
         result = results[run.label] = _measure(run, atoms)
         if "drift_meV_atom_ps" in result:
             tell(f"  drift {result['drift_meV_atom_ps']:+.4f} meV/atom/ps, RMS {result['rms_meV']:.2f} meV")
@@ -63,15 +63,15 @@ def validateNVE(config: ValidateConfig, folder: Path, tell: Callable[[str], None
         "temperature_K": config.temperature,
         "kT_meV": BOLTZMANN * config.temperature * _MEV,
         "runs": results,
-        "machine": machineInfo(),
+        "machine": machine_info(),
     }
 
 
 def _runs(config: ValidateConfig, laboratory: Laboratory) -> list[_Run]:
-    section, inner = config.nve, config.innerStep
+    section, inner = config.nve, config.inner_step
     runs = []
-    rungs = [config.surrogate.hasRung]
-    if section.withoutRung and config.surrogate.hasRung:
+    rungs = [config.surrogate.has_rung]
+    if section.without_rung and config.surrogate.has_rung:
         rungs.append(False)
     for rung in rungs:
         mixed = laboratory.mixed(rung)
@@ -85,12 +85,12 @@ def _runs(config: ValidateConfig, laboratory: Laboratory) -> list[_Run]:
             )
             label = f"k = {k}, " + (f"ladder (network every {config.surrogate.period})" if rung else "network only")
             runs.append(_Run(label, mixed.system, integrator, k * inner, section.time))
-    if section.surrogateAlone:
-        alone = laboratory.surrogateAlone()
+    if section.surrogate_alone:
+        alone = laboratory.surrogate_alone()
         runs.append(_Run("surrogate alone", alone, KStepIntegrator(inner, 1), inner, section.time))
-    for step in section.plainSteps:
+    for step in section.plain_steps:
         label = f"plain QM, {1000 * step:g} fs"
-        runs.append(_Run(label, laboratory.plain(), KStepIntegrator(step, 1), step, section.plainTime))
+        runs.append(_Run(label, laboratory.plain(), KStepIntegrator(step, 1), step, section.plain_time))
     return runs
 
 
@@ -123,7 +123,7 @@ def _measure(run: _Run, atoms: int) -> dict[str, Any]:
         result["drift_meV_atom_ps"] = line.slope * _MEV / atoms
         result["drift_kJ_mol_ps"] = line.slope
         result["rms_meV"] = line.rms * _MEV
-        result["rmsAboutDrift_meV"] = line.residualRMS * _MEV
+        result["rmsAboutDrift_meV"] = line.residual_rms * _MEV
         every = max(1, done // 1000)
         result["trace"] = {
             "time_ps": times[:done:every].tolist(),

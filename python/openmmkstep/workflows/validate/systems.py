@@ -10,13 +10,13 @@ import openmm
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.integrator import createLadderIntegrator
-from openmmkstep.qmmm.system_copy import copyWithout
+from openmmkstep.qmmm.system_copy import copy_without
 from openmmkstep.workflows.config.validate import ValidateConfig
 from openmmkstep.workflows.setup.equilibration import equilibrate
-from openmmkstep.workflows.setup.mixed_system import MixedSystem, createMixedSystem
+from openmmkstep.workflows.setup.mixed_system import MixedSystem, build_mixed_system
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem, SystemBuilder
 from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
-from openmmkstep.workflows.setup.platforms import findPlatform
+from openmmkstep.workflows.setup.platforms import find_platform
 
 _STRONG_FRICTION = 5.0  # 1/ps, for equilibration
 
@@ -35,22 +35,24 @@ class Laboratory:
         self.tell = tell
         self._folder = folder
         self.molecules: MolecularSystem = SystemBuilder(config.system, folder).build()
-        self.ladder = self.mixed(config.surrogate.hasRung)
+        self.ladder = self.mixed(config.surrogate.has_rung)
 
-    def mixed(self, rung: bool, splitNonbonded: bool = False) -> MixedSystem:
+    def mixed(self, rung: bool, split_nonbonded: bool = False) -> MixedSystem:
         """A QM/MM system with the surrogate, with or without the rung below it."""
         section = self.config.surrogate
         if not rung:
-            section = section.model_copy(update={"forceFieldRung": False, "rung": None, "period": 1})
-        return createMixedSystem(self.molecules, self.config.qm, section, self._folder, splitNonbonded=splitNonbonded)
+            section = section.model_copy(update={"force_field_rung": False, "rung": None, "period": 1})
+        return build_mixed_system(
+            self.molecules, self.config.qm, section, self._folder, split_nonbonded=split_nonbonded
+        )
 
     def plain(self) -> openmm.System:
         """The QM/MM system without surrogates."""
-        return createMixedSystem(self.molecules, self.config.qm).system
+        return build_mixed_system(self.molecules, self.config.qm).system
 
-    def surrogateAlone(self) -> openmm.System:
+    def surrogate_alone(self) -> openmm.System:
         """The system with the surrogate in place of the QM level."""
-        system = copyWithout(self.mixed(rung=False).system, lambda force: force.getForceGroup() == force_groups.QM)
+        system = copy_without(self.mixed(rung=False).system, lambda force: force.getForceGroup() == force_groups.QM)
         for force in system.getForces():
             if force.getForceGroup() == force_groups.SURROGATE:
                 force.setForceGroup(force_groups.QM)
@@ -59,7 +61,7 @@ class Laboratory:
     def context(self, system: openmm.System, integrator: KStepIntegrator) -> openmm.Context:
         """A Context on the platform of the configuration."""
         integrator.setRandomNumberSeed(self.config.seed)
-        platform, properties = findPlatform(self.config.platform)
+        platform, properties = find_platform(self.config.platform)
         return openmm.Context(system, integrator, platform, properties)
 
     def start(self) -> PhaseSpacePoint:
@@ -67,12 +69,12 @@ class Laboratory:
         config = self.config
         self.tell("equilibrating")
         relaxed = equilibrate(
-            self.molecules, config.temperature, config.forceFieldEquilibration, config.seed, config.platform
+            self.molecules, config.temperature, config.force_field_equilibration, config.seed, config.platform
         )
         k = min((*config.nve.ks, config.thermostat.k))
         integrator = createLadderIntegrator(
             self.ladder.system,
-            config.innerStep,
+            config.inner_step,
             k,
             config.temperature,
             _STRONG_FRICTION,
@@ -82,5 +84,5 @@ class Laboratory:
         context = self.context(self.ladder.system, integrator)
         context.setPositions(relaxed.positions)
         context.setVelocities(relaxed.velocities)
-        integrator.step(round(config.equilibration / (k * config.innerStep)))
+        integrator.step(round(config.equilibration / (k * config.inner_step)))
         return PhaseSpacePoint.of(context)

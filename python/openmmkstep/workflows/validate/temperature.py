@@ -10,17 +10,17 @@ import numpy as np
 import openmm
 from openmm import app
 
-from openmmkstep.analysis.averages import blockAverage
+from openmmkstep.analysis.averages import block_average
 from openmmkstep.analysis.temperature import BOLTZMANN
-from openmmkstep.provenance import machineInfo
+from openmmkstep.provenance import machine_info
 from openmmkstep.qmmm.integrator import createLadderIntegrator
-from openmmkstep.qmmm.system_copy import copyWithout
+from openmmkstep.qmmm.system_copy import copy_without
 from openmmkstep.workflows.config.validate import ValidateConfig
 
 from .systems import Laboratory
 
 
-def validateTemperature(config: ValidateConfig, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+def validate_temperature(config: ValidateConfig, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     """Sample velocities of the QM atoms in k-step Langevin dynamics.
 
     Velocities are those at the ends of macro steps. Their variance in a vibration of angular frequency w is kT/m
@@ -39,22 +39,22 @@ def validateTemperature(config: ValidateConfig, folder: Path, tell: Callable[[st
     section = config.thermostat
     laboratory = Laboratory(config, folder, tell)
     start = laboratory.start()
-    mixed = laboratory.mixed(config.surrogate.hasRung, splitNonbonded=section.nonbondedPeriod > 1)
+    mixed = laboratory.mixed(config.surrogate.has_rung, split_nonbonded=section.nonbonded_period > 1)
     # It would take degrees of freedom from the atoms in proportion to their mass.
-    system = copyWithout(mixed.system, lambda force: isinstance(force, openmm.CMMotionRemover))
+    system = copy_without(mixed.system, lambda force: isinstance(force, openmm.CMMotionRemover))
     integrator = createLadderIntegrator(
         system,
-        config.innerStep,
+        config.inner_step,
         section.k,
         config.temperature,
         section.friction,
         config.surrogate.period,
-        section.nonbondedPeriod,
+        section.nonbonded_period,
         mixed.region.particles,
     )
     context = laboratory.context(system, integrator)
-    start.applyTo(context)
-    steps = round(section.time / (section.k * config.innerStep))
+    start.apply_to(context)
+    steps = round(section.time / (section.k * config.inner_step))
     tell(f"sampling {section.time:g} ps at k = {section.k}")
     particles, masses = list(mixed.region.particles), mixed.region.masses
     doubled = np.zeros((steps, len(particles)))
@@ -74,17 +74,17 @@ def validateTemperature(config: ValidateConfig, folder: Path, tell: Callable[[st
         "time_ps": section.time,
         "fallbacks": statistics.fallbacks,
         "elements": {name: _temperature(doubled[:, mask], config.temperature) for name, mask in groups.items()},
-        "machine": machineInfo(),
+        "machine": machine_info(),
     }
 
 
-def _temperature(doubledKinetic: Any, target: float) -> dict[str, Any]:
+def _temperature(doubled_kinetic: Any, target: float) -> dict[str, Any]:
     """From twice the kinetic energies [T,n], kJ/mol."""
-    series = doubledKinetic.mean(axis=1) / (3 * BOLTZMANN)
-    average = blockAverage(series)
+    series = doubled_kinetic.mean(axis=1) / (3 * BOLTZMANN)
+    average = block_average(series)
     off = abs(average.mean - target)
     return {
-        "atoms": int(doubledKinetic.shape[1]),
+        "atoms": int(doubled_kinetic.shape[1]),
         "mean_K": average.mean,
         "error_K": average.error,
         "deviation_percent": 100 * (average.mean - target) / target,

@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openmmkstep.provenance import machineInfo
-from openmmkstep.rttddft.ensembles.geometries import readGeometries
-from openmmkstep.rttddft.learned.archive import loadedArchive
+from openmmkstep.provenance import machine_info
+from openmmkstep.rttddft.ensembles.geometries import read_geometries
+from openmmkstep.rttddft.learned.archive import loaded_archive
 from openmmkstep.rttddft.observables.absorption import AXES
-from openmmkstep.rttddft.observables.agreement import dipoleError, peakShift, spectralOverlap
-from openmmkstep.rttddft.observables.spectrum import dipoleStrength, polarizability
+from openmmkstep.rttddft.observables.agreement import dipole_error, peak_shift, spectral_overlap
+from openmmkstep.rttddft.observables.spectrum import dipole_strength, polarizability
 from openmmkstep.rttddft.reduction.reduced_hamiltonian import Reduction
 from openmmkstep.rttddft.reduction.response_prior import COMPUTED
 from openmmkstep.rttddft.simulation import ElectronDynamics
 from openmmkstep.rttddft.systems.molecule import Molecule
 from openmmkstep.rttddft.units import EV_PER_HARTREE
 from openmmkstep.workflows.config.bench_spectrum import REFERENCE, SpectrumBenchCase, SpectrumBenchConfig
-from openmmkstep.workflows.spectra.from_config import levelFrom, propagatorFrom, reductionFrom
+from openmmkstep.workflows.spectra.from_config import level_from, propagator_from, reduction_from
 
-from .comparisons import compared, framesNeeded
+from .comparisons import compared, frames_needed
 from .traces import Traces, propagated
 
 SCHEMA = "kstep-bench-spectrum"
@@ -33,7 +33,7 @@ VERSION = 2
 RealArray = NDArray[np.float64]
 
 
-def runSpectrumBenchmark(
+def run_spectrum_benchmark(
     config: SpectrumBenchConfig,
     folder: Path,
     tell: Callable[[str], None],
@@ -63,7 +63,7 @@ def runSpectrumBenchmark(
         "version": VERSION,
         "configuration": config.model_dump(mode="json"),
         "cases": {},
-        "machine": machineInfo(),
+        "machine": machine_info(),
     }
     for name, case in cases.items():
         results["cases"][name] = case.measure()
@@ -88,20 +88,20 @@ class _Case:
         self._case = case
         self._name = name
         self._tell = tell
-        self._level = levelFrom(case.level)
-        self._molecule: Molecule = readGeometries(folder / case.geometry, case.charge, case.multiplicity)[0].molecule
+        self._level = level_from(case.level)
+        self._molecule: Molecule = read_geometries(folder / case.geometry, case.charge, case.multiplicity)[0].molecule
         self._level.check(self._molecule)
-        self._reductions = {key: reductionFrom(section, folder) for key, section in case.reductions.items()}
+        self._reductions = {key: reduction_from(section, folder) for key, section in case.reductions.items()}
         for reduction in self._reductions.values():
             reduction.check(self._molecule, self._level)
-        self._propagator = propagatorFrom(config.propagator, config.timeStep, case.kick or _WEAK)
+        self._propagator = propagator_from(config.propagator, config.time_step, case.kick or _WEAK)
 
     def measure(self) -> dict[str, Any]:
         case, config = self._case, self._config
-        directions = case.comparedDirections
-        steps = config.steps if case.referenceSteps is None else case.referenceSteps
-        kept = framesNeeded("dynamicModes", self._propagator.timeStep) if "dynamicModes" in case.comparisons else 0
-        self._warmUp()
+        directions = case.compared_directions
+        steps = config.steps if case.reference_steps is None else case.reference_steps
+        kept = frames_needed("dynamic_modes", self._propagator.time_step) if "dynamic_modes" in case.comparisons else 0
+        self._warm_up()
         reduced: dict[str, Traces] = {}
         for name, reduction in self._reductions.items():
             self._tell(f"{self._name}: {name}, {config.steps} steps along {', '.join(case.directions)}")
@@ -123,18 +123,18 @@ class _Case:
                 methods[name] = _cost(other.extrapolated(share), whole) | self._scores(other, reference, share)
         return {
             "molecule": self._molecule.name,
-            "basisFunctions": full.hamiltonian.size,
-            "loadAverage": machineInfo()["loadAverage"],
-            "referenceRun": {"directions": list(directions), "steps": steps, "isWhole": share == 1.0},
+            "basis_functions": full.hamiltonian.size,
+            "load_average": machine_info()["load_average"],
+            "reference_run": {"directions": list(directions), "steps": steps, "isWhole": share == 1.0},
             "methods": methods,
         }
 
-    def _warmUp(self) -> None:
+    def _warm_up(self) -> None:
         """Load what is loaded once for a process, for which the first of the methods or cases would have to pay."""
         for reduction in self._reductions.values():
             if reduction.response not in (None, COMPUTED):
-                loadedArchive(reduction.response)
-        level = replace(self._level, basis="sto-3g", gridLevel=0)
+                loaded_archive(reduction.response)
+        level = replace(self._level, basis="sto-3g", grid_level=0)
         hydrogen = Molecule.create("HH", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.074]])
         ElectronDynamics(hydrogen, level, self._propagator, reduction=Reduction()).run(1)
 
@@ -146,13 +146,17 @@ class _Case:
         frames = len(next(iter(reference.dipoles.values())))
         own = np.stack([traces.dipoles[key][:frames] for key in reference.dipoles], axis=1)
         other = np.stack(list(reference.dipoles.values()), axis=1)
-        scores: dict[str, Any] = {"dipoleError": dipoleError(own, other), "spectralOverlap": None, "peakShift_eV": None}
+        scores: dict[str, Any] = {
+            "dipole_error": dipole_error(own, other),
+            "spectral_overlap": None,
+            "peakShift_eV": None,
+        }
         if self._case.kick is not None and share == 1.0:
             frequencies = self._frequencies()
             first, second = self._absorption(traces, frequencies), self._absorption(reference, frequencies)
-            strengths = [dipoleStrength(frequencies, trace) for trace in (first, second)]
-            scores["spectralOverlap"] = spectralOverlap(*strengths)
-            shift = peakShift(frequencies * EV_PER_HARTREE, first.imag, second.imag)
+            strengths = [dipole_strength(frequencies, trace) for trace in (first, second)]
+            scores["spectral_overlap"] = spectral_overlap(*strengths)
+            shift = peak_shift(frequencies * EV_PER_HARTREE, first.imag, second.imag)
             # JSON has no infinity; a spectrum without lines has no shift.
             scores["peakShift_eV"] = shift if np.isfinite(shift) else None
         return scores
@@ -164,21 +168,21 @@ class _Case:
     def _absorption(self, traces: Traces, frequencies: RealArray) -> NDArray[np.complex128]:
         """Sum of the polarisabilities along the directions [W]."""
         along = np.sum([dipole @ np.array(AXES[key]) for key, dipole in traces.dipoles.items()], axis=0)
-        times = np.arange(len(along)) * self._propagator.timeStep
+        times = np.arange(len(along)) * self._propagator.time_step
         return polarizability(times, along, self._case.kick or 0.0, frequencies)
 
 
 def _cost(traces: Traces, reference: Traces) -> dict[str, Any]:
     own, other = traces.total, reference.total
     saved = None
-    if traces.fockBuilds and reference.fockBuilds:
-        saved = reference.fockBuilds / traces.fockBuilds
+    if traces.fock_builds and reference.fock_builds:
+        saved = reference.fock_builds / traces.fock_builds
     return {
         "seconds": own.wall,
-        "processorSeconds": own.processor,
-        "preparationSeconds": traces.preparation.wall,
-        "speedUp": other.wall / own.wall,
-        "processorSpeedUp": other.processor / own.processor,
-        "fockBuilds": traces.fockBuilds,
-        "fockBuildsSaved": saved,
+        "processor_seconds": own.processor,
+        "preparation_seconds": traces.preparation.wall,
+        "speed_up": other.wall / own.wall,
+        "processor_speed_up": other.processor / own.processor,
+        "fock_builds": traces.fock_builds,
+        "fock_builds_saved": saved,
     }

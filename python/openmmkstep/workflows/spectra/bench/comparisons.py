@@ -6,21 +6,21 @@ import numpy as np
 
 from openmmkstep.rttddft.comparison import dynamic_modes, esprit
 from openmmkstep.rttddft.comparison.casida import LinearResponse
-from openmmkstep.rttddft.comparison.static_fock import staticFockDipole
+from openmmkstep.rttddft.comparison.static_fock import static_fock_dipole
 from openmmkstep.rttddft.observables.absorption import AXES
 from openmmkstep.rttddft.propagation.fields import DeltaKick
 from openmmkstep.rttddft.simulation import ElectronDynamics
 from openmmkstep.workflows.config.bench_spectrum import SpectrumBenchCase
 
 from .stopwatch import Stopwatch
-from .traces import Traces, inField
+from .traces import Traces, in_field
 
-TRAINING_TIMES = {"dynamicModes": dynamic_modes.TRAINING_TIME, "esprit": esprit.TRAINING_TIME}
+TRAINING_TIMES = {"dynamic_modes": dynamic_modes.TRAINING_TIME, "esprit": esprit.TRAINING_TIME}
 
 
-def framesNeeded(name: str, timeStep: float) -> int:
+def frames_needed(name: str, time_step: float) -> int:
     """Frames from the beginning of the reference's trajectories that a method needs, for a time step (atomic units)."""
-    return round(TRAINING_TIMES[name] / timeStep) + 1 if name in TRAINING_TIMES else 0
+    return round(TRAINING_TIMES[name] / time_step) + 1 if name in TRAINING_TIMES else 0
 
 
 def compared(
@@ -32,7 +32,7 @@ def compared(
         name: as in the configuration.
         dynamics: molecule, level of theory and propagator, not yet run.
         case: kick or pulse.
-        reference: full trajectories, with the densities of as many frames as :func:`framesNeeded` says.
+        reference: full trajectories, with the densities of as many frames as :func:`frames_needed` says.
         steps: of the whole trajectories, whose costs are asked for; the reference may be shorter.
 
     Returns:
@@ -43,11 +43,11 @@ def compared(
         ElectronDynamicsError: linear response of an open shell.
         ConvergenceError: SCF.
     """
-    if name == "staticFock":
+    if name == "static_fock":
         return _static(dynamics, case, reference)
-    if name == "linearResponse":
-        return _linearResponse(dynamics, case, reference)
-    needed = framesNeeded(name, dynamics.propagator.timeStep)
+    if name == "linear_response":
+        return _linear_response(dynamics, case, reference)
+    needed = frames_needed(name, dynamics.propagator.time_step)
     frames = len(next(iter(reference.dipoles.values())))
     if needed > frames:
         return None
@@ -55,10 +55,10 @@ def compared(
     learned = reference.motion * (needed / (steps + 1))
     stopwatch = Stopwatch()
     if name == "esprit":
-        dipoles = {key: esprit.espritDipole(dipole[:needed], frames) for key, dipole in reference.dipoles.items()}
+        dipoles = {key: esprit.esprit_dipole(dipole[:needed], frames) for key, dipole in reference.dipoles.items()}
     else:
         dipoles = {
-            key: dynamic_modes.dynamicModesDipole(reference.densities[key][:needed], dipole[:needed], frames)
+            key: dynamic_modes.dynamic_modes_dipole(reference.densities[key][:needed], dipole[:needed], frames)
             for key, dipole in reference.dipoles.items()
         }
     return Traces(dipoles, reference.preparation, learned + stopwatch.lap())
@@ -66,16 +66,16 @@ def compared(
 
 def _static(dynamics: ElectronDynamics, case: SpectrumBenchCase, reference: Traces) -> Traces:
     stopwatch = Stopwatch()
-    dynamics.groundState  # noqa: B018
+    dynamics.ground_state  # noqa: B018
     preparation = stopwatch.lap()
     dipoles = {
-        key: staticFockDipole(inField(dynamics, case, key), len(dipole) - 1)
+        key: static_fock_dipole(in_field(dynamics, case, key), len(dipole) - 1)
         for key, dipole in reference.dipoles.items()
     }
     return Traces(dipoles, preparation, stopwatch.lap())
 
 
-def _linearResponse(dynamics: ElectronDynamics, case: SpectrumBenchCase, reference: Traces) -> Traces:
+def _linear_response(dynamics: ElectronDynamics, case: SpectrumBenchCase, reference: Traces) -> Traces:
     if case.kick is None:
         raise ValueError("linear response is compared after a kick")
     stopwatch = Stopwatch()
@@ -83,6 +83,6 @@ def _linearResponse(dynamics: ElectronDynamics, case: SpectrumBenchCase, referen
     preparation = stopwatch.lap()
     dipoles = {}
     for key, dipole in reference.dipoles.items():
-        times = np.arange(len(dipole), dtype=np.float64) * dynamics.propagator.timeStep
-        dipoles[key] = dipole[0] + response.inducedDipole(DeltaKick(case.kick, AXES[key]).vector, times)
+        times = np.arange(len(dipole), dtype=np.float64) * dynamics.propagator.time_step
+        dipoles[key] = dipole[0] + response.induced_dipole(DeltaKick(case.kick, AXES[key]).vector, times)
     return Traces(dipoles, preparation, stopwatch.lap())

@@ -29,7 +29,7 @@ class Traces:
         dipoles: [T,3] for each direction.
         preparation: time for integrals, ground state and what else does not depend on the number of steps.
         motion: time for the steps, of all directions.
-        fockBuilds: with a reduction, evaluations of the functional; None where there is nothing to count.
+        fock_builds: with a reduction, evaluations of the functional; None where there is nothing to count.
         densities: deviations from the ground state of each direction's first frames [frames,m], as many as were asked
             for; real and imaginary parts side by side.
     """
@@ -37,7 +37,7 @@ class Traces:
     dipoles: dict[str, RealArray]
     preparation: Spent
     motion: Spent
-    fockBuilds: int | None = None
+    fock_builds: int | None = None
     densities: dict[str, RealArray] = field(default_factory=dict)
 
     @property
@@ -47,8 +47,8 @@ class Traces:
 
     def extrapolated(self, share: float) -> Traces:
         """The same with the cost of so many times as many steps; the preparation is needed once."""
-        builds = None if self.fockBuilds is None else round(self.fockBuilds * share)
-        return replace(self, motion=self.motion * share, fockBuilds=builds)
+        builds = None if self.fock_builds is None else round(self.fock_builds * share)
+        return replace(self, motion=self.motion * share, fock_builds=builds)
 
 
 def propagated(
@@ -67,13 +67,13 @@ def propagated(
         ConvergenceError: SCF or a step.
     """
     stopwatch = Stopwatch()
-    dynamics.groundState, dynamics.movingHamiltonian  # noqa: B018
+    dynamics.ground_state, dynamics.moving_hamiltonian  # noqa: B018
     preparation, builds = stopwatch.lap(), 0
     dipoles: dict[str, RealArray] = {}
     densities: dict[str, RealArray] = {}
     for direction in directions:
-        moved = inField(dynamics, case, direction)
-        frames = [firstOrbitals(moved)]
+        moved = in_field(dynamics, case, direction)
+        frames = [first_orbitals(moved)]
 
         def keep(state: State, frames: list[Orbitals] = frames) -> None:
             if len(frames) < kept:
@@ -81,13 +81,13 @@ def propagated(
 
         series = moved.run(steps, progress=keep)
         dipoles[direction] = series.dipole
-        builds += int(series.fockBuilds.sum())
+        builds += int(series.fock_builds.sum())
         if kept:
             densities[direction] = np.array([_deviation(moved, orbitals) for orbitals in frames])
     return Traces(dipoles, preparation, stopwatch.lap(), builds, densities)
 
 
-def inField(dynamics: ElectronDynamics, case: SpectrumBenchCase, direction: str) -> ElectronDynamics:
+def in_field(dynamics: ElectronDynamics, case: SpectrumBenchCase, direction: str) -> ElectronDynamics:
     """The same molecule after the case's kick, or in its pulse, along a direction."""
     axis = AXES[direction]
     if case.pulse is not None:
@@ -97,17 +97,17 @@ def inField(dynamics: ElectronDynamics, case: SpectrumBenchCase, direction: str)
     return dynamics.kicked(DeltaKick(case.kick, axis), sharing=True)
 
 
-def firstOrbitals(dynamics: ElectronDynamics) -> Orbitals:
+def first_orbitals(dynamics: ElectronDynamics) -> Orbitals:
     """Occupied orbitals at t = 0, after the kick."""
-    orbitals = dynamics.groundState.orbitals
+    orbitals = dynamics.ground_state.orbitals
     return orbitals if dynamics.kick is None else dynamics.kick.apply(dynamics.hamiltonian, orbitals)
 
 
 def _deviation(dynamics: ElectronDynamics, orbitals: Orbitals) -> RealArray:
-    change = (dynamics.hamiltonian.density(orbitals) - dynamics.groundState.density).ravel()
+    change = (dynamics.hamiltonian.density(orbitals) - dynamics.ground_state.density).ravel()
     return np.concatenate([change.real, change.imag])
 
 
 def _pulse(section: PulseSection, axis: tuple[float, float, float]) -> Pulse:
     envelope = GaussianEnvelope(section.center / TIME_UNIT, section.width / TIME_UNIT)
-    return Pulse(section.amplitude, envelope, axis, section.photonEnergy / EV_PER_HARTREE)
+    return Pulse(section.amplitude, envelope, axis, section.photon_energy / EV_PER_HARTREE)
