@@ -12,12 +12,12 @@ modeller.addSolvent(forceField, boxSize=Vec3(2.6, 2.6, 2.6) * unit.nanometer)
 system = forceField.createSystem(modeller.topology, nonbondedMethod=app.PME, nonbondedCutoff=0.9 * unit.nanometer)
 
 mixed = QMMMPotential("gfn2-xtb").createMixedSystem(
-    modeller.topology, system, qmAtoms=range(22), cutoff=0.85, switchDistance=0.70,
-    surrogate="ala2-gfn2.pt", compileSurrogate=True, rung="ala2-rung.json", splitNonbonded=True,
+    modeller.topology, system, atoms=range(22), cutoff=0.85, switchDistance=0.70,
+    surrogate="ala2-gfn2.pt", compileSurrogate=True, baseLevel="ala2-base.json", splitNonbonded=True,
 )  # fmt: skip
 integrator = KStepIntegrator(
     300 * unit.kelvin, 1 / unit.picosecond, 0.5 * unit.femtosecond, 8,
-    commonGroups={4: 4}, surrogateLevels={3: 1, 1: 2}, correctionParticles=range(22),
+    commonGroups={4: 4}, surrogateLevels={3: 1, 1: 2}, monitoredParticles=range(22),
 )  # fmt: skip
 simulation = app.Simulation(modeller.topology, mixed, integrator, Platform.getPlatformByName("CPU"))
 simulation.context.setPositions(modeller.positions)

@@ -33,7 +33,7 @@ std::vector<std::pair<int, int>> asPairs(const std::vector<KStepIntegrator::Leve
 
 py::dict asDict(const KStepStatistics &s) {
     using namespace py::literals;
-    return py::dict("macroSteps"_a = s.macroSteps, "innerSteps"_a = s.innerSteps, "qmCalls"_a = s.qmCalls,
+    return py::dict("outerSteps"_a = s.outerSteps, "innerSteps"_a = s.innerSteps, "qmCalls"_a = s.qmCalls,
                     "surrogateCalls"_a = s.surrogateCalls, "commonCalls"_a = s.commonCalls, "fallbacks"_a = s.fallbacks,
                     "consecutiveFallbacks"_a = s.consecutiveFallbacks, "lastFallbackReason"_a = s.lastFallbackReason,
                     "correctionRMS"_a = s.correctionRMS, "meanCorrectionRMS"_a = s.meanCorrectionRMS,
@@ -61,8 +61,8 @@ void bindKStepIntegrator(py::module_ &module) {
     bindProperty(module, "RandomNumberSeed", &KStepIntegrator::getRandomNumberSeed,
                  &KStepIntegrator::setRandomNumberSeed);
     bindProperty(module, "QMGroup", &KStepIntegrator::getQMGroup, &KStepIntegrator::setQMGroup);
-    bindProperty(module, "CorrectionParticles", &KStepIntegrator::getCorrectionParticles,
-                 &KStepIntegrator::setCorrectionParticles);
+    bindProperty(module, "MonitoredParticles", &KStepIntegrator::getMonitoredParticles,
+                 &KStepIntegrator::setMonitoredParticles);
     bindProperty(module, "MaxCorrection", &KStepIntegrator::getMaxCorrection, &KStepIntegrator::setMaxCorrection);
     bindProperty(module, "MaxEnergyError", &KStepIntegrator::getMaxEnergyError, &KStepIntegrator::setMaxEnergyError);
     bindProperty(module, "MaxConsecutiveFallbacks", &KStepIntegrator::getMaxConsecutiveFallbacks,

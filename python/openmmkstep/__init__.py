@@ -14,7 +14,7 @@ from ._plugin import load_plugins
 pluginLoadFailures: dict[str, str] = load_plugins()
 
 from openmmkstep.openmmapi.embedding_charges import EmbeddingCharges  # noqa: E402
-from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, Statistics  # noqa: E402
+from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, KStepStatistics  # noqa: E402
 from openmmkstep.openmmapi.qmmm_force import LinkAtom, QMMMForce, QMResult  # noqa: E402
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce  # noqa: E402
 from openmmkstep.qmmm.potential import QMMMPotential  # noqa: E402
@@ -27,11 +27,11 @@ except PackageNotFoundError:  # run from a source tree that was not installed
 __all__ = [
     "EmbeddingCharges",
     "KStepIntegrator",
+    "KStepStatistics",
     "LinkAtom",
     "QMMMForce",
     "QMMMPotential",
     "QMResult",
-    "Statistics",
     "TorchScriptForce",
     "pluginLoadFailures",
 ]

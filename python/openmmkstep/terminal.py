@@ -25,7 +25,7 @@ class LogLines:
         self._seconds = seconds
         self._last: float | None = None
 
-    def tell(self, line: str, always: bool = False) -> None:
+    def log(self, line: str, always: bool = False) -> None:
         """Print a line, unless the last one was printed just now; ``always`` prints it nevertheless."""
         now = time.perf_counter()
         if always or self._last is None or now - self._last >= self._seconds:
@@ -93,7 +93,7 @@ class CountedProgress:
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=self._total, description=self._label)
         else:
-            self._lines.tell(self._line(), always=finished)
+            self._lines.log(self._line(), always=finished)
 
     def _line(self) -> str:
         elapsed = time.perf_counter() - self._start

@@ -27,11 +27,11 @@ def work_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gas_run() -> dict[str, Any]:
-    """A run of 60 macro steps with everything switched on."""
+    """A run of 60 outer steps with everything switched on."""
     return {
         "system": {"structure": "alanine_dipeptide.pdb", "force_field": ["amber14-all.xml"]},
         "qm": {"method": "gfn2-xtb", "atoms": "all"},
-        "surrogate": {"archive": "springs.pt", "period": 2, "force_field_rung": True},
+        "surrogate": {"archive": "springs.pt", "period": 2, "base_level": "force-field"},
         "integrator": {"k": 2, "inner_step": "0.5 fs", "temperature": "300 K", "friction": "1 /ps"},
         "equilibration": {"force_field": "0.05 ps", "kstep": "0.004 ps"},
         "time": "0.06 ps",

@@ -45,7 +45,7 @@ def test_help_names_all_commands() -> None:
         "run",
         "bench",
         "validate",
-        "fit-rung",
+        "fit-bonded",
         "compile",
     ):
         assert command in output
@@ -113,7 +113,7 @@ def qm_forces(structure: Path, positions: np.ndarray[Any, Any]) -> np.ndarray[An
 def test_generate_with_an_earlier_surrogate(
     work_folder: Path, sampling: dict[str, Any], gas_run: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Labels are of the QM level at macro steps, whatever carries the dynamics in between."""
+    """Labels are of the QM level at outer steps, whatever carries the dynamics in between."""
     monkeypatch.chdir(work_folder)
     sampling["surrogate"] = gas_run["surrogate"]
     sampling["qm"] = gas_run["qm"]
@@ -143,18 +143,18 @@ def test_impossible_sampling_is_refused(
     assert message in " ".join(refused.output.split())
 
 
-def test_fit_rung_and_run_with_it(
+def test_fit_bonded_and_run_with_it(
     work_folder: Path, sampling: dict[str, Any], gas_run: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(work_folder)
     sampling["sampling"] |= {"frames_per_trajectory": 30, "temperatures": [500]}
     invoke("generate", write_yaml(work_folder / "generate.yaml", sampling))
-    assert "on held-out trajectories" in invoke("fit-rung", "frames.h5", "--output", "rung.json")
-    gas_run["surrogate"] = {"archive": "springs.pt", "period": 2, "rung": "rung.json"}
+    assert "on held-out trajectories" in invoke("fit-bonded", "frames.h5", "--output", "base.json")
+    gas_run["surrogate"] = {"archive": "springs.pt", "period": 2, "base_level": "base.json"}
     gas_run |= {"time": "0.01 ps", "speed": {"time": "0 fs"}}
     invoke("run", write_yaml(work_folder / "run.yaml", gas_run))
     summary = json.loads(Path("out/report/report.json").read_text())
-    assert summary["dynamics"]["rung"] is True
+    assert summary["dynamics"]["base_level"] is True
     assert summary["qmCalls"]["surrogateCalls"] == [21, 11]
 
 
@@ -240,7 +240,7 @@ def test_validate_nve(work_folder: Path, validation: dict[str, Any]) -> None:
     output = work_folder / "nve.json"
     invoke("validate", "nve", write_yaml(work_folder / "validate.yaml", validation), "--output", output)
     results = json.loads(output.read_text())
-    expected = ["k = 2, ladder (network every 2)", "k = 2, network only", "surrogate alone", "plain QM, 0.5 fs"]
+    expected = ["k = 2, base level (network every 2)", "k = 2, network only", "surrogate alone", "plain QM, 0.5 fs"]
     assert list(results["runs"]) == expected
     assert all(run["finished"] and "drift_meV_atom_ps" in run for run in results["runs"].values())
     assert output.with_suffix(".png").stat().st_size > 1000

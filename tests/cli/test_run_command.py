@@ -37,7 +37,7 @@ def test_run_ends_with_its_report(work_folder: Path, gas_run: dict[str, Any]) ->
     assert summary["qmCalls"]["saved"] == 120 - summary["qmCalls"]["made"]
     assert summary["dynamics"]["k"] == 2 and summary["dynamics"]["time_ps"] == pytest.approx(0.06)
     assert summary["speed"]["speed_up"] > 0
-    assert summary["guard"]["macroSteps"] == 60
+    assert summary["guard"]["outerSteps"] == 60
     page = (report / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 4 and "QM calls made" in page
     with h5py.File(work_folder / "out" / "frames.h5") as file:
@@ -124,7 +124,7 @@ def test_another_run_in_the_folder(work_folder: Path, gas_run: dict[str, Any]) -
 
 
 def test_run_in_water(work_folder: Path, gas_run: dict[str, Any]) -> None:
-    """Everything at once: solvent, embedding with cut-off, ladder, slow nonbonded forces, on the CPU platform."""
+    """Everything at once: solvent, embedding with cut-off, base level, slow nonbonded forces, on the CPU platform."""
     gas_run["system"] |= {"force_field": ["amber14-all.xml", "amber14/tip3p.xml"], "solvent": {"box_size": "2 nm"}}
     gas_run["qm"] |= {"atoms": "solute", "cutoff": "0.6 nm", "switch_distance": "0.5 nm"}
     gas_run["integrator"] |= {"nonbonded_period": 2}
@@ -135,5 +135,5 @@ def test_run_in_water(work_folder: Path, gas_run: dict[str, Any]) -> None:
         assert file.attrs["frames"] == 3
         assert len(file["environment/charges"]) == file["environment/offset"][3] > 300
     summary = json.loads((work_folder / "out" / "report" / "report.json").read_text())
-    assert summary["system"]["mmParticles"] > 600
+    assert summary["system"]["mm_particles"] > 600
     assert summary["speed"]["kstep"]["parts"]["common"] > 0

@@ -109,7 +109,7 @@ def test_constraints_inside_the_region_are_removed(solvated_ala2: Molecule, ala2
     refuse_missing_bond_terms(division, MoleculeGraph(solvated_ala2.topology, system))
 
 
-def test_rung_refuses_constraints_without_bond_terms(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
+def test_base_level_refuses_constraints_without_bond_terms(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
     system = solvated_ala2.create_system(nonbondedMethod=app.NoCutoff, constraints=app.HBonds)
     division = divide(system, ala2_atoms)
     with pytest.raises(UnsupportedForceFieldError, match=r"ACE 1 .*flexibleConstraints"):

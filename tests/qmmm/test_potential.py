@@ -36,16 +36,14 @@ def groups_of(system: openmm.System) -> dict[str, int]:
     return {force.getName(): force.getForceGroup() for force in system.getForces()}
 
 
-def test_groups_of_the_full_ladder(
-    solvated_ala2: Molecule, ala2: Molecule, ala2_atoms: list[int], tmp_path: Path
-) -> None:
+def test_groups_of_all_levels(solvated_ala2: Molecule, ala2: Molecule, ala2_atoms: list[int], tmp_path: Path) -> None:
     archive = write_springs(tmp_path / "springs.pt", ala2.topology, ala2.positions)
     mixed = analytic().createMixedSystem(
         solvated_ala2.topology,
         periodic(solvated_ala2),
         ala2_atoms,
         surrogate=archive,
-        keepForceFieldRung=True,
+        baseLevel="force-field",
         splitNonbonded=True,
         **CUTOFF,
     )
@@ -77,7 +75,7 @@ def test_both_levels_see_the_same_charges(
 def test_mechanical_embedding_adds_up(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
     system = solvated_ala2.create_system(nonbondedMethod=app.NoCutoff)
     mixed = analytic().createMixedSystem(
-        solvated_ala2.topology, system, ala2_atoms, embedding="mechanical", keepForceFieldRung=True
+        solvated_ala2.topology, system, ala2_atoms, embedding="mechanical", baseLevel="force-field"
     )
     whole, _ = energy_and_forces(system, solvated_ala2.positions)
     everything, _ = energy_and_forces(mixed, solvated_ala2.positions)
@@ -252,7 +250,7 @@ def test_a_region_of_two_molecules_may_lie_in_different_images(solvated_ala2: Mo
     for embedding in ("mechanical", "electrostatic"):
         options = CUTOFF if embedding == "electrostatic" else {}
         mixed = potential.createMixedSystem(
-            solvated_ala2.topology, system, atoms, embedding=embedding, keepForceFieldRung=True, **options
+            solvated_ala2.topology, system, atoms, embedding=embedding, baseLevel="force-field", **options
         )
         moved = np.array(solvated_ala2.positions)
         moved[22:25] += [2.2, 0, -2.2]

@@ -68,6 +68,6 @@ def test_no_more_lines_than_wanted(clock: Clock) -> None:
     output = io.StringIO()
     lines = LogLines(Console(file=output), 5.0)
     for number in range(12):
-        lines.tell(str(number), always=number == 8)
+        lines.log(str(number), always=number == 8)
         clock.now += 1.0
     assert output.getvalue().split() == ["0", "5", "8"]

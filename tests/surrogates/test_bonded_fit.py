@@ -1,4 +1,4 @@
-"""The fitted rung: derivatives, a fit that must be exact, files, and what is refused."""
+"""The bonded fit: derivatives, a fit that must be exact, files, and what is refused."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from kstep_models.frames import Environment, Frame, FrameWriter, RegionDescription
 from openmmkstep import QMMMPotential
 from openmmkstep.surrogates.bonded_fit import internal_coordinates as internal
-from openmmkstep.surrogates.bonded_fit.fitting import fit_rung
-from openmmkstep.surrogates.bonded_fit.model import RungError, RungModel
+from openmmkstep.surrogates.bonded_fit.fitting import fit_bonded
+from openmmkstep.surrogates.bonded_fit.model import BondedFit, BondedFitError
 from tests.support.qmmm.energies import energy_and_forces
 from tests.support.qmmm.molecules import EXAMPLES, Molecule
 
@@ -51,16 +51,16 @@ def test_pairs_are_two_or_three_bonds_apart() -> None:
     assert internal.find_pairs(ring).tolist() == [[0, 2], [0, 3], [1, 3], [1, 4], [2, 4]]
 
 
-def true_model() -> RungModel:
+def true_model() -> BondedFit:
     """A potential of the form that is fitted."""
     bonds = [[i, j, 0.12, 0.0, 150000.0, -300000.0, 500000.0] for i, j in BONDS.tolist()]
     angles = [[*row, 1.9, 3.0, 250.0, -60.0] for row in internal.find_angles(BONDS).tolist()]
     dihedrals = [[*row, 4.0, 1.0, -3.0, 2.0, 0.5, -1.0] for row in internal.find_dihedrals(BONDS).tolist()]
     pairs = [[*row, 0.25, 100.0, 5000.0] for row in internal.find_pairs(BONDS).tolist()]
-    return RungModel((1, 6, 6, 1, 1), bonds, angles, dihedrals, pairs)
+    return BondedFit((1, 6, 6, 1, 1), bonds, angles, dihedrals, pairs)
 
 
-def system_of(model: RungModel, particles: list[int], size: int) -> openmm.System:
+def system_of(model: BondedFit, particles: list[int], size: int) -> openmm.System:
     system = openmm.System()
     for _ in range(size):
         system.addParticle(1.0)
@@ -84,7 +84,7 @@ def write_frames(
 
 
 def test_a_potential_of_its_own_form_is_found_again(tmp_path: Path) -> None:
-    result = fit_rung([write_frames(tmp_path / "frames.h5", 300)], 1000, lambda text: None)
+    result = fit_bonded([write_frames(tmp_path / "frames.h5", 300)], 1000, lambda text: None)
     assert result.test_error is not None
     system, fitted = (system_of(model, list(range(5)), 5) for model in (true_model(), result.model))
     size, error = [], []
@@ -100,8 +100,8 @@ def test_a_potential_of_its_own_form_is_found_again(tmp_path: Path) -> None:
 
 def test_file_round_trip_and_particles(tmp_path: Path) -> None:
     model = true_model()
-    model.write(tmp_path / "rung.json")
-    copy = RungModel.read(tmp_path / "rung.json")
+    model.write(tmp_path / "base.json")
+    copy = BondedFit.read(tmp_path / "base.json")
     assert copy == model
     x = positions(1)[0]
     scattered = np.random.default_rng(5).normal(size=(9, 3))
@@ -111,7 +111,7 @@ def test_file_round_trip_and_particles(tmp_path: Path) -> None:
     there, scattered_forces = energy_and_forces(system_of(copy, particles, 9), scattered)
     assert there == pytest.approx(here)
     np.testing.assert_allclose(scattered_forces[particles], forces)
-    with pytest.raises(RungError, match="for 5 atoms"):
+    with pytest.raises(BondedFitError, match="for 5 atoms"):
         model.create_forces([1, 2])
 
 
@@ -120,20 +120,20 @@ def test_file_round_trip_and_particles(tmp_path: Path) -> None:
     [
         (None, "does not exist"),
         ("{", "not valid JSON"),
-        ('{"schema": "other"}', "not a fitted rung"),
+        ('{"schema": "other"}', "not a bonded fit"),
         (
-            '{"schema": "kstep-rung", "version": 2, "numbers": [1], "bonds": [[0, 7, 1, 1, 1, 1, 1]], "angles": [], '
-            '"dihedrals": [], "pairs": [], "about": {}}',
+            '{"schema": "kstep-bonded-fit", "version": 2, "numbers": [1], "bonds": [[0, 7, 1, 1, 1, 1, 1]], '
+            '"angles": [], "dihedrals": [], "pairs": [], "about": {}}',
             "atoms that the region does not have",
         ),
     ],
 )
 def test_bad_files(tmp_path: Path, content: str | None, message: str) -> None:
-    path = tmp_path / "rung.json"
+    path = tmp_path / "base.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(RungError, match=message):
-        RungModel.read(path)
+    with pytest.raises(BondedFitError, match=message):
+        BondedFit.read(path)
 
 
 def test_bad_frames(tmp_path: Path) -> None:
@@ -141,26 +141,22 @@ def test_bad_frames(tmp_path: Path) -> None:
     dry = write_frames(tmp_path / "dry.h5", 3)
     other = write_frames(tmp_path / "other.h5", 3, numbers=(6, 6, 6, 1, 1))
     for files, message in (([wet], "in an environment"), ([dry, other], "atomic numbers differ"), ([], "no frames")):
-        with pytest.raises(RungError, match=message):
-            fit_rung(files, 100, lambda text: None)
+        with pytest.raises(BondedFitError, match=message):
+            fit_bonded(files, 100, lambda text: None)
 
 
 def test_mixed_system_takes_it(ala2: Molecule, ala2_atoms: list[int], tmp_path: Path) -> None:
-    shipped = EXAMPLES / "alanine_dipeptide" / "ala2-rung.json"
+    shipped = EXAMPLES / "alanine_dipeptide" / "ala2-base.json"
     potential = QMMMPotential("gfn2-xtb")
-    mixed = potential.createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms, rung=shipped)
+    mixed = potential.createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms, baseLevel=shipped)
     names = {force.getName() for force in mixed.getForces() if force.getForceGroup() == 3}
-    assert names == {"RungBonds", "RungAngles", "RungDihedrals", "RungPairs"}
-    _, rung = energy_and_forces(mixed, ala2.positions, {3})
+    assert names == {"BaseBonds", "BaseAngles", "BaseDihedrals", "BasePairs"}
+    _, fitted = energy_and_forces(mixed, ala2.positions, {3})
     _, qm = energy_and_forces(mixed, ala2.positions, {2})
-    force_field = potential.createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms, keepForceFieldRung=True)
+    force_field = potential.createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms, baseLevel="force-field")
     _, terms = energy_and_forces(force_field, ala2.positions, {3})
-    assert np.sqrt(np.mean((rung - qm) ** 2)) < 0.4 * np.sqrt(np.mean((terms - qm) ** 2))
-    with pytest.raises(RungError, match="not both"):
-        potential.createMixedSystem(
-            ala2.topology, ala2.create_system(), ala2_atoms, rung=shipped, keepForceFieldRung=True
-        )
+    assert np.sqrt(np.mean((fitted - qm) ** 2)) < 0.4 * np.sqrt(np.mean((terms - qm) ** 2))
     foreign = tmp_path / "foreign.json"
     true_model().write(foreign)
-    with pytest.raises(RungError, match="was fitted for"):
-        potential.createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms, rung=foreign)
+    with pytest.raises(BondedFitError, match="was fitted for"):
+        potential.createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms, baseLevel=foreign)

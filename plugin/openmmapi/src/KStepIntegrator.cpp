@@ -103,7 +103,7 @@ int KStepIntegrator::addCommonGroup(int group, int period) {
 int KStepIntegrator::addSurrogateLevel(int group, int period) {
     requireLevel(group, period);
     if (surrogateLevels.empty() && period != 1)
-        throw OpenMMException("KStepIntegrator: the lowest level of the ladder is evaluated at every inner step: "
+        throw OpenMMException("KStepIntegrator: the lowest level is evaluated at every inner step: "
                               "its period must be 1, not " +
                               text(period));
     if (!surrogateLevels.empty() && period % surrogateLevels.back().period != 0)
@@ -129,8 +129,8 @@ void KStepIntegrator::updateIntegrationForceGroups() {
     setIntegrationForceGroups(groups);
 }
 
-void KStepIntegrator::setCorrectionParticles(const std::vector<int> &particles) {
-    correctionParticles = particles;
+void KStepIntegrator::setMonitoredParticles(const std::vector<int> &particles) {
+    monitoredParticles = particles;
     if (propagation)
         propagation->invalidate();
 }

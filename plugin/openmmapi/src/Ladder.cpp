@@ -60,9 +60,9 @@ Ladder Ladder::create(const KStepIntegrator &integrator, const OpenMM::System &s
         throw OpenMMException("KStepIntegrator: k = " + std::to_string(integrator.getK()) +
                               " needs a surrogate potential for the steps without a QM call, but no force is in a "
                               "surrogate level; add one (group 1 by default) or use k = 1");
-    for (int particle : integrator.getCorrectionParticles())
+    for (int particle : integrator.getMonitoredParticles())
         if (particle < 0 || particle >= system.getNumParticles())
-            throw OpenMMException("KStepIntegrator: correction particle " + std::to_string(particle) +
+            throw OpenMMException("KStepIntegrator: monitored particle " + std::to_string(particle) +
                                   " does not exist; the System has " + std::to_string(system.getNumParticles()) +
                                   " particles");
     ladder.checkPeriods(integrator.getK());

@@ -27,12 +27,12 @@ std::string describeExcess(const std::string &what, double value, const std::str
 KStepIntegrator::Propagation::Propagation(const KStepIntegrator &integrator, ContextImpl &context,
                                           PropagationKernel &kernel, const Ladder &ladder)
     : integrator(integrator), context(context), kernel(kernel), ladder(ladder),
-      correctionParticles(integrator.getCorrectionParticles()) {
+      monitoredParticles(integrator.getMonitoredParticles()) {
     const OpenMM::System &system = context.getSystem();
-    if (correctionParticles.empty())
+    if (monitoredParticles.empty())
         for (int i = 0; i < system.getNumParticles(); i++)
             if (system.getParticleMass(i) != 0)
-                correctionParticles.push_back(i);
+                monitoredParticles.push_back(i);
     statistics.surrogateCalls.assign(ladder.getSurrogates().size(), 0);
     statistics.surrogateTime.assign(ladder.getSurrogates().size(), 0);
 }
@@ -117,8 +117,8 @@ KStepIntegrator::Propagation::Boundary KStepIntegrator::Propagation::evaluateBou
     if (ladder.getSurrogates().empty() || !result.obstacle.empty())
         return result;
     kernel.addForces(context, correctionBuffer, 1);
-    const PropagationKernel::Norm norm = kernel.measure(correctionBuffer, correctionParticles);
-    result.correctionRMS = std::sqrt(norm.sumOfSquares / (3.0 * static_cast<double>(correctionParticles.size())));
+    const PropagationKernel::Norm norm = kernel.measure(correctionBuffer, monitoredParticles);
+    result.correctionRMS = std::sqrt(norm.sumOfSquares / (3.0 * static_cast<double>(monitoredParticles.size())));
     result.maxCorrection = norm.maxNorm;
     if (!std::isfinite(norm.maxNorm))
         result.obstacle = "the forces of the surrogate are not finite";
@@ -242,7 +242,7 @@ void KStepIntegrator::Propagation::step() {
         if (reason.empty()) {
             const double error = end.potentialEnergy + kernel.computeKineticEnergy(context) - startEnergy - heat;
             if (!(std::abs(error) <= integrator.getMaxEnergyError()))
-                reason = describeExcess("an energy error", std::abs(error), "kJ/mol in one macro step",
+                reason = describeExcess("an energy error", std::abs(error), "kJ/mol in one outer step",
                                         integrator.getMaxEnergyError());
         }
         if (!reason.empty())
@@ -254,9 +254,9 @@ void KStepIntegrator::Propagation::step() {
         if (statistics.consecutiveFallbacks >= integrator.getMaxConsecutiveFallbacks())
             throw OpenMMException(
                 "KStepIntegrator: " + std::to_string(statistics.consecutiveFallbacks) +
-                " macro steps in a row fell back to plain QM steps, and the next would too (" + reason +
+                " outer steps in a row fell back to plain QM steps, and the next would too (" + reason +
                 "). The surrogate does not describe this state, or k is too large for it; the state is that before the "
-                "last macro step");
+                "last outer step");
     }
     if (fallBack || isPlain) {
         try {
@@ -276,13 +276,13 @@ void KStepIntegrator::Propagation::step() {
 }
 
 void KStepIntegrator::Propagation::account(const Boundary &end, double startEnergy, double heat, bool fellBack) {
-    statistics.macroSteps++;
+    statistics.outerSteps++;
     statistics.fallbacks += fellBack ? 1 : 0;
     statistics.consecutiveFallbacks = fellBack ? statistics.consecutiveFallbacks + 1 : 0;
     statistics.correctionRMS = end.correctionRMS;
     statistics.maxCorrection = end.maxCorrection;
     sumOfCorrectionRMS += end.correctionRMS * end.correctionRMS;
-    statistics.meanCorrectionRMS = std::sqrt(sumOfCorrectionRMS / static_cast<double>(statistics.macroSteps));
+    statistics.meanCorrectionRMS = std::sqrt(sumOfCorrectionRMS / static_cast<double>(statistics.outerSteps));
     statistics.potentialEnergy = end.potentialEnergy;
     statistics.totalEnergy = end.potentialEnergy + kernel.computeKineticEnergy(context);
     statistics.heat += heat;

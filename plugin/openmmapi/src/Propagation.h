@@ -12,7 +12,7 @@
 namespace KStep {
 
 /**
- * The course of a macro step: which forces are evaluated when, the guard, the fallback and the accounts. It works
+ * The course of a outer step: which forces are evaluated when, the guard, the fallback and the accounts. It works
  * through ContextImpl and PropagationKernel only, so it is the same on every platform.
  */
 class KStepIntegrator::Propagation {
@@ -31,14 +31,14 @@ public:
 
 private:
     using Clock = std::chrono::steady_clock;
-    /** What is known at the end of a macro step, besides the impulses in the kernel's buffers. */
+    /** What is known at the end of a outer step, besides the impulses in the kernel's buffers. */
     struct Boundary {
         double potentialEnergy = 0;
         double correctionRMS = 0, maxCorrection = 0;
         /** Why no ladder step may start or end here; empty if it may. */
         std::string obstacle;
     };
-    /** The two boundary buffers swap roles when a macro step is accepted. */
+    /** The two boundary buffers swap roles when a outer step is accepted. */
     int ladderBuffer(int side) const { return side; }
     int plainBuffer(int side) const { return 2 + side; }
     static constexpr int interiorBuffer = 4, correctionBuffer = 5;
@@ -63,7 +63,7 @@ private:
     OpenMM::ContextImpl &context;
     PropagationKernel &kernel;
     Ladder ladder;
-    std::vector<int> correctionParticles;
+    std::vector<int> monitoredParticles;
     KStepStatistics statistics;
     double sumOfCorrectionRMS = 0;
 

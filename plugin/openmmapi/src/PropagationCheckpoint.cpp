@@ -63,7 +63,7 @@ private:
 };
 
 template <class Archive, class Statistics> void visit(Archive &archive, Statistics &s) {
-    archive(s.macroSteps);
+    archive(s.outerSteps);
     archive(s.innerSteps);
     archive(s.qmCalls);
     archive(s.surrogateCalls);

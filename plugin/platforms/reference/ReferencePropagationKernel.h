@@ -7,7 +7,7 @@
 
 namespace KStep {
 
-/** The operations of a macro step in double precision, for the Reference and CPU platforms. */
+/** The operations of a outer step in double precision, for the Reference and CPU platforms. */
 class ReferencePropagationKernel : public PropagationKernel {
 public:
     ReferencePropagationKernel(const std::string &name, const OpenMM::Platform &platform,

@@ -29,8 +29,8 @@ public:
         node.setIntProperty("integrationForceGroups", integrator.getIntegrationForceGroups());
         writeLevels(node.createChildNode("CommonGroups"), integrator.getCommonGroups());
         writeLevels(node.createChildNode("SurrogateLevels"), integrator.getSurrogateLevels());
-        SerializationNode &particles = node.createChildNode("CorrectionParticles");
-        for (int particle : integrator.getCorrectionParticles())
+        SerializationNode &particles = node.createChildNode("MonitoredParticles");
+        for (int particle : integrator.getMonitoredParticles())
             particles.createChildNode("Particle").setIntProperty("index", particle);
     }
     void *deserialize(const SerializationNode &node) const override {
@@ -50,9 +50,9 @@ public:
         for (const SerializationNode &level : node.getChildNode("SurrogateLevels").getChildren())
             integrator->addSurrogateLevel(level.getIntProperty("group"), level.getIntProperty("period"));
         std::vector<int> particles;
-        for (const SerializationNode &particle : node.getChildNode("CorrectionParticles").getChildren())
+        for (const SerializationNode &particle : node.getChildNode("MonitoredParticles").getChildren())
             particles.push_back(particle.getIntProperty("index"));
-        integrator->setCorrectionParticles(particles);
+        integrator->setMonitoredParticles(particles);
         integrator->setIntegrationForceGroups(node.getIntProperty("integrationForceGroups"));
         return static_cast<OpenMM::Integrator *>(integrator.release());
     }

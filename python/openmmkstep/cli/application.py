@@ -8,7 +8,7 @@ from .bench import bench
 from .bench_spectrum import bench_spectrum
 from .compile import compile_archive
 from .doctor import doctor
-from .fit_rung import fit_rung
+from .fit_bonded import fit_bonded
 from .generate import generate
 from .generate_responses import generate_responses
 from .run import run
@@ -28,7 +28,7 @@ for command in (doctor, generate, train, evaluate, export, run, bench, spectrum)
 
 
 app.command("compile")(compile_archive)
-app.command("fit-rung")(fit_rung)
+app.command("fit-bonded")(fit_bonded)
 app.command("generate-responses")(generate_responses)
 app.command("bench-spectrum")(bench_spectrum)
 app.add_typer(validate, name="validate")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import wide_console
-from .errors import shown_plainly
+from .console import table_console
+from .errors import report_errors
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,7 +21,7 @@ def bench(
     repeats: Annotated[int | None, typer.Option(min=1, help="Instead of the number in the configuration.")] = None,
 ) -> None:
     """Measure the speed-up of k-step dynamics over plain QM dynamics and over stock OpenMM, interleaved in one run."""
-    with shown_plainly():
+    with report_errors():
         from openmmkstep.workflows.bench.benchmark import run_benchmark
         from openmmkstep.workflows.config.bench import BenchConfig
         from openmmkstep.workflows.config.loading import load_config
@@ -31,7 +31,7 @@ def bench(
             settings = settings.model_copy(update={"repeats": repeats})
         if not output.parent.is_dir():
             raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
-        console = wide_console()
+        console = table_console()
         results = run_benchmark(settings, config.parent, lambda text: console.print(text, highlight=False))
         output.write_text(json.dumps(results, indent=1), encoding="utf-8")
         for name, case in results["cases"].items():

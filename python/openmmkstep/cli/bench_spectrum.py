@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import wide_console
-from .errors import shown_plainly
+from .console import table_console
+from .errors import report_errors
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,7 +20,7 @@ def bench_spectrum(
     output: Annotated[Path, typer.Option(help="JSON file for the results.")] = Path("bench_spectrum.json"),
 ) -> None:
     """Measure what the reduction of electron dynamics saves and costs in accuracy, beside other methods."""
-    with shown_plainly():
+    with report_errors():
         from openmmkstep.io.atomic import write_atomically
         from openmmkstep.rttddft import ConvergenceError
         from openmmkstep.workflows.config.bench_spectrum import SpectrumBenchConfig
@@ -30,7 +30,7 @@ def bench_spectrum(
         settings = load_config(config, SpectrumBenchConfig)
         if not output.parent.is_dir():
             raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
-        console = wide_console()
+        console = table_console()
         try:
             results = run_spectrum_benchmark(
                 settings,

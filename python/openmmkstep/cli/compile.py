@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import shown_plainly
+from .errors import report_errors
 
 
 def compile_archive(
@@ -23,7 +23,7 @@ def compile_archive(
 
     Configurations with ``compiled: true`` under ``surrogate`` do this by themselves on first use.
     """
-    with shown_plainly():
+    with report_errors():
         from rich.console import Console
 
         from kstep_models.potential.compilation import cached_package, compile_archive

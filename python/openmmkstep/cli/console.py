@@ -7,7 +7,7 @@ from rich.console import Console
 _TABLE_WIDTH = 130
 
 
-def wide_console() -> Console:
+def table_console() -> Console:
     """A console whose tables are not squeezed where there is no terminal, as in a log file."""
     console = Console()
     return console if console.is_terminal else Console(width=_TABLE_WIDTH)

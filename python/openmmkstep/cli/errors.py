@@ -12,7 +12,7 @@ _CONSOLE = Console(stderr=True, soft_wrap=True)
 
 
 @contextmanager
-def shown_plainly() -> Iterator[None]:
+def report_errors() -> Iterator[None]:
     """Show errors that carry their explanation, and leave with exit code 1. Programming errors keep their traceback."""
     # Imported here: naming the error's class must not slow down `kstep --help`.
     import openmm

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import shown_plainly
+from .errors import report_errors
 
 
 def generate(
@@ -20,7 +20,7 @@ def generate(
     ] = None,
 ) -> None:
     """Run QM or QM/MM dynamics and write frames with energies, forces, charges and environment to HDF5."""
-    with shown_plainly():
+    with report_errors():
         from rich.console import Console
 
         from openmmkstep.terminal import CountedProgress

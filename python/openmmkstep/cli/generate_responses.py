@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .console import wide_console
-from .errors import shown_plainly
+from .console import table_console
+from .errors import report_errors
 
 
 def generate_responses(
@@ -18,7 +18,7 @@ def generate_responses(
     ] = Path("responses.h5"),
 ) -> None:
     """Compute linear responses of small molecules, for `kstep train` with `method: response`."""
-    with shown_plainly():
+    with report_errors():
         from openmmkstep.terminal import CountedProgress
         from openmmkstep.workflows.config.loading import load_config
         from openmmkstep.workflows.config.responses import ResponsesConfig
@@ -28,7 +28,7 @@ def generate_responses(
         if not output.parent.is_dir():
             raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
         run = prepare_responses(settings, config.parent)
-        console = wide_console()
+        console = table_console()
         total = settings.geometries * len(run.molecules)
         with CountedProgress("geometries", total, console) as progress:
             run.compute(output, progress.update)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import shown_plainly
+from .errors import report_errors
 
 
 def run(
@@ -16,7 +16,7 @@ def run(
     fresh: Annotated[bool, typer.Option(help="Throw away an earlier run in the output folder.")] = False,
 ) -> None:
     """Build, equilibrate and run a QM/MM system, and write a report. An interrupted run is taken up exactly."""
-    with shown_plainly():
+    with report_errors():
         from rich.console import Console
 
         from openmmkstep.workflows.config.loading import load_config

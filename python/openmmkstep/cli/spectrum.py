@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import wide_console
-from .errors import shown_plainly
+from .console import table_console
+from .errors import report_errors
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,7 +35,7 @@ def spectrum(
     resume: Annotated[bool, typer.Option(help="Keep the finished geometries of a run that did not end.")] = False,
 ) -> None:
     """Compute the absorption of a molecule, or of many geometries of it, from its electrons' motion after a kick."""
-    with shown_plainly():
+    with report_errors():
         from openmmkstep.io.atomic import write_atomically
         from openmmkstep.rttddft import ConvergenceError, ElectronDynamicsError, WorkerError
         from openmmkstep.rttddft.ensembles.saved_absorptions import SavedAbsorptions
@@ -50,7 +50,7 @@ def spectrum(
             raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
         run = prepare_spectrum(settings, config.parent)
         saved = SavedAbsorptions(output.with_suffix(".unfinished"), run.settings, resume)
-        console = wide_console()
+        console = table_console()
         with CountedProgress("geometries", len(run.geometries), console) as progress:
             try:
                 results = run.compute(progress.update, saved)

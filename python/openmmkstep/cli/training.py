@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .errors import shown_plainly
+from .errors import report_errors
 
 if TYPE_CHECKING:
     from kstep_training.potential.evaluation import Evaluation
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @contextmanager
 def _with_training() -> Iterator[None]:
     """Errors shown plainly, and a missing extra named."""
-    with shown_plainly():
+    with report_errors():
         try:
             yield
         except ModuleNotFoundError as error:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import wide_console
-from .errors import shown_plainly
+from .console import table_console
+from .errors import report_errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +26,7 @@ OutputOption = Annotated[Path, typer.Option(help="JSON file; the plot goes besid
 @validate.command()
 def nve(config: ConfigArgument, output: OutputOption = Path("nve.json")) -> None:
     """Drift of the total energy without thermostat, beside plain QM dynamics and the surrogate alone."""
-    with shown_plainly():
+    with report_errors():
         from openmmkstep.workflows.validate.figures import plot_nve
         from openmmkstep.workflows.validate.nve import validate_nve
 
@@ -52,7 +52,7 @@ def nve(config: ConfigArgument, output: OutputOption = Path("nve.json")) -> None
 @validate.command()
 def temperature(config: ConfigArgument, output: OutputOption = Path("temperature.json")) -> None:
     """Temperature of each element of the QM region under a Langevin thermostat."""
-    with shown_plainly():
+    with report_errors():
         from openmmkstep.workflows.validate.figures import plot_temperature
         from openmmkstep.workflows.validate.temperature import validate_temperature
 
@@ -82,7 +82,7 @@ def _run(
     settings = load_config(config, ValidateConfig)
     if not output.parent.is_dir():
         raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
-    console = wide_console()
+    console = table_console()
     results = check(settings, config.parent, lambda text: console.print(text, highlight=False))
     output.write_text(json.dumps(results, indent=1), encoding="utf-8")
     return console, results

@@ -21,37 +21,37 @@ def _value(quantity: Any, inUnit: unit.Unit) -> float:
 
 
 @dataclass(frozen=True)
-class Statistics:
+class KStepStatistics:
     """What a `KStepIntegrator` counted and measured. Energies in kJ/mol, forces in kJ/mol/nm, times in seconds.
 
     Attributes
     ----------
-    macroSteps, innerSteps : int
+    outerSteps, innerSteps : int
         Steps taken; inner steps include those that were undone.
     qmCalls, commonCalls : int
         Evaluations of the QM group and of the common groups, fallbacks and undone steps included.
     surrogateCalls : list of int
-        Evaluations of each level of the ladder, lowest first.
+        Evaluations of each level, lowest first.
     fallbacks, consecutiveFallbacks : int
-        Macro steps redone with plain QM steps: all, and those in a row up to now.
+        Outer steps redone with plain QM steps: all, and those in a row up to now.
     lastFallbackReason : str
     correctionRMS, meanCorrectionRMS : float
-        Root mean square, per coordinate, of F_Q - F_S over the correction particles: last macro step, all macro steps.
+        Root mean square, per coordinate, of F_Q - F_S over the monitored particles: last outer step, all outer steps.
     maxCorrection : float
-        Largest abs(F_Q - F_S) on one particle in the last macro step.
+        Largest abs(F_Q - F_S) on one particle in the last outer step.
     energyError, cumulativeEnergyError : float
-        Change of T + U_C + U_Q less the heat taken from the thermostat: last macro step, and summed.
+        Change of T + U_C + U_Q less the heat taken from the thermostat: last outer step, and summed.
     totalEnergy, potentialEnergy : float
-        T + U_C + U_Q after the last macro step, and U_C + U_Q.
+        T + U_C + U_Q after the last outer step, and U_C + U_Q.
     heat : float
         Energy taken from the thermostat so far.
     qmTime, commonTime, integratorTime : float
         Wall time; ``integratorTime`` is everything that is not a force evaluation.
     surrogateTime : list of float
-        Wall time of each level of the ladder, lowest first.
+        Wall time of each level, lowest first.
     """
 
-    macroSteps: int
+    outerSteps: int
     innerSteps: int
     qmCalls: int
     surrogateCalls: list[int]
@@ -76,14 +76,14 @@ class Statistics:
 class KStepIntegrator(openmm.Integrator):
     """Molecular dynamics on a QM or QM/MM potential for one QM call every k steps.
 
-    The potential is split into OpenMM force groups: common terms C (the MM force field), a ladder of surrogates S of
-    ever better and dearer descriptions of the QM region, and the QM level Q. The Hamiltonian is T + U_C + U_Q. One
-    ``step(1)`` is one macro step of k inner steps and costs one QM call: the surrogate carries the inner steps, and the
+    The potential is split into OpenMM force groups: common terms C (the MM force field), levels of surrogates S, ever
+    better and costlier descriptions of the QM region, and the QM level Q. The Hamiltonian is T + U_C + U_Q. One
+    ``step(1)`` is one outer step of k inner steps and costs one QM call: the surrogate carries the inner steps, and the
     QM force corrects them by the impulse k d (F_Q - F_S), half before and half after (reversible r-RESPA: Tuckerman,
     Berne and Martyna, J. Chem. Phys. 97, 1990 (1992)). At constant energy the map is symplectic and time reversible.
     With a friction the inner step is BAOAB (Leimkuhler and Matthews, Proc. R. Soc. A 472, 20160138 (2016)).
 
-    A macro step that ends in a non-finite state, with a correction above `setMaxCorrection` or an energy error above
+    A outer step that ends in a non-finite state, with a correction above `setMaxCorrection` or an energy error above
     `setMaxEnergyError`, is undone and repeated with plain QM steps.
 
     Parameters
@@ -94,23 +94,23 @@ class KStepIntegrator(openmm.Integrator):
     commonGroups : mapping of int to int, optional
         Force groups of C with their periods in inner steps, each dividing k. Default: ``{0: 1}``.
     surrogateLevels : mapping of int to int, optional
-        Force groups of the ladder, lowest level first, with their periods: 1 for the first, each a multiple of the one
-        before, dividing k. Default: ``{1: 1}`` if the System has forces in group 1.
+        Force groups of the surrogates, lowest level first, with their periods: 1 for the first, each a multiple of
+        the one before, dividing k. Default: ``{1: 1}`` if the System has forces in group 1.
     qmGroup : int
         Force group of Q.
-    correctionParticles : iterable of int, optional
+    monitoredParticles : iterable of int, optional
         Particles over which the correction is measured, normally the QM region. Default: all that have a mass.
 
     Raises
     ------
     openmm.OpenMMException
         For impossible numbers at once; for groups that overlap, are empty or do not cover all forces, when the Context
-        is created; from ``step()`` when too many macro steps in a row had to be redone.
+        is created; from ``step()`` when too many outer steps in a row had to be redone.
 
     Notes
     -----
-    - ``getStepSize()`` is the macro step, k inner steps. `Simulation` and reporters count macro steps. Barostats and
-      CMMotionRemover act once per macro step.
+    - ``getStepSize()`` is the outer step, k inner steps. `Simulation` and reporters count outer steps. Barostats and
+      CMMotionRemover act once per outer step.
     - Energies of the groups in ``getIntegrationForceGroups()`` (which `Simulation`'s reporters and minimiser use) are
       those of the Hamiltonian. ``context.getState(energy=True)`` without groups adds the surrogates on top.
     - A checkpoint holds the stored forces and the state of the noise, so that a run continues exactly on the same
@@ -129,7 +129,7 @@ class KStepIntegrator(openmm.Integrator):
         commonGroups: Mapping[int, int] | None = None,
         surrogateLevels: Mapping[int, int] | None = None,
         qmGroup: int = 2,
-        correctionParticles: Iterable[int] = (),
+        monitoredParticles: Iterable[int] = (),
     ) -> None:
         if len(args) == 2:
             args = (0.0, 0.0, *args)
@@ -148,7 +148,7 @@ class KStepIntegrator(openmm.Integrator):
             self.addCommonGroup(group, period)
         for group, period in (surrogateLevels or {}).items():
             self.addSurrogateLevel(group, period)
-        self.setCorrectionParticles(correctionParticles)
+        self.setMonitoredParticles(monitoredParticles)
 
     @classmethod
     def cast(cls, integrator: openmm.Integrator) -> KStepIntegrator:
@@ -175,7 +175,7 @@ class KStepIntegrator(openmm.Integrator):
         return _openmmkstep.KStepIntegrator_addCommonGroup(self, group, period)
 
     def addSurrogateLevel(self, group: int, period: int = 1) -> int:
-        """Add the next better level of the ladder; it is evaluated every ``period`` inner steps. Returns its index."""
+        """Add the next better level; it is evaluated every ``period`` inner steps. Returns its index."""
         return _openmmkstep.KStepIntegrator_addSurrogateLevel(self, group, period)
 
     def getCommonGroups(self) -> dict[int, int]:
@@ -183,7 +183,7 @@ class KStepIntegrator(openmm.Integrator):
         return dict(_openmmkstep.KStepIntegrator_getCommonGroups(self))
 
     def getSurrogateLevels(self) -> dict[int, int]:
-        """The levels of the ladder that were added, lowest first: force group and period in inner steps."""
+        """The levels that were added, lowest first: force group and period in inner steps."""
         return dict(_openmmkstep.KStepIntegrator_getSurrogateLevels(self))
 
     def getQMGroup(self) -> int:
@@ -195,11 +195,11 @@ class KStepIntegrator(openmm.Integrator):
         _openmmkstep.KStepIntegrator_setQMGroup(self, group)
 
     def getK(self) -> int:
-        """The number of inner steps per macro step, that is, per QM call."""
+        """The number of inner steps per outer step, that is, per QM call."""
         return _openmmkstep.KStepIntegrator_getK(self)
 
     def setK(self, k: int) -> None:
-        """Set the number of inner steps per macro step; the inner step stays as it is."""
+        """Set the number of inner steps per outer step; the inner step stays as it is."""
         _openmmkstep.KStepIntegrator_setK(self, k)
 
     def getInnerStepSize(self) -> unit.Quantity:
@@ -234,39 +234,39 @@ class KStepIntegrator(openmm.Integrator):
         """Set the seed of the thermostat's noise; it takes effect when a Context is created."""
         _openmmkstep.KStepIntegrator_setRandomNumberSeed(self, seed)
 
-    def getCorrectionParticles(self) -> list[int]:
+    def getMonitoredParticles(self) -> list[int]:
         """The particles over which the correction is measured; empty for all that have a mass."""
-        return _openmmkstep.KStepIntegrator_getCorrectionParticles(self)
+        return _openmmkstep.KStepIntegrator_getMonitoredParticles(self)
 
-    def setCorrectionParticles(self, particles: Iterable[int]) -> None:
+    def setMonitoredParticles(self, particles: Iterable[int]) -> None:
         """Set the particles over which the correction is measured, before a Context is created."""
-        _openmmkstep.KStepIntegrator_setCorrectionParticles(self, [int(particle) for particle in particles])
+        _openmmkstep.KStepIntegrator_setMonitoredParticles(self, [int(particle) for particle in particles])
 
     def getMaxCorrection(self) -> unit.Quantity:
-        """The bound of abs(F_Q - F_S) on a correction particle above which a macro step is redone."""
+        """The bound of abs(F_Q - F_S) on a monitored particle above which a outer step is redone."""
         return _openmmkstep.KStepIntegrator_getMaxCorrection(self) * _FORCE
 
     def setMaxCorrection(self, bound: Any) -> None:
-        """Set the bound of abs(F_Q - F_S) above which a macro step is redone (a force, or a number in kJ/mol/nm)."""
+        """Set the bound of abs(F_Q - F_S) above which a outer step is redone (a force, or a number in kJ/mol/nm)."""
         _openmmkstep.KStepIntegrator_setMaxCorrection(self, _value(bound, _FORCE))
 
     def getMaxEnergyError(self) -> unit.Quantity:
-        """The bound of the energy error of a macro step above which it is redone."""
+        """The bound of the energy error of a outer step above which it is redone."""
         return _openmmkstep.KStepIntegrator_getMaxEnergyError(self) * unit.kilojoule_per_mole
 
     def setMaxEnergyError(self, bound: Any) -> None:
-        """Set the bound of the energy error of a macro step (an energy, or a number in kJ/mol)."""
+        """Set the bound of the energy error of a outer step (an energy, or a number in kJ/mol)."""
         _openmmkstep.KStepIntegrator_setMaxEnergyError(self, _value(bound, unit.kilojoule_per_mole))
 
     def getMaxConsecutiveFallbacks(self) -> int:
-        """How many macro steps in a row may be redone before ``step()`` gives up."""
+        """How many outer steps in a row may be redone before ``step()`` gives up."""
         return _openmmkstep.KStepIntegrator_getMaxConsecutiveFallbacks(self)
 
     def setMaxConsecutiveFallbacks(self, number: int) -> None:
-        """Set how many macro steps in a row may be redone before ``step()`` gives up."""
+        """Set how many outer steps in a row may be redone before ``step()`` gives up."""
         _openmmkstep.KStepIntegrator_setMaxConsecutiveFallbacks(self, number)
 
-    def getStatistics(self) -> Statistics:
+    def getStatistics(self) -> KStepStatistics:
         """What was counted and measured since the Context was created; a checkpoint carries it on.
 
         Raises
@@ -274,4 +274,4 @@ class KStepIntegrator(openmm.Integrator):
         openmm.OpenMMException
             If the integrator is not bound to a Context.
         """
-        return Statistics(**_openmmkstep.KStepIntegrator_getStatistics(self))
+        return KStepStatistics(**_openmmkstep.KStepIntegrator_getStatistics(self))

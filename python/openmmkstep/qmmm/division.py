@@ -114,7 +114,7 @@ def divide_system(
 def refuse_missing_bond_terms(division: SystemDivision, graph: MoleculeGraph) -> None:
     """Raise UnsupportedForceFieldError if a constraint of the region has no bond term that could take its place.
 
-    Without one the force-field rung would let the two atoms drift apart.
+    Without one the force-field base level would let the two atoms drift apart.
     """
     bonded = set()
     for force in division.region_forces:
@@ -123,9 +123,9 @@ def refuse_missing_bond_terms(division: SystemDivision, graph: MoleculeGraph) ->
     for i, j, _ in division.removed_constraints:
         if frozenset((i, j)) not in bonded:
             raise UnsupportedForceFieldError(
-                f"{graph.name(i)} and {graph.name(j)} are held by a constraint and have no bond term, so the force-"
-                "field rung would not hold them together: create the system with constraints=None or with "
-                "flexibleConstraints=True, or use keepForceFieldRung=False"
+                f"{graph.name(i)} and {graph.name(j)} are held by a constraint and have no bond term, so the force "
+                "field as base level would not hold them together: create the system with constraints=None or with "
+                "flexibleConstraints=True, or choose another base level"
             )
 
 

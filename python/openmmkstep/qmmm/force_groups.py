@@ -8,7 +8,7 @@ SURROGATE = 1
 """The learned potential of the QM region, with its Coulomb coupling to the embedding charges."""
 QM = 2
 """The QM or QM/MM energy."""
-FORCE_FIELD_RUNG = 3
-"""The region's own force-field terms in vacuum: the lowest and cheapest rung of the ladder."""
+BASE_LEVEL = 3
+"""The region's own force-field terms in vacuum: the base level."""
 SLOW_COMMON = 4
 """Nonbonded MM forces, when they are split off to be evaluated less often than the bonded ones."""

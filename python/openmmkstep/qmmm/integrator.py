@@ -1,4 +1,4 @@
-"""KStepIntegrator for the systems of QMMMPotential.createMixedSystem(), with the periods of the ladder."""
+"""KStepIntegrator for the systems of QMMMPotential.createMixedSystem(), with the periods of its levels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from . import force_groups
 
 
-def createLadderIntegrator(
+def createIntegrator(
     system: openmm.System,
     innerStep: float,
     k: int,
@@ -19,7 +19,7 @@ def createLadderIntegrator(
     friction: float = 1.0,
     surrogatePeriod: int = 1,
     nonbondedPeriod: int = 1,
-    correctionParticles: Iterable[int] = (),
+    monitoredParticles: Iterable[int] = (),
 ) -> KStepIntegrator:
     """An integrator that names every group which the system has.
 
@@ -29,17 +29,17 @@ def createLadderIntegrator(
         k: inner steps per QM call.
         temperature: K; None for constant energy.
         friction: 1/ps, with a temperature.
-        surrogatePeriod: inner steps between evaluations of the network, if the force-field rung is below it.
+        surrogatePeriod: inner steps between evaluations of the network, if the force-field base level is below it.
         nonbondedPeriod: inner steps between evaluations of the slow common forces, if there are any.
-        correctionParticles: normally the QM region.
+        monitoredParticles: normally the QM region.
     """
     occupied = {force.getForceGroup() for force in system.getForces()}
     common = {force_groups.COMMON: 1} if force_groups.COMMON in occupied else {}
     if force_groups.SLOW_COMMON in occupied:
         common[force_groups.SLOW_COMMON] = nonbondedPeriod
     levels = {}
-    if force_groups.FORCE_FIELD_RUNG in occupied:
-        levels[force_groups.FORCE_FIELD_RUNG] = 1
+    if force_groups.BASE_LEVEL in occupied:
+        levels[force_groups.BASE_LEVEL] = 1
     if force_groups.SURROGATE in occupied:
         levels[force_groups.SURROGATE] = surrogatePeriod if levels else 1
     arguments = (innerStep, k) if temperature is None else (temperature, friction, innerStep, k)
@@ -48,5 +48,5 @@ def createLadderIntegrator(
         commonGroups=common,
         surrogateLevels=levels,
         qmGroup=force_groups.QM,
-        correctionParticles=correctionParticles,
+        monitoredParticles=monitoredParticles,
     )

@@ -115,7 +115,7 @@ def custom_region_pair_force(force: openmm.CustomNonbondedForce, region: Sequenc
     if force.getNumInteractionGroups() > 0:
         raise UnsupportedForceFieldError(
             f"{force.getName()} has interaction groups, so its terms inside the QM region cannot be taken out for the "
-            "force-field rung: use keepForceFieldRung=False"
+            "base level: do not use baseLevel='force-field'"
         )
     pairs: openmm.CustomNonbondedForce = openmm.XmlSerializer.clone(force)
     pairs.setNonbondedMethod(openmm.CustomNonbondedForce.NoCutoff)
@@ -140,7 +140,7 @@ def _refuse_offsets(force: openmm.NonbondedForce, members: set[int]) -> None:
     if touched:
         raise UnsupportedForceFieldError(
             f"the nonbonded parameters of the QM region depend on the global parameter {touched[0]!r}, which the "
-            "force-field rung cannot follow: use keepForceFieldRung=False"
+            "force field as base level cannot follow: choose another base level"
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import openmm
 from openmm import app, unit
 
-from openmmkstep.surrogates.bonded_fit.model import RungError, RungModel
+from openmmkstep.surrogates.bonded_fit.model import BondedFit, BondedFitError
 
 from . import force_groups
 from .division import divide_system, refuse_missing_bond_terms
@@ -19,6 +19,8 @@ from .molecule_graph import MoleculeGraph
 from .region import QMRegion
 
 Embedding = Literal["electrostatic", "mechanical"]
+FORCE_FIELD = "force-field"
+"""As a base level: the region's own force-field terms."""
 
 
 class QMMMPotential:
@@ -44,7 +46,7 @@ class QMMMPotential:
         self,
         topology: app.Topology,
         system: openmm.System,
-        qmAtoms: Iterable[int],
+        atoms: Iterable[int],
         charge: int = 0,
         multiplicity: int = 1,
         embedding: Embedding = "electrostatic",
@@ -53,8 +55,7 @@ class QMMMPotential:
         surrogate: str | os.PathLike[str] | None = None,
         surrogateThreads: int = 1,
         compileSurrogate: bool = False,
-        keepForceFieldRung: bool = False,
-        rung: str | os.PathLike[str] | None = None,
+        baseLevel: str | os.PathLike[str] | None = None,
         splitNonbonded: bool = False,
         keepForces: Collection[str] = (),
     ) -> openmm.System:
@@ -75,7 +76,7 @@ class QMMMPotential:
         Args:
             topology: of the system; its bonds tell molecules and refuse regions that would cut one.
             system: the whole system as the force field describes it; it is not changed.
-            qmAtoms: indices of the QM atoms; whole molecules.
+            atoms: indices of the QM atoms; whole molecules.
             charge: of the QM region, e.
             multiplicity: of the QM region.
             embedding: see above.
@@ -86,9 +87,9 @@ class QMMMPotential:
             surrogateThreads: threads for the network.
             compileSurrogate: compile the archive for this machine on first use (half a minute; kept in the user's
                 cache), which halves the cost of the network. Interpreted, with a warning, where that fails.
-            keepForceFieldRung: keep the region's own force-field terms in group 3, as the lowest rung of the ladder.
-            rung: file of a rung fitted to QM forces (``kstep fit-rung``) for group 3 instead; it lets the network be
-                called less often than the force-field terms do.
+            baseLevel: a cheap potential below the surrogate, for group 3, that lets the network be called less often:
+                the file of a bonded potential fitted to QM forces (``kstep fit-bonded``), or ``"force-field"`` for the
+                region's own force-field terms; None for none.
             splitNonbonded: put nonbonded forces of the surroundings into group 4 rather than 0.
             keepForces: names of forces (Force.getName()) that must stay as they are, such as restraints and biases.
 
@@ -102,26 +103,27 @@ class QMMMPotential:
         from .forces import create_qm_force, create_surrogate_force, refuse_unsuitable_surrogate
 
         graph = MoleculeGraph(topology, system)
-        region = QMRegion.create(topology, system, qmAtoms, charge, multiplicity, graph)
+        region = QMRegion.create(topology, system, atoms, charge, multiplicity, graph)
         self.engine.check(region)
         charges, settings = _environment(system, region, graph, embedding, _nm(cutoff), _nm(switchDistance))
         if surrogate is not None:
             refuse_unsuitable_surrogate(surrogate, region, self.engine, needs_environment=bool(charges))
-        model = _fitted_rung(rung, region, keepForceFieldRung)
+        force_field_below = baseLevel == FORCE_FIELD
+        model = None if baseLevel is None or force_field_below else _bonded_fit(baseLevel, region)
         division = divide_system(
             system,
             region.particles,
             zero_charges=embedding == "electrostatic",
             split_nonbonded=splitNonbonded,
-            with_region_forces=keepForceFieldRung,
+            with_region_forces=force_field_below,
             keep_forces=keepForces,
             nearest_images=len(set(graph.molecules[list(region.particles)])) > 1,
         )
-        if keepForceFieldRung:
+        if force_field_below:
             refuse_missing_bond_terms(division, graph)
         mixed = division.system
         for force in division.region_forces if model is None else model.create_forces(region.particles):
-            force.setForceGroup(force_groups.FORCE_FIELD_RUNG)
+            force.setForceGroup(force_groups.BASE_LEVEL)
             mixed.addForce(force)
         if surrogate is not None:
             force = create_surrogate_force(surrogate, region, charges, settings, surrogateThreads, compileSurrogate)
@@ -166,16 +168,12 @@ def _environment(
     return collect_embedding_charges(nonbonded[0], region.particles, graph), settings
 
 
-def _fitted_rung(rung: str | os.PathLike[str] | None, region: QMRegion, forceField: bool) -> RungModel | None:
-    if rung is None:
-        return None
-    if forceField:
-        raise RungError("give either rung or keepForceFieldRung, not both: the ladder has one lowest rung")
-    model = RungModel.read(rung)
+def _bonded_fit(path: str | os.PathLike[str], region: QMRegion) -> BondedFit:
+    model = BondedFit.read(path)
     if model.numbers != tuple(int(number) for number in region.numbers):
-        raise RungError(
-            f"{rung} was fitted for atomic numbers {list(model.numbers)}, the QM region has {region.numbers.tolist()}: "
-            "give the atoms in the same order, or fit a rung for this region"
+        raise BondedFitError(
+            f"{path} was fitted for atomic numbers {list(model.numbers)}, the QM region has {region.numbers.tolist()}: "
+            "give the atoms in the same order, or fit one for this region"
         )
     return model
 

@@ -70,7 +70,7 @@ class QMRegion:
         for particle in particles:
             if system.isVirtualSite(particle):
                 raise RegionError(
-                    f"{graph.name(particle)} is a virtual site and cannot be a QM atom: leave it out of qmAtoms"
+                    f"{graph.name(particle)} is a virtual site and cannot be a QM atom: leave it out of atoms"
                 )
             if atoms[particle].element is None:
                 raise RegionError(
@@ -98,10 +98,10 @@ def _checked_indices(qm_atoms: Iterable[int], count: int) -> tuple[int, ...]:
             indices.append(operator.index(value))
         except TypeError as error:
             raise RegionError(
-                f"qmAtoms must hold particle indices (integers), got {value!r} of type {type(value).__name__}"
+                f"atoms must hold particle indices (integers), got {value!r} of type {type(value).__name__}"
             ) from error
     if not indices:
-        raise RegionError("the QM region is empty: give at least one particle index in qmAtoms")
+        raise RegionError("the QM region is empty: give at least one particle index in atoms")
     outside = sorted({index for index in indices if not 0 <= index < count})
     if outside:
         raise RegionError(f"QM atoms {outside} do not exist: the system has particles 0 to {count - 1}")

@@ -19,14 +19,14 @@ from .schedule import Schedule
 
 
 class FrameReporter:
-    """Saves the QM region with energy, forces, charges, dipole and environment every so many macro steps.
+    """Saves the QM region with energy, forces, charges, dipole and environment every so many outer steps.
 
-    Costs no QM call: the end of every macro step is a QM-labelled configuration. The files are training data for
+    Costs no QM call: the end of every outer step is a QM-labelled configuration. The files are training data for
     ``kstep train``.
 
     Args:
         file: path of the HDF5 file (schema of kstep_models.frames).
-        reportInterval: macro steps between frames.
+        reportInterval: outer steps between frames.
         append: continue a file of the same region.
         trajectory: number under which the frames are stored; training and validation never share a trajectory.
         command: for the file's head.

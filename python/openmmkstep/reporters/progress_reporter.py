@@ -25,7 +25,7 @@ class ProgressReporter:
     Without a terminal (in a log file) a plain line is written every ``logSeconds`` instead.
 
     Args:
-        reportInterval: macro steps between updates.
+        reportInterval: outer steps between updates.
         totalTime: ps at the end of the run, for the percentage; None if it is not known.
         console: rich console to write to.
         label: what is running.
@@ -58,7 +58,7 @@ class ProgressReporter:
         """Show where the simulation stands."""
         line = self.line(simulation)
         if not self._console.is_terminal:
-            self._lines.tell(line)
+            self._lines.log(line)
             return
         if self._live is None:
             self._live = Live(_fitted(line), console=self._console, auto_refresh=False)

@@ -8,10 +8,10 @@ from openmm import app
 
 
 class Schedule:
-    """Every so many macro steps.
+    """Every so many outer steps.
 
     Args:
-        interval: macro steps between reports.
+        interval: outer steps between reports.
 
     Raises:
         ValueError: the interval is not a positive integer.
@@ -19,7 +19,7 @@ class Schedule:
 
     def __init__(self, interval: int) -> None:
         if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
-            raise ValueError(f"reportInterval must be a positive integer (macro steps), got {interval!r}")
+            raise ValueError(f"reportInterval must be a positive integer (outer steps), got {interval!r}")
         self.interval = interval
 
     def next(self, simulation: app.Simulation) -> dict[str, Any]:

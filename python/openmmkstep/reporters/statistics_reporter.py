@@ -11,12 +11,12 @@ import openmm
 from openmm import app, unit
 
 from openmmkstep.analysis.temperature import BOLTZMANN, degrees_of_freedom
-from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, Statistics
+from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, KStepStatistics
 
 from .schedule import Schedule
 
 _SCALARS = (
-    "macroSteps",
+    "outerSteps",
     "innerSteps",
     "qmCalls",
     "commonCalls",
@@ -38,15 +38,15 @@ _LISTS = ("surrogateCalls", "surrogateTime")
 
 
 class StatisticsReporter:
-    """Writes one line of statistics every so many macro steps.
+    """Writes one line of statistics every so many outer steps.
 
-    Columns: ``step`` (macro steps of the Simulation), ``time`` (ps), ``temperature`` (K, instantaneous),
-    ``kineticEnergy`` and all fields of openmmkstep.Statistics in their units (kJ/mol, kJ/mol/nm, s); lists have one
-    column per level of the ladder, lowest first. ``totalEnergy - heat`` is the conserved quantity.
+    Columns: ``step`` (outer steps of the Simulation), ``time`` (ps), ``temperature`` (K, instantaneous),
+    ``kineticEnergy`` and all fields of openmmkstep.KStepStatistics in their units (kJ/mol, kJ/mol/nm, s); lists have one
+    column per level, lowest first. ``totalEnergy - heat`` is the conserved quantity.
 
     Args:
         file: path of the CSV file.
-        reportInterval: macro steps between lines.
+        reportInterval: outer steps between lines.
         append: continue a file of the same columns instead of starting a new one.
 
     Raises:
@@ -75,7 +75,7 @@ class StatisticsReporter:
         with self._path.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(row.values())
 
-    def _row(self, simulation: app.Simulation, statistics: Statistics) -> dict[str, Any]:
+    def _row(self, simulation: app.Simulation, statistics: KStepStatistics) -> dict[str, Any]:
         kinetic = statistics.totalEnergy - statistics.potentialEnergy
         freedom = self._degrees_of_freedom
         row: dict[str, Any] = {

@@ -164,7 +164,7 @@ def test_reversible_with_constraints(reference):
 
 
 def test_barostat_and_reporters(platform):
-    """The barostat changes the box between macro steps; Simulation, reporters and minimiser see the Hamiltonian."""
+    """The barostat changes the box between outer steps; Simulation, reporters and minimiser see the Hamiltonian."""
     system, topology, positions = water("tip3p", 150, periodic=True)
     system.addForce(openmm.MonteCarloBarostat(1 * unit.bar, TEMPERATURE * unit.kelvin, 1))
     integrator = KStepIntegrator(TEMPERATURE * unit.kelvin, 5 / unit.picosecond, 0.5 * unit.femtoseconds, 4)

@@ -60,14 +60,14 @@ def test_a_failing_surrogate_falls_back_once(reference, fault, at_call):
     statistics = integrator.getStatistics()
     assert statistics.fallbacks == 1
     assert statistics.consecutiveFallbacks == 0
-    assert statistics.macroSteps == 10
+    assert statistics.outerSteps == 10
     assert np.isfinite(context.getState(positions=True).getPositions(asNumpy=True)._value).all()
     if fault == "raise":
         assert "out of its depth" in statistics.lastFallbackReason
 
 
 def test_the_redone_step_is_plain_qm(reference):
-    """After a fault in the second macro step the trajectory is one ladder step, one plain step, and so on."""
+    """After a fault in the second outer step the trajectory is one step on all levels, one plain step, and so on."""
     chain, _ = chain_with_faulty_surrogate("raise", 7)
     integrator = KStepIntegrator(STEP, 4)
     context = chain.context(integrator, reference)
@@ -108,7 +108,7 @@ def test_gives_up_with_the_last_good_state(reference):
     integrator.setMaxCorrection(0)
     integrator.setMaxConsecutiveFallbacks(3)
     context = chain.context(integrator, reference)
-    with pytest.raises(openmm.OpenMMException, match="3 macro steps in a row fell back"):
+    with pytest.raises(openmm.OpenMMException, match="3 outer steps in a row fell back"):
         integrator.step(10)
     assert context.getStepCount() == 3
     np.testing.assert_allclose(
@@ -119,7 +119,7 @@ def test_gives_up_with_the_last_good_state(reference):
 
 
 def test_qm_failure_restores_the_start(reference):
-    """Where plain QM fails too there is nothing to fall back to: an error, and the state before the macro step."""
+    """Where plain QM fails too there is nothing to fall back to: an error, and the state before the outer step."""
     chain = make_chain({1: (180_000.0, 0.0)})
     source = Source(chain, "raise", 4)
     force = openmm.PythonForce(source)

@@ -1,4 +1,4 @@
-"""The macro step against its definition: r-RESPA, plain Verlet, reversibility, symplecticity, order."""
+"""The outer step against its definition: r-RESPA, plain Verlet, reversibility, symplecticity, order."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ def test_forced_fallback_is_verlet(reference):
     assert "correction" in statistics.lastFallbackReason
 
 
-def test_one_qm_call_per_macro_step(platform):
+def test_one_qm_call_per_outer_step(platform):
     chain = make_chain()
     integrator = KStepIntegrator(STEP, 8)
     context = chain.context(integrator, platform)
     integrator.step(50)
     assert context.getTime()._value == pytest.approx(50 * 8 * STEP)
     statistics = integrator.getStatistics()
-    assert (statistics.qmCalls, statistics.macroSteps, statistics.innerSteps) == (51, 50, 400)
+    assert (statistics.qmCalls, statistics.outerSteps, statistics.innerSteps) == (51, 50, 400)
     assert statistics.surrogateCalls == [401]
     assert statistics.fallbacks == 0
 
@@ -101,13 +101,13 @@ def test_reversible(platform):
 
 
 def test_symplectic(reference):
-    """J^T Omega J = Omega for the Jacobian J of a macro step in canonical coordinates (x, p), by differences."""
+    """J^T Omega J = Omega for the Jacobian J of a outer step in canonical coordinates (x, p), by differences."""
     chain = make_chain(THREE_LEVELS, n=3)
     integrator = KStepIntegrator(STEP, 8, surrogateLevels={3: 1, 1: 4})
     context = chain.context(integrator, reference)
     mass = 12.0
 
-    def macro_step(z: np.ndarray) -> np.ndarray:
+    def outer_step(z: np.ndarray) -> np.ndarray:
         context.setPositions(z[:9].reshape(3, 3))
         context.setVelocities(z[9:].reshape(3, 3) / mass)
         integrator.step(1)
@@ -121,7 +121,7 @@ def test_symplectic(reference):
     for i, h in enumerate(sizes):
         e = np.zeros(18)
         e[i] = h
-        f = [macro_step(z + m * e) for m in (-2, -1, 1, 2)]
+        f = [outer_step(z + m * e) for m in (-2, -1, 1, 2)]
         jacobian[:, i] = (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h)
     omega = np.block([[np.zeros((9, 9)), np.eye(9)], [-np.eye(9), np.zeros((9, 9))]])
     error = jacobian.T @ omega @ jacobian - omega

@@ -26,7 +26,7 @@ def configured() -> KStepIntegrator:
         commonGroups={0: 1, 4: 4},
         surrogateLevels={3: 1, 1: 4},
         qmGroup=5,
-        correctionParticles=range(3),
+        monitoredParticles=range(3),
     )
     integrator.setRandomNumberSeed(11)
     integrator.setMaxCorrection(1234 * unit.kilojoule_per_mole / unit.nanometer)
@@ -45,7 +45,7 @@ def settings(integrator: KStepIntegrator) -> tuple:
         integrator.getCommonGroups(),
         list(integrator.getSurrogateLevels().items()),
         integrator.getQMGroup(),
-        integrator.getCorrectionParticles(),
+        integrator.getMonitoredParticles(),
         integrator.getRandomNumberSeed(),
         integrator.getMaxCorrection(),
         integrator.getMaxEnergyError(),
@@ -140,7 +140,7 @@ def test_checkpoint_restarts_exactly(platform, friction, fresh):
     assert again.getStepCount() == 40
 
 
-def test_checkpoint_of_another_ladder_is_refused(reference):
+def test_checkpoint_of_other_levels_is_refused(reference):
     chain = make_chain({1: (1.8e5, 0.0), 2: (2e5, 0.0), 3: (1.5e5, 0.0)})
     three = chain.context(KStepIntegrator(STEP, 4, surrogateLevels={3: 1, 1: 4}), reference)
     three.getIntegrator().step(1)
@@ -207,7 +207,7 @@ def test_bad_levels(levels, message):
         KStepIntegrator(STEP, 8, surrogateLevels=levels)
 
 
-def test_ladder_periods_must_nest():
+def test_periods_must_nest():
     with pytest.raises(openmm.OpenMMException, match="period 3 of force group 4 is not a multiple of the period 2"):
         KStepIntegrator(STEP, 12, surrogateLevels={3: 1, 1: 2, 4: 3})
 
@@ -221,7 +221,7 @@ def test_k_above_one_needs_a_surrogate(reference):
 def test_unknown_correction_particle(reference):
     chain = make_chain()
     with pytest.raises(openmm.OpenMMException, match="particle 77 does not exist"):
-        openmm.Context(chain.system, KStepIntegrator(STEP, 4, correctionParticles=[77]), reference)
+        openmm.Context(chain.system, KStepIntegrator(STEP, 4, monitoredParticles=[77]), reference)
 
 
 def test_statistics_need_a_context():

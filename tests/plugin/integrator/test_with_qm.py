@@ -119,7 +119,7 @@ def test_equals_qm_verlet(reference, build, mode):
 
 @pytest.mark.parametrize(("build", "k"), [(lambda: xtb_system(1e-4), 2), (analytic_system, 8)], ids=["xtb", "analytic"])
 def test_reversible(reference, build, k):
-    """100 macro steps forth and back; with xTB at its tightest convergence, which limits how far chaos lets one go."""
+    """100 outer steps forth and back; with xTB at its tightest convergence, which limits how far chaos lets one go."""
     integrator = KStepIntegrator(STEP, k)
     context = start(build(), integrator, reference)
     before = positions_of(context)
@@ -148,7 +148,7 @@ def test_energy_error_of_the_analytic_engine_is_second_order(reference):
     assert 3.8 < middle / fine < 4.2
 
 
-def test_one_qm_call_per_macro_step_and_none_for_reports(platform):
+def test_one_qm_call_per_outer_step_and_none_for_reports(platform):
     system = xtb_system()
     integrator = KStepIntegrator(STEP, 4)
     context = start(system, integrator, platform)

@@ -11,7 +11,7 @@ from openmmkstep import KStepIntegrator, QMMMPotential
 
 
 @pytest.mark.slow
-def test_hundred_macro_steps(chorismate_mutase, record_property):
+def test_hundred_outer_steps(chorismate_mutase, record_property):
     """The substrate is the QM region: 24 atoms, charge -2. What lies beyond 2 nm of it is fixed, as in Amber."""
     prmtop = app.AmberPrmtopFile(str(chorismate_mutase / "wt.sp20.prmtop"))
     restart = app.AmberInpcrdFile(str(chorismate_mutase / "md1.rst7"))
@@ -34,7 +34,7 @@ def test_hundred_macro_steps(chorismate_mutase, record_property):
         system.setParticleMass(particle, 0.0)
 
     mixed = QMMMPotential("gfn2-xtb").createMixedSystem(prmtop.topology, system, substrate, charge=-2)
-    integrator = KStepIntegrator(300, 1, 0.0005, 1, correctionParticles=substrate)
+    integrator = KStepIntegrator(300, 1, 0.0005, 1, monitoredParticles=substrate)
     integrator.setRandomNumberSeed(1)
     platform = openmm.Platform.getPlatformByName("CPU")
     context = openmm.Context(mixed, integrator, platform, {"Threads": "1"})

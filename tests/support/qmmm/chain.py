@@ -88,10 +88,10 @@ def respa(
     """
     force = forces_of(chain)
     x, v = chain.positions.copy(), chain.velocities.copy()
-    ladder = [*surrogates.items(), (qm_group, k)]
+    levels = [*surrogates.items(), (qm_group, k)]
     kicks: list[tuple[int, Callable[[np.ndarray], np.ndarray]]] = []
-    for index, (group, period) in enumerate(ladder):
-        below = ladder[index - 1][0] if index else None
+    for index, (group, period) in enumerate(levels):
+        below = levels[index - 1][0] if index else None
         kicks.append((period, lambda x, g=group, b=below: force(x, g) - (force(x, b) if b is not None else 0)))
     for group, period in commons.items():
         kicks.append((period, lambda x, g=group: force(x, g)))

@@ -20,7 +20,7 @@ def refine(
     sets: Sequence[ResponseSet],
     section: RefinementSection,
     seed: int,
-    tell: Callable[[int, float], None],
+    log: Callable[[int, float], None],
 ) -> None:
     """Train all weights, from where they are.
 
@@ -29,7 +29,7 @@ def refine(
         sets: molecules to learn from.
         section: steps, rate and batch.
         seed: of the order of the batches.
-        tell: called with every step and its loss.
+        log: called with every step and its loss.
     """
     generator = np.random.default_rng(seed)
     optimiser = torch.optim.Adam(network.parameters(), lr=section.learning_rate)
@@ -50,5 +50,5 @@ def refine(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        tell(step, float(loss.detach().sqrt()))
+        log(step, float(loss.detach().sqrt()))
     network.eval()

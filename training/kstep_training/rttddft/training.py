@@ -164,11 +164,11 @@ def _member(
     best, error = _solved(network, dataset, labels, config.regularisation)
     if config.refinement.steps:
 
-        def tell(step: int, loss: float) -> None:
+        def log(step: int, loss: float) -> None:
             if (step + 1) % 50 == 0:
                 console.print(f"  refinement {step + 1}/{config.refinement.steps}: {100 * loss:.2f} %")
 
-        refine(network, dataset.training, config.refinement, seed, tell)
+        refine(network, dataset.training, config.refinement, seed, log)
         best, error = _solved(network, dataset, labels, config.regularisation)
     return network, best, error
 

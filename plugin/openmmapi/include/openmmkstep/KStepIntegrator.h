@@ -13,24 +13,24 @@ namespace KStep {
 
 /** What a KStepIntegrator counted and measured since its Context was created (or a checkpoint was made). */
 struct KStepStatistics {
-    long long macroSteps = 0;
+    long long outerSteps = 0;
     long long innerSteps = 0;
     /** Evaluations of the QM force group that the integrator asked for, fallbacks and rejected steps included. */
     long long qmCalls = 0;
-    /** Evaluations of each level of the ladder, lowest first. */
+    /** Evaluations of each level, lowest first. */
     std::vector<long long> surrogateCalls;
     long long commonCalls = 0;
     long long fallbacks = 0;
     int consecutiveFallbacks = 0;
     std::string lastFallbackReason;
-    /** Root mean square, per coordinate, of F_Q - F_S over the correction particles (kJ/mol/nm): last step, all steps.
+    /** Root mean square, per coordinate, of F_Q - F_S over the monitored particles (kJ/mol/nm): last step, all steps.
      */
     double correctionRMS = 0, meanCorrectionRMS = 0;
-    /** Largest |F_Q - F_S| on any one of them in the last macro step (kJ/mol/nm). */
+    /** Largest |F_Q - F_S| on any one of them in the last outer step (kJ/mol/nm). */
     double maxCorrection = 0;
-    /** Change of T + U_C + U_Q less the heat taken from the thermostat: last macro step, and summed (kJ/mol). */
+    /** Change of T + U_C + U_Q less the heat taken from the thermostat: last outer step, and summed (kJ/mol). */
     double energyError = 0, cumulativeEnergyError = 0;
-    /** T + U_C + U_Q at the end of the last macro step, and its potential part (kJ/mol). */
+    /** T + U_C + U_Q at the end of the last outer step, and its potential part (kJ/mol). */
     double totalEnergy = 0, potentialEnergy = 0;
     /** Energy taken from the thermostat so far (kJ/mol). */
     double heat = 0;
@@ -44,24 +44,24 @@ struct KStepStatistics {
  *
  * The potential is split into force groups: common terms C that every level shares, a ladder of surrogates S_0, S_1,
  * ... of ever better and dearer descriptions of the QM region, and the QM level Q. The Hamiltonian is T + U_C + U_Q.
- * One step(1) is one macro step of k inner steps of length d. Level l of the ladder has a period of n_l inner steps,
+ * One step(1) is one outer step of k inner steps of length d. Level l of the ladder has a period of n_l inner steps,
  * n_0 = 1, each period divides the next and the last divides k. At every multiple of its period level l gives the
  * impulse n_l d (F_l - F_(l-1)), half before and half after, which telescopes to Q, whose period is k. A common group
  * with period n gives the impulse n d F. The scheme is the reversible reference system propagator of Tuckerman, Berne
  * and Martyna, J. Chem. Phys. 97, 1990 (1992), and so symplectic and time reversible at constant energy. The correction
- * F_Q - F_S needs one QM call per macro step, because the force at the end of one is the force at the start of the
+ * F_Q - F_S needs one QM call per outer step, because the force at the end of one is the force at the start of the
  * next.
  *
  * With a friction the inner step is BAOAB with constraints (g-BAOAB of Leimkuhler and Matthews, Proc. R. Soc. A 472,
  * 20160138 (2016)); without one it is velocity Verlet with RATTLE.
  *
- * A macro step whose end is not finite, whose correction or whose energy error exceeds a bound, or in which a force
+ * A outer step whose end is not finite, whose correction or whose energy error exceeds a bound, or in which a force
  * evaluation failed, is undone and repeated with plain QM steps (period 1 for C and Q, no surrogate, the same random
- * numbers). Too many such fallbacks in a row are an error; the state is then that at the start of the last macro step.
+ * numbers). Too many such fallbacks in a row are an error; the state is then that at the start of the last outer step.
  *
  * Energies that OpenMM reports for this integrator's own force groups (getIntegrationForceGroups(): C and Q) are those
  * of the Hamiltonian. Forces in OpenMM that act once per integrator step (barostats, CMMotionRemover) act once per
- * macro step.
+ * outer step.
  */
 class KSTEP_EXPORT KStepIntegrator : public OpenMM::Integrator {
 public:
@@ -74,7 +74,7 @@ public:
      * Dynamics at constant energy.
      *
      * @param innerStepSize  length of an inner step (ps)
-     * @param k              inner steps per macro step, that is, per QM call
+     * @param k              inner steps per outer step, that is, per QM call
      */
     KStepIntegrator(double innerStepSize, int k);
     /**
@@ -83,19 +83,19 @@ public:
      * @param temperature    temperature of the heat bath (K)
      * @param friction       friction coefficient (1/ps)
      * @param innerStepSize  length of an inner step (ps)
-     * @param k              inner steps per macro step, that is, per QM call
+     * @param k              inner steps per outer step, that is, per QM call
      */
     KStepIntegrator(double temperature, double friction, double innerStepSize, int k);
     ~KStepIntegrator() override;
 
-    /** The length of a macro step, k inner steps (ps). */
+    /** The length of a outer step, k inner steps (ps). */
     double getStepSize() const override;
-    /** Set the length of a macro step (ps); the inner step becomes size / k. */
+    /** Set the length of a outer step (ps); the inner step becomes size / k. */
     void setStepSize(double size) override;
     double getInnerStepSize() const { return innerStepSize; }
     void setInnerStepSize(double size);
     int getK() const { return k; }
-    /** Set the number of inner steps per macro step; the inner step stays as it is. */
+    /** Set the number of inner steps per outer step; the inner step stays as it is. */
     void setK(int k);
     double getTemperature() const { return temperature; }
     void setTemperature(double temperature);
@@ -115,7 +115,7 @@ public:
     int addCommonGroup(int group, int period = 1);
     const std::vector<Level> &getCommonGroups() const { return commonGroups; }
     /**
-     * Add the next better level of the ladder of surrogates. Without any, group 1 with period 1 is taken if the System
+     * Add the next better level of the surrogates. Without any, group 1 with period 1 is taken if the System
      * has forces in it; with k = 1 no surrogate is needed.
      *
      * @param group   force group, 0 to 31
@@ -132,24 +132,24 @@ public:
      * The particles over which the correction F_Q - F_S is measured, normally the QM region. When empty (the default):
      * all particles with a mass.
      */
-    const std::vector<int> &getCorrectionParticles() const { return correctionParticles; }
-    void setCorrectionParticles(const std::vector<int> &particles);
+    const std::vector<int> &getMonitoredParticles() const { return monitoredParticles; }
+    void setMonitoredParticles(const std::vector<int> &particles);
     double getMaxCorrection() const { return maxCorrection; }
-    /** Set the bound of |F_Q - F_S| on any correction particle above which a macro step is redone (kJ/mol/nm). */
+    /** Set the bound of |F_Q - F_S| on any monitored particle above which a outer step is redone (kJ/mol/nm). */
     void setMaxCorrection(double bound);
     double getMaxEnergyError() const { return maxEnergyError; }
-    /** Set the bound of the energy error of one macro step above which it is redone (kJ/mol). */
+    /** Set the bound of the energy error of one outer step above which it is redone (kJ/mol). */
     void setMaxEnergyError(double bound);
     int getMaxConsecutiveFallbacks() const { return maxConsecutiveFallbacks; }
-    /** Set how many macro steps in a row may fall back to plain QM steps before step() gives up with an error. */
+    /** Set how many outer steps in a row may fall back to plain QM steps before step() gives up with an error. */
     void setMaxConsecutiveFallbacks(int number);
 
     /** What was counted and measured so far. Throws an OpenMMException if there is no Context. */
     KStepStatistics getStatistics() const;
     /**
-     * Take macro steps.
+     * Take outer steps.
      *
-     * Throws an OpenMMException if the state is not finite at the start, if more macro steps in a row fell back than
+     * Throws an OpenMMException if the state is not finite at the start, if more outer steps in a row fell back than
      * allowed, or if the QM level fails at a state from which there is nothing to fall back to.
      */
     void step(int steps) override;
@@ -170,7 +170,7 @@ private:
     double innerStepSize, temperature, friction;
     int k, randomNumberSeed = 0, qmGroup = 2;
     std::vector<Level> commonGroups, surrogateLevels;
-    std::vector<int> correctionParticles;
+    std::vector<int> monitoredParticles;
     double maxCorrection = 5000, maxEnergyError = 50;
     int maxConsecutiveFallbacks = 10;
     OpenMM::Kernel kernel;

@@ -15,7 +15,7 @@ from .workers import GeometryWorkers, InProcess
 def absorptions(
     geometries: Mapping[int, Geometry],
     settings: AbsorptionSettings,
-    tell: Callable[[int], None] = lambda done: None,
+    log: Callable[[int], None] = lambda done: None,
     workers: GeometryWorkers | None = None,
     saved: SavedAbsorptions | None = None,
 ) -> dict[int, Absorption]:
@@ -27,7 +27,7 @@ def absorptions(
     Args:
         geometries: by their numbers, which errors name.
         settings: common to all.
-        tell: called with the number of finished geometries, at the beginning and as each is done.
+        log: called with the number of finished geometries, at the beginning and as each is done.
         workers: None for this process.
         saved: takes each result as it is done, and gives those of an earlier run; None keeps nothing.
 
@@ -38,14 +38,14 @@ def absorptions(
         See :func:`.absorption.absorption` and :meth:`.GeometryWorkers.results`; finished results are in ``saved``.
     """
     finished = {} if saved is None else saved.load(geometries)
-    tell(len(finished))
+    log(len(finished))
     task = partial(absorption if len(geometries) == 1 else _with_one_thread, settings=settings)
     missing = {number: geometry for number, geometry in geometries.items() if number not in finished}
     for number, result in (workers or InProcess()).results(task, missing):
         finished[number] = result
         if saved is not None:
             saved.save(geometries[number], result)
-        tell(len(finished))
+        log(len(finished))
     return {number: finished[number] for number in geometries}
 
 

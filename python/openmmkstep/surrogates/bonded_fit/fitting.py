@@ -1,4 +1,4 @@
-"""Least-squares fit of the rung to QM forces."""
+"""Least-squares fit of the base level to QM forces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .internal_coordinates import (
     find_pairs,
     lengths,
 )
-from .model import ANGLE_ORDER, BOND_ORDER, DIHEDRAL_ORDER, PAIR_ORDER, RungError, RungModel
+from .model import ANGLE_ORDER, BOND_ORDER, DIHEDRAL_ORDER, PAIR_ORDER, BondedFit, BondedFitError
 
 _BATCH = 40
 _RIDGE = 1e-4  # of the diagonal, in units of each coefficient's own scale
@@ -33,7 +33,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FitResult:
-    """A fitted rung with its force errors (RMS per coordinate, meV/A).
+    """A bonded fit with its force errors (RMS per coordinate, meV/A).
 
     Attributes:
         model: fitted to all frames.
@@ -42,22 +42,22 @@ class FitResult:
         frames: used.
     """
 
-    model: RungModel
+    model: BondedFit
     train_error: float
     test_error: float | None
     frames: int
 
 
-def fit_rung(files: Sequence[Path], max_frames: int, tell: Callable[[str], None]) -> FitResult:
-    """Fit a rung to gas-phase frames.
+def fit_bonded(files: Sequence[Path], max_frames: int, log: Callable[[str], None]) -> FitResult:
+    """Fit a base level to gas-phase frames.
 
     Args:
         files: HDF5 files of one region.
         max_frames: frames are thinned evenly to at most this number.
-        tell: called with what is being done.
+        log: called with what is being done.
 
     Raises:
-        RungError: frames in an environment, of different regions, or of a region without bonds.
+        BondedFitError: frames in an environment, of different regions, or of a region without bonds.
         FrameFileError: a file that cannot be read.
     """
     data = _Data.read(files, max_frames)
@@ -67,11 +67,11 @@ def fit_rung(files: Sequence[Path], max_frames: int, tell: Callable[[str], None]
     held = np.isin(data.trajectory, trajectories[first::_HELD_OUT_EVERY])
     test_error = None
     if held.any() and not held.all():
-        tell(f"fitting {fit.size} coefficients to {int((~held).sum())} frames, {int(held.sum())} held out")
+        log(f"fitting {fit.size} coefficients to {int((~held).sum())} frames, {int(held.sum())} held out")
         coefficients = fit.solve(np.flatnonzero(~held))
         train_error = fit.error(coefficients, np.flatnonzero(~held))
         test_error = fit.error(coefficients, np.flatnonzero(held))
-    tell(f"fitting {fit.size} coefficients to {len(data.positions)} frames")
+    log(f"fitting {fit.size} coefficients to {len(data.positions)} frames")
     everything = np.arange(len(data.positions))
     coefficients = fit.solve(everything)
     if test_error is None:
@@ -98,7 +98,7 @@ class _Data:
     @classmethod
     def read(cls, files: Sequence[Path], max_frames: int) -> _Data:
         if not files:
-            raise RungError("no frames: give at least one HDF5 file of `kstep generate`")
+            raise BondedFitError("no frames: give at least one HDF5 file of `kstep generate`")
         positions: list[Array] = []
         forces: list[Array] = []
         trajectory: list[NDArray[np.int64]] = []
@@ -107,11 +107,13 @@ class _Data:
         for path in files:
             with FrameFile(path) as file:
                 if file.has_environment:
-                    raise RungError(f"{path} has frames in an environment: the rung is fitted to gas-phase frames")
+                    raise BondedFitError(
+                        f"{path} has frames in an environment: the base level is fitted to gas-phase frames"
+                    )
                 first = first or file.region
                 reason = first.difference(file.region)
                 if reason is not None:
-                    raise RungError(f"{path} does not belong with {files[0]}: {reason}")
+                    raise BondedFitError(f"{path} does not belong with {files[0]}: {reason}")
                 positions.append(file.frames("positions"))
                 forces.append(file.frames("forces"))
                 # Trajectories of different files are different ones.
@@ -119,7 +121,7 @@ class _Data:
                 trajectory.append(file.frames("trajectory") + start)
                 digests.append(file.digest())
         if first is None or len(first.bonds) == 0:
-            raise RungError("the region has no bonds, so there is nothing to fit: use a network alone")
+            raise BondedFitError("the region has no bonds, so there is nothing to fit: use a network alone")
         x, f, t = np.concatenate(positions), np.concatenate(forces), np.concatenate(trajectory)
         step = max(1, -(-len(x) // max_frames))
         return cls(first.numbers, first.bonds, x[::step], f[::step], t[::step], dict(first.level_of_theory), digests)
@@ -159,7 +161,7 @@ class _Fit:
             kept[np.concatenate([2 * count + unbound, 3 * count + unbound])] = False
             coefficients = _ridge(matrix, right, kept)
         if np.any(coefficients[count : 2 * count] <= 0):
-            raise RungError("the fit gives a bond without restoring force: use more frames, or hotter ones")
+            raise BondedFitError("the fit gives a bond without restoring force: use more frames, or hotter ones")
         return coefficients
 
     def error(self, coefficients: Array, frames: NDArray[np.int64]) -> float:
@@ -171,7 +173,7 @@ class _Fit:
             total += float(residual @ residual)
         return _MEV_PER_ANGSTROM * float(np.sqrt(total / (self._data.forces[frames].size)))
 
-    def model(self, coefficients: Array, about: dict[str, object]) -> RungModel:
+    def model(self, coefficients: Array, about: dict[str, object]) -> BondedFit:
         """The fitted coefficients, sorted by term."""
         orders = (BOND_ORDER, ANGLE_ORDER, 2 * DIHEDRAL_ORDER, PAIR_ORDER)
         terms = (self._bonds, self._angles, self._dihedrals, self._pairs)
@@ -179,7 +181,7 @@ class _Fit:
         bond, angle, dihedral, pair = (
             part.reshape(order, -1).T for part, order in zip(np.split(coefficients, ends[:-1]), orders, strict=True)
         )
-        return RungModel(
+        return BondedFit(
             tuple(int(number) for number in self._data.numbers),
             np.column_stack([self._bonds, self._r0, bond]).tolist(),
             np.column_stack([self._angles, self._theta0, angle]).tolist(),

@@ -27,16 +27,16 @@ BOND_ORDER = 4
 ANGLE_ORDER = 3
 DIHEDRAL_ORDER = 3
 PAIR_ORDER = 2
-SCHEMA = "kstep-rung"
+SCHEMA = "kstep-bonded-fit"
 VERSION = 2
 
 
-class RungError(ValueError):
-    """A fitted rung that cannot be made or used."""
+class BondedFitError(ValueError):
+    """A bonded fit that cannot be made or used."""
 
 
 @dataclass(frozen=True)
-class RungModel:
+class BondedFit:
     """Terms and coefficients; energies in kJ/mol, lengths in nm, angles in radians.
 
     Attributes:
@@ -62,10 +62,10 @@ class RungModel:
             particles: particle index of each atom of the region, in the order of the model.
 
         Raises:
-            RungError: not as many particles as the model has atoms.
+            BondedFitError: not as many particles as the model has atoms.
         """
         if len(particles) != len(self.numbers):
-            raise RungError(f"the fitted rung is for {len(self.numbers)} atoms, the region has {len(particles)}")
+            raise BondedFitError(f"the bonded fit is for {len(self.numbers)} atoms, the region has {len(particles)}")
         bond = openmm.CustomBondForce(_polynomial("r", BOND_ORDER))
         pair = openmm.CustomBondForce(_polynomial("r", PAIR_ORDER))
         angle = openmm.CustomAngleForce(_polynomial("theta", ANGLE_ORDER))
@@ -88,7 +88,7 @@ class RungModel:
                 # c cos(n phi) + d sin(n phi) = K cos(n phi - phase); OpenMM's constant K does not matter.
                 c, d = values[2 * n - 2], values[2 * n - 1]
                 torsion.addTorsion(*atoms, n, math.atan2(d, c), math.hypot(c, d))
-        forces = {"RungBonds": bond, "RungAngles": angle, "RungDihedrals": torsion, "RungPairs": pair}
+        forces = {"BaseBonds": bond, "BaseAngles": angle, "BaseDihedrals": torsion, "BasePairs": pair}
         for name, force in forces.items():
             force.setName(name)
         return list(forces.values())
@@ -109,21 +109,23 @@ class RungModel:
         Path(path).write_text(json.dumps(content), encoding="utf-8")
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> RungModel:
+    def read(cls, path: str | os.PathLike[str]) -> BondedFit:
         """Read what write() wrote.
 
         Raises:
-            RungError: no such file, or none of ours.
+            BondedFitError: no such file, or none of ours.
         """
         file = Path(path)
         if not file.is_file():
-            raise RungError(f"the fitted rung {file} does not exist: check the path, or make it with `kstep fit-rung`")
+            raise BondedFitError(
+                f"the bonded fit {file} does not exist: check the path, or make it with `kstep fit-bonded`"
+            )
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise RungError(f"{file} is not valid JSON: {error}") from error
+            raise BondedFitError(f"{file} is not valid JSON: {error}") from error
         if not isinstance(content, dict) or content.get("schema") != SCHEMA or content.get("version") != VERSION:
-            raise RungError(f"{file} is not a fitted rung of version {VERSION}: make it with `kstep fit-rung`")
+            raise BondedFitError(f"{file} is not a bonded fit of version {VERSION}: make it with `kstep fit-bonded`")
         model = cls(
             tuple(content["numbers"]),
             content["bonds"],
@@ -145,9 +147,9 @@ class RungModel:
         for name, rows, atoms, width in widths:
             table = np.array(rows, dtype=np.float64) if rows else np.zeros((0, width))
             if table.ndim != 2 or table.shape[1] != width or not np.all(np.isfinite(table)):
-                raise RungError(f"{file}: {name} must be rows of {width} finite numbers")
+                raise BondedFitError(f"{file}: {name} must be rows of {width} finite numbers")
             if len(table) and not np.all((table[:, :atoms] >= 0) & (table[:, :atoms] < len(self.numbers))):
-                raise RungError(f"{file}: {name} name atoms that the region does not have")
+                raise BondedFitError(f"{file}: {name} name atoms that the region does not have")
 
 
 def _polynomial(variable: str, order: int) -> str:

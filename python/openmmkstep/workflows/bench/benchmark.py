@@ -14,7 +14,7 @@ from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 from openmmkstep.provenance import machine_info
 from openmmkstep.qmmm import force_groups
-from openmmkstep.qmmm.integrator import createLadderIntegrator
+from openmmkstep.qmmm.integrator import createIntegrator
 from openmmkstep.workflows.config.bench import BenchCase, BenchConfig
 from openmmkstep.workflows.setup.equilibration import Equilibrated, equilibrate
 from openmmkstep.workflows.setup.mixed_system import build_mixed_system
@@ -28,25 +28,25 @@ SCHEMA = "kstep-bench"
 VERSION = 1
 
 
-def run_benchmark(config: BenchConfig, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+def run_benchmark(config: BenchConfig, folder: Path, log: Callable[[str], None]) -> dict[str, Any]:
     """Measure all cases.
 
     Args:
         config: what to measure.
         folder: relative paths are relative to it.
-        tell: called with what is being done.
+        log: called with what is being done.
 
     Returns:
         JSON values; see the keys in the code below. Times are wall seconds per simulated ps.
     """
-    cases = {name: _Case(config, case, folder, name, tell).measure() for name, case in config.cases.items()}
+    cases = {name: _Case(config, case, folder, name, log).measure() for name, case in config.cases.items()}
     return {
         "schema": SCHEMA,
         "version": VERSION,
         "k": config.k,
         "innerStep_fs": 1000 * config.inner_step,
         "surrogatePeriod": config.surrogate.period,
-        "rung": config.surrogate.has_rung,
+        "base_level": config.surrogate.has_base_level,
         "repeats": config.repeats,
         "cases": cases,
         "machine": machine_info(),
@@ -55,18 +55,18 @@ def run_benchmark(config: BenchConfig, folder: Path, tell: Callable[[str], None]
 
 class _Case:
     def __init__(
-        self, config: BenchConfig, case: BenchCase, folder: Path, name: str, tell: Callable[[str], None]
+        self, config: BenchConfig, case: BenchCase, folder: Path, name: str, log: Callable[[str], None]
     ) -> None:
         self._config = config
         self._case = case
         self._folder = folder
         self._name = name
-        self._tell = tell
+        self._log = log
         self._platform, self._properties = find_platform(case.platform)
 
     def measure(self) -> dict[str, Any]:
         config = self._config
-        self._tell(f"{self._name}: preparing")
+        self._log(f"{self._name}: preparing")
         molecules = SystemBuilder(self._case.system, self._folder).build()
         methods = self._methods(molecules)
         start = equilibrate(molecules, config.temperature, self._case.equilibration, config.seed, self._case.platform)
@@ -78,7 +78,7 @@ class _Case:
         seconds: list[list[float]] = [[] for _ in methods]
         simulated = [0.0 for _ in methods]
         for repeat in range(config.repeats):
-            self._tell(f"{self._name}: repeat {repeat + 1} of {config.repeats}")
+            self._log(f"{self._name}: repeat {repeat + 1} of {config.repeats}")
             # Each repeat begins with another method, so that what goes on elsewhere does not favour one.
             for index in np.roll(np.arange(len(methods)), -repeat):
                 wall, time = methods[index].run(config.segment)
@@ -109,25 +109,25 @@ class _Case:
             context = self._context(plain, KStepIntegrator(step, 1))
             methods.append(PluginMethod(f"plain {1000 * step:g} fs", context, step))
         split = case.nonbonded_period > 1
-        ladder = build_mixed_system(molecules, case.qm, config.surrogate, self._folder, split_nonbonded=split)
-        integrator = createLadderIntegrator(
-            ladder.system,
+        mixed = build_mixed_system(molecules, case.qm, config.surrogate, self._folder, split_nonbonded=split)
+        integrator = createIntegrator(
+            mixed.system,
             config.inner_step,
             config.k,
             config.temperature,
             config.friction,
             config.surrogate.period,
             case.nonbonded_period,
-            ladder.region.particles,
+            mixed.region.particles,
         )
-        macro_step = config.k * config.inner_step
-        methods.append(PluginMethod("kstep", self._context(ladder.system, integrator), macro_step))
+        outer_step = config.k * config.inner_step
+        methods.append(PluginMethod("kstep", self._context(mixed.system, integrator), outer_step))
         if config.compare_stock:
-            flat = config.surrogate.model_copy(update={"period": 1, "force_field_rung": False, "rung": None})
-            mixed = build_mixed_system(molecules, case.qm, flat, self._folder).system
+            flat = config.surrogate.model_copy(update={"period": 1, "base_level": None})
+            flat_mixed = build_mixed_system(molecules, case.qm, flat, self._folder).system
             arguments = (config.k, config.inner_step, config.temperature, config.friction)
-            context, spent = stock_context(mixed, *arguments, self._platform, self._properties)
-            methods.append(StockMethod("stock MTS", context, macro_step, spent))
+            context, spent = stock_context(flat_mixed, *arguments, self._platform, self._properties)
+            methods.append(StockMethod("stock MTS", context, outer_step, spent))
         return methods
 
     def _context(self, system: openmm.System, integrator: KStepIntegrator) -> openmm.Context:

@@ -39,7 +39,7 @@ def stock_context(
     plugin's own forces, so that what differs is the integrator and the way of calling, not the programs.
 
     Args:
-        mixed: from createMixedSystem() with a surrogate, without rung and without split nonbonded forces.
+        mixed: from createMixedSystem() with a surrogate, without base level and without split nonbonded forces.
         k: inner steps per outer step.
         innerStep: ps.
         temperature: K.

@@ -33,13 +33,13 @@ class BenchConfig(Section):
 
     Attributes:
         cases: by name.
-        surrogate: potential and ladder, the same for all cases.
+        surrogate: potential and the level below it, the same for all cases.
         k: inner steps per QM call.
         innerStep: ps.
         plain_steps: time steps of the plain QM dynamics, ps; speed-ups refer to the first.
         temperature: K.
         friction: 1/ps, of the methods with a thermostat.
-        segment: simulated with each method per repeat, ps; rounded up to whole macro steps.
+        segment: simulated with each method per repeat, ps; rounded up to whole outer steps.
         repeats: of every segment, interleaved.
         compare_stock: also measure OpenMM's MTSLangevinIntegrator with a PythonForce.
         seed: of everything random.

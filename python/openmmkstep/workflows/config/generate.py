@@ -29,7 +29,7 @@ class SamplingSection(Section):
     Attributes:
         trajectories: how many, each from its own conformer.
         frames_per_trajectory: saved frames of each.
-        steps_per_frame: macro steps (QM calls) between saved frames.
+        steps_per_frame: outer steps (QM calls) between saved frames.
         time_step: inner step, ps; without a surrogate that of the QM dynamics.
         k: inner steps per QM call; more than one needs a surrogate.
         nonbonded_period: inner steps between evaluations of the surroundings' nonbonded forces; divides k.
@@ -60,7 +60,7 @@ class GenerateConfig(Section):
         system: molecules and force field.
         qm: region and method.
         surrogate: an earlier surrogate that carries the dynamics between QM calls; every label is still a QM one, and
-            every macro step yields one.
+            every outer step yields one.
         sampling: trajectories and frames.
         platform: OpenMM platform.
         seed: of everything random.
@@ -76,7 +76,7 @@ class GenerateConfig(Section):
     output: Path
 
     @model_validator(mode="after")
-    def _ladder(self) -> GenerateConfig:
+    def _levels(self) -> GenerateConfig:
         k = self.sampling.k
         if self.surrogate is None and k > 1:
             raise ValueError(f"sampling.k = {k} needs a surrogate between the QM calls: give 'surrogate', or k: 1")

@@ -22,9 +22,9 @@ class IntegratorSection(Section):
         temperature: K; of the thermostat and of the starting velocities.
         friction: of the Langevin thermostat, 1/ps.
         nonbonded_period: inner steps between nonbonded MM forces; with 1 they act together with all other MM forces.
-        max_energy_error: bound of the energy error of one macro step, kJ/mol, above which it is redone.
+        max_energy_error: bound of the energy error of one outer step, kJ/mol, above which it is redone.
         maxCorrection: bound of the correction on one atom, kJ/mol/nm.
-        max_consecutive_fallbacks: redone macro steps in a row before the run gives up.
+        max_consecutive_fallbacks: redone outer steps in a row before the run gives up.
     """
 
     k: int = Field(default=8, ge=1)
@@ -38,8 +38,8 @@ class IntegratorSection(Section):
     max_consecutive_fallbacks: int = Field(default=10, ge=0)
 
     @property
-    def macro_step(self) -> float:
-        """Length of a macro step, ps."""
+    def outer_step(self) -> float:
+        """Length of a outer step, ps."""
         return self.k * self.inner_step
 
     @model_validator(mode="after")
@@ -99,7 +99,7 @@ class RunConfig(Section):
     Attributes:
         system: molecules and force field.
         qm: region and method.
-        surrogate: potential and ladder; without one k must be 1.
+        surrogate: potential and the level below it; without one k must be 1.
         integrator: time stepping.
         equilibration: before production.
         time: of production, ps.
@@ -123,7 +123,7 @@ class RunConfig(Section):
     seed: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
-    def _ladder(self) -> RunConfig:
+    def _levels(self) -> RunConfig:
         k = self.integrator.k
         if self.surrogate is None and k > 1:
             raise ValueError(f"k = {k} needs a surrogate: add the section 'surrogate', or set integrator.k to 1")

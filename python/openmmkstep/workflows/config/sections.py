@@ -92,36 +92,33 @@ class QMSection(Section):
 
 
 class SurrogateSection(Section):
-    """The surrogate and the ladder below it; periods are in inner steps.
+    """The surrogate and the level below it; periods are in inner steps.
 
     Attributes:
         archive: exported potential, relative to the configuration file.
         period: inner steps between evaluations of the network.
-        rung: fitted rung from ``kstep fit-rung`` to use below the network.
-        force_field_rung: use the region's own force-field terms below the network instead.
+        base_level: potential below the network: the file of a bonded fit (``kstep fit-bonded``), or "force-field" for
+            the region's own force-field terms; none if the network acts at every inner step.
         threads: for the network.
         compiled: compile the network for this machine on first use; interpreted where that fails.
     """
 
     archive: Path
     period: int = Field(default=1, ge=1)
-    rung: Path | None = None
-    force_field_rung: bool = False
+    base_level: Path | None = None
     threads: int = Field(default=1, ge=1)
     compiled: bool = False
 
     @model_validator(mode="after")
-    def _lowest_rung_every_step(self) -> SurrogateSection:
-        if self.rung is not None and self.force_field_rung:
-            raise ValueError("give either 'rung' or 'force_field_rung', not both: the ladder has one lowest rung")
-        if self.period != 1 and not self.has_rung:
+    def _something_every_step(self) -> SurrogateSection:
+        if self.period != 1 and not self.has_base_level:
             raise ValueError(
-                f"period {self.period} needs a rung below the network, because something must act at every inner step: "
-                "give 'rung' (from kstep fit-rung), or force_field_rung: true"
+                f"period {self.period} needs a base level below the network, because something must act at every inner "
+                "step: give 'base_level', a file of kstep fit-bonded or force-field"
             )
         return self
 
     @property
-    def has_rung(self) -> bool:
+    def has_base_level(self) -> bool:
         """Whether there is a level below the network."""
-        return self.rung is not None or self.force_field_rung
+        return self.base_level is not None

@@ -17,7 +17,7 @@ class NVESection(Section):
         time: of each k-step run, ps.
         plain_steps: time steps of plain QM dynamics to compare with, ps.
         plain_time: of each plain run, ps; these are the dear ones.
-        without_rung: also run each k with the network at every inner step.
+        without_base_level: also run each k with the network at every inner step.
         surrogate_alone: also run the surrogate without QM.
     """
 
@@ -25,7 +25,7 @@ class NVESection(Section):
     time: Time = 20.0
     plain_steps: tuple[Time, ...] = (0.0005, 0.001)
     plain_time: Time = 20.0
-    without_rung: bool = True
+    without_base_level: bool = True
     surrogate_alone: bool = True
 
 
@@ -51,7 +51,7 @@ class ValidateConfig(Section):
     Attributes:
         system: molecules and force field.
         qm: region and method.
-        surrogate: potential and ladder.
+        surrogate: potential and the level below it.
         innerStep: ps.
         temperature: K; of the starting velocities and of the thermostat.
         force_field_equilibration: ps.

@@ -11,7 +11,7 @@ import openmm
 
 from kstep_models.frames import FrameFile, FrameWriter
 from openmmkstep.io.frames import append_patiently, describe_region, flush_patiently, frame_of_result, keep_frames
-from openmmkstep.qmmm.integrator import createLadderIntegrator
+from openmmkstep.qmmm.integrator import createIntegrator
 from openmmkstep.qmmm.mixed_forces import find_qm_force
 from openmmkstep.workflows.config.generate import GenerateConfig
 from openmmkstep.workflows.setup.equilibration import equilibrate
@@ -114,15 +114,15 @@ class Generator:
         config, sampling = self._config, self._config.sampling
         temperature = sampling.temperatures[index % len(sampling.temperatures)]
         seed = config.seed + _SEED_STRIDE * (index + 1)
-        self._tell(writer, index, "conformer")
+        self._log(writer, index, "conformer")
         conformer = sampler.conformer(seed)
-        self._tell(writer, index, "force-field equilibration")
+        self._log(writer, index, "force-field equilibration")
         molecules = self._builder.build(conformer)
         start = equilibrate(molecules, temperature, sampling.force_field_equilibration, seed, config.platform)
         mixed = build_mixed_system(
             molecules, config.qm, config.surrogate, self._folder, split_nonbonded=sampling.nonbonded_period > 1
         )
-        integrator = createLadderIntegrator(
+        integrator = createIntegrator(
             mixed.system,
             sampling.time_step,
             sampling.k,
@@ -130,25 +130,25 @@ class Generator:
             sampling.friction,
             surrogatePeriod=1 if config.surrogate is None else config.surrogate.period,
             nonbondedPeriod=sampling.nonbonded_period,
-            correctionParticles=mixed.region.particles,
+            monitoredParticles=mixed.region.particles,
         )
         integrator.setRandomNumberSeed(seed)
         platform, properties = find_platform(config.platform)
         context = openmm.Context(mixed.system, integrator, platform, properties)
         context.setPositions(start.positions)
         context.setVelocities(start.velocities)
-        self._tell(writer, index, "QM equilibration")
-        macro_step = sampling.k * sampling.time_step
-        integrator.step(round(sampling.equilibration / macro_step))
+        self._log(writer, index, "QM equilibration")
+        outer_step = sampling.k * sampling.time_step
+        integrator.step(round(sampling.equilibration / outer_step))
         qm_force = find_qm_force(mixed.system)
         for number in range(sampling.frames_per_trajectory):
             integrator.step(sampling.steps_per_frame)
-            time = (number + 1) * sampling.steps_per_frame * macro_step
+            time = (number + 1) * sampling.steps_per_frame * outer_step
             result = qm_force.getLastResult(context)
             append_patiently(writer, frame_of_result(result, writer.environment, index, time, temperature))
-            self._tell(writer, index, f"{temperature:.0f} K")
+            self._log(writer, index, f"{temperature:.0f} K")
 
-    def _tell(self, writer: FrameWriter, trajectory: int, stage: str) -> None:
+    def _log(self, writer: FrameWriter, trajectory: int, stage: str) -> None:
         sampling = self._config.sampling
         total = sampling.trajectories * sampling.frames_per_trajectory
         self._report(Progress(len(writer), total, trajectory, stage))

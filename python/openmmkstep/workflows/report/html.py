@@ -22,8 +22,8 @@ _EXPLANATIONS = {
         "that the thermostat has to carry away."
     ),
     "correction": (
-        "The difference between QM and surrogate forces at the end of each macro step. The integrator applies it: "
-        "it is no error of the forces. The smaller and the smoother it is, the larger k can be. A macro step beyond "
+        "The difference between QM and surrogate forces at the end of each outer step. The integrator applies it: "
+        "it is no error of the forces. The smaller and the smoother it is, the larger k can be. A outer step beyond "
         "the bounds is undone and repeated with plain QM steps."
     ),
     "ramachandran": "Backbone dihedrals of the QM region over the production run.",
@@ -83,9 +83,9 @@ def write_html(path: Path, summary: dict[str, Any], plots: dict[str, str]) -> No
 def _subtitle(summary: dict[str, Any]) -> str:
     system, dynamics = summary["system"], summary["dynamics"]
     return (
-        f"{system['method']}, {system['qmAtoms']} QM atoms, {system['mmParticles']} MM particles, "
+        f"{system['method']}, {system['qm_atoms']} QM atoms, {system['mm_particles']} MM particles, "
         f"{system['embedding']} embedding; {dynamics['time_ps']:g} ps at k = {dynamics['k']} "
-        f"({dynamics['macroStep_fs']:g} fs between QM calls, inner step {dynamics['innerStep_fs']:g} fs)"
+        f"({dynamics['outer_step_fs']:g} fs between QM calls, inner step {dynamics['inner_step_fs']:g} fs)"
     )
 
 
@@ -95,7 +95,7 @@ def _tiles(summary: dict[str, Any]) -> list[tuple[str, str]]:
     if speed is not None:
         tiles.append((f"{speed['speed_up']:.2f}×", f"faster than plain QM at {1000 * speed['plain_step']:g} fs"))
     tiles.append((f"{guard['meanCorrectionRMS_meV_A']:.1f}", "mean correction RMS (meV/Å)"))
-    tiles.append((f"{guard['fallbacks']}", "macro steps redone"))
+    tiles.append((f"{guard['fallbacks']}", "outer steps redone"))
     if summary["temperature"] is not None:
         temperature = summary["temperature"]
         tiles.append((f"{temperature['mean_K']:.1f} ± {temperature['error_K']:.1f} K", "temperature"))
@@ -108,9 +108,9 @@ def _tiles(summary: dict[str, Any]) -> list[tuple[str, str]]:
 def _warnings(summary: dict[str, Any]) -> list[str]:
     warnings = []
     guard = summary["guard"]
-    if guard["fallbacks"] > 0.01 * max(1, guard["macroSteps"]):
+    if guard["fallbacks"] > 0.01 * max(1, guard["outerSteps"]):
         warnings.append(
-            f"{guard['fallbacks']} of {guard['macroSteps']} macro steps had to be redone with plain QM steps. The "
+            f"{guard['fallbacks']} of {guard['outerSteps']} outer steps had to be redone with plain QM steps. The "
             f"surrogate does not know this part of space well, or k is too large. Last reason: "
             f"{guard['lastFallbackReason']}"
         )

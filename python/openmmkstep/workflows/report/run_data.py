@@ -56,8 +56,8 @@ def read_run(config: RunConfig, files: RunFolder, molecules: MolecularSystem, re
     series = _read_series(files) if files.statistics.exists() else {}
     summary = {
         "system": {
-            "qmAtoms": len(region.particles),
-            "mmParticles": molecules.system.getNumParticles() - len(region.particles),
+            "qm_atoms": len(region.particles),
+            "mm_particles": molecules.system.getNumParticles() - len(region.particles),
             "charge": region.charge,
             "multiplicity": region.multiplicity,
             "method": config.qm.method,
@@ -89,11 +89,11 @@ def _dynamics(config: RunConfig, production: dict[str, Any]) -> dict[str, Any]:
     return {
         "time_ps": production["time"],
         "k": section.k,
-        "innerStep_fs": 1000 * section.inner_step,
-        "macroStep_fs": 1000 * section.macro_step,
+        "inner_step_fs": 1000 * section.inner_step,
+        "outer_step_fs": 1000 * section.outer_step,
         "ensemble": section.ensemble,
         "surrogatePeriod": config.surrogate.period if config.surrogate else None,
-        "rung": config.surrogate.has_rung if config.surrogate else None,
+        "base_level": config.surrogate.has_base_level if config.surrogate else None,
         "nonbonded_period": section.nonbonded_period,
         "wallTime_s": wall,
         "ns_per_day": 86.4 * production["time"] / wall if wall > 0 else None,
@@ -117,7 +117,7 @@ def _guard(production: dict[str, Any], series: dict[str, NDArray[np.float64]]) -
     statistics = production["statistics"]
     largest = series.get("maxCorrection", np.zeros(0))
     return {
-        "macroSteps": statistics["macroSteps"],
+        "outerSteps": statistics["outerSteps"],
         "fallbacks": statistics["fallbacks"],
         "lastFallbackReason": statistics["lastFallbackReason"],
         "meanCorrectionRMS_kJ_mol_nm": statistics["meanCorrectionRMS"],
@@ -134,7 +134,7 @@ def _energy(series: dict[str, NDArray[np.float64]], atoms: int) -> dict[str, Any
         "conservedDrift_kJ_mol_ps": conserved.slope,
         "conservedDrift_meV_atom_ps": conserved.slope * _MEV_PER_KJ_MOL / atoms,
         "conservedRMS_kJ_mol": conserved.rms,
-        "perMacroStepErrorRMS_kJ_mol": float(np.sqrt(np.mean(series["energyError"] ** 2))),
+        "outer_step_error_rms_kJ_mol": float(np.sqrt(np.mean(series["energyError"] ** 2))),
     }
 
 

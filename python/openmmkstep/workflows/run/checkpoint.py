@@ -21,7 +21,7 @@ class Checkpoint:
     """Where a run can be continued.
 
     Attributes:
-        step: macro steps done.
+        step: outer steps done.
         trajectory_frames: frames in the DCD file.
         labelled_frames: frames in the HDF5 file.
         wall_time: seconds spent in production so far.

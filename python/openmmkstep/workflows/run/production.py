@@ -26,7 +26,7 @@ from .checkpoint import Checkpoint
 
 @dataclass(frozen=True)
 class Intervals:
-    """Macro steps between outputs; 0 for none."""
+    """Outer steps between outputs; 0 for none."""
 
     trajectory: int
     frames: int
@@ -35,10 +35,10 @@ class Intervals:
 
     @classmethod
     def of(cls, config: RunConfig) -> Intervals:
-        """From the times of a configuration, rounded to whole macro steps, at least one."""
+        """From the times of a configuration, rounded to whole outer steps, at least one."""
 
         def steps(duration: float) -> int:
-            return max(1, round(duration / config.integrator.macro_step)) if duration > 0 else 0
+            return max(1, round(duration / config.integrator.outer_step)) if duration > 0 else 0
 
         output = config.output
         return cls(steps(output.trajectory), steps(output.frames), steps(output.statistics), steps(output.checkpoint))
@@ -64,7 +64,7 @@ class Production:
         self._files = files
         self._command = command
         self._intervals = Intervals.of(config)
-        self._steps = max(1, round(config.time / config.integrator.macro_step))
+        self._steps = max(1, round(config.time / config.integrator.outer_step))
         self._frame_reporter: FrameReporter | None = None
         self._wall_before = 0.0
         self._wall_start = 0.0
@@ -157,7 +157,7 @@ class Production:
         PhaseSpacePoint.of(simulation.context).write(files.final)
         summary = {
             "steps": simulation.currentStep,
-            "time": simulation.currentStep * self._config.integrator.macro_step,
+            "time": simulation.currentStep * self._config.integrator.outer_step,
             "wall_time": Checkpoint.read(files.checkpoint).wall_time,
             "statistics": asdict(KStepIntegrator.cast(simulation.integrator).getStatistics()),
         }

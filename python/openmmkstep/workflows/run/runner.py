@@ -52,35 +52,35 @@ class Runner:
         # The report's plots need matplotlib, which is slow to load: nothing before the run is over needs it.
         config, files = self._config, self.files
         if files.open(config, fresh):
-            self._tell(f"taking up the run in {files.path}")
-        self._tell("building the system")
+            self._log(f"taking up the run in {files.path}")
+        self._log("building the system")
         molecules = prepare_molecules(config, self._folder, files)
         mixed = create_mixed(config, self._folder, molecules)
         embedded = molecules.system.getNumParticles() - len(mixed.region.particles)
-        self._tell(f"{len(mixed.region.particles)} QM atoms, {embedded} MM particles")
+        self._log(f"{len(mixed.region.particles)} QM atoms, {embedded} MM particles")
         start = start_of_production(
-            config, molecules, mixed, files, self._tell, self._attach("equilibration", config.equilibration.kstep)
+            config, molecules, mixed, files, self._log, self._attach("equilibration", config.equilibration.kstep)
         )
         simulation = create_simulation(config, molecules, mixed, config.seed + 1)
         production = Production(config, simulation, files, self._command)
         if not production.is_finished:
-            self._tell(f"production ({config.time:g} ps)")
+            self._log(f"production ({config.time:g} ps)")
             production.run(start, self._attach("production", config.time))
         if config.speed.time > 0 and not files.speed.exists():
-            speed = measure_speed(config, self._folder, molecules, PhaseSpacePoint.read(files.final), self._tell)
+            speed = measure_speed(config, self._folder, molecules, PhaseSpacePoint.read(files.final), self._log)
             write_atomically(files.speed, json.dumps(speed, indent=1).encode())
         from openmmkstep.workflows.report.builder import build_report
 
-        self._tell("writing the report")
+        self._log("writing the report")
         return build_report(config, files, molecules, mixed.region)
 
-    def _tell(self, message: str) -> None:
+    def _log(self, message: str) -> None:
         while self._progress:
             self._progress.pop().close()
         self._console.print(message, highlight=False)
 
     def _attach(self, label: str, total_time: float) -> Callable[[app.Simulation], None]:
-        steps = total_time / self._config.integrator.macro_step
+        steps = total_time / self._config.integrator.outer_step
         interval = max(1, round(steps / _UPDATES_PER_PRODUCTION))
 
         def attach(simulation: app.Simulation) -> None:

@@ -45,7 +45,7 @@ def measure_speed(
     folder: Path,
     molecules: MolecularSystem,
     start: PhaseSpacePoint,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Time plain QM dynamics against k-step dynamics.
 
@@ -57,16 +57,16 @@ def measure_speed(
         folder: the surrogate's path is relative to it.
         molecules: force-field system.
         start: where both begin.
-        tell: called with what is being done.
+        log: called with what is being done.
 
     Returns:
         JSON values: plain, kstep (each a MethodSpeed), speed_up, efficiency (speed-up per k), plain_step, machine.
     """
     section, speed = config.integrator, config.speed
-    tell(f"measuring the speed-up over plain QM dynamics at {1000 * speed.plain_step:g} fs")
+    log(f"measuring the speed-up over plain QM dynamics at {1000 * speed.plain_step:g} fs")
     plain = _plain_context(config, folder, molecules)
     kstep = create_simulation(config, molecules, create_mixed(config, folder, molecules), config.seed).context
-    contexts = {"plain": (plain, speed.plain_step), "kstep": (kstep, section.macro_step)}
+    contexts = {"plain": (plain, speed.plain_step), "kstep": (kstep, section.outer_step)}
     seconds: dict[str, list[float]] = {name: [] for name in contexts}
     for context, _ in contexts.values():
         start.apply_to(context)

@@ -10,7 +10,7 @@ from openmm import app
 
 from openmmkstep.io.atomic import write_atomically
 from openmmkstep.io.topology import read_topology, write_topology
-from openmmkstep.qmmm.integrator import createLadderIntegrator
+from openmmkstep.qmmm.integrator import createIntegrator
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.equilibration import equilibrate
@@ -44,7 +44,7 @@ def prepare_molecules(config: RunConfig, folder: Path, files: RunFolder) -> Mole
 def create_simulation(config: RunConfig, molecules: MolecularSystem, mixed: MixedSystem, seed: int) -> app.Simulation:
     """A Simulation with the integrator that the configuration means."""
     section = config.integrator
-    integrator = createLadderIntegrator(
+    integrator = createIntegrator(
         mixed.system,
         section.inner_step,
         section.k,
@@ -52,7 +52,7 @@ def create_simulation(config: RunConfig, molecules: MolecularSystem, mixed: Mixe
         friction=section.friction,
         surrogatePeriod=config.surrogate.period if config.surrogate is not None else 1,
         nonbondedPeriod=section.nonbonded_period,
-        correctionParticles=mixed.region.particles,
+        monitoredParticles=mixed.region.particles,
     )
     integrator.setRandomNumberSeed(seed)
     integrator.setMaxEnergyError(section.max_energy_error)
@@ -78,7 +78,7 @@ def start_of_production(
     molecules: MolecularSystem,
     mixed: MixedSystem,
     files: RunFolder,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
     attach: Callable[[app.Simulation], None],
 ) -> PhaseSpacePoint:
     """Equilibrate, or read where an earlier attempt had got to.
@@ -88,7 +88,7 @@ def start_of_production(
         molecules: force-field system.
         mixed: QM/MM system.
         files: of the run.
-        tell: called with what is being done.
+        log: called with what is being done.
         attach: called with the simulation of the QM/MM equilibration, to add reporters.
     """
     if files.start.exists():
@@ -98,7 +98,7 @@ def start_of_production(
     if files.equilibrated.exists():
         point = PhaseSpacePoint.read(files.equilibrated)
     else:
-        tell(f"equilibrating with the force field ({config.equilibration.force_field:g} ps)")
+        log(f"equilibrating with the force field ({config.equilibration.force_field:g} ps)")
         relaxed = equilibrate(
             molecules, config.integrator.temperature, config.equilibration.force_field, config.seed, config.platform
         )
@@ -106,9 +106,9 @@ def start_of_production(
         point = PhaseSpacePoint(relaxed.positions, relaxed.velocities, box)
         point.write(files.equilibrated)
     point.apply_to(simulation.context)
-    steps = round(config.equilibration.kstep / config.integrator.macro_step)
+    steps = round(config.equilibration.kstep / config.integrator.outer_step)
     if steps:
-        tell(f"equilibrating with QM/MM ({config.equilibration.kstep:g} ps)")
+        log(f"equilibrating with QM/MM ({config.equilibration.kstep:g} ps)")
         attach(simulation)
         simulation.step(steps)
         point = PhaseSpacePoint.of(simulation.context)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import openmm
 
-from openmmkstep.qmmm.potential import QMMMPotential
+from openmmkstep.qmmm.potential import FORCE_FIELD, QMMMPotential
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.workflows.config.sections import QMSection, SurrogateSection
 
@@ -51,7 +51,7 @@ def build_mixed_system(
     Args:
         molecules: force-field system.
         qm: region, method, embedding.
-        surrogate: archive and ladder; none for plain QM dynamics.
+        surrogate: archive and the level below it; none for plain QM dynamics.
         folder: the archive's path is relative to it.
         split_nonbonded: put nonbonded forces into the slow common group.
     """
@@ -70,8 +70,13 @@ def build_mixed_system(
         surrogate=None if surrogate is None else (folder or Path()) / surrogate.archive,
         surrogateThreads=1 if surrogate is None else surrogate.threads,
         compileSurrogate=surrogate is not None and surrogate.compiled,
-        keepForceFieldRung=surrogate is not None and surrogate.force_field_rung,
-        rung=None if surrogate is None or surrogate.rung is None else (folder or Path()) / surrogate.rung,
+        baseLevel=None if surrogate is None else _base_level(surrogate, folder),
         splitNonbonded=split_nonbonded,
     )
     return MixedSystem(system, region)
+
+
+def _base_level(surrogate: SurrogateSection, folder: Path | None) -> str | Path | None:
+    if surrogate.base_level is None or str(surrogate.base_level) == FORCE_FIELD:
+        return None if surrogate.base_level is None else FORCE_FIELD
+    return (folder or Path()) / surrogate.base_level

@@ -101,7 +101,8 @@ class SystemBuilder:
             "nonbondedCutoff": section.nonbonded_cutoff * unit.nanometer,
             "constraints": None if section.constraints == "none" else getattr(app, section.constraints),
             "rigidWater": section.rigid_water,
-            # Keeps the bond terms that the force-field rung needs; without constraints it would only slow rigid water.
+            # Keeps the bond terms that the force field needs as a base level; without constraints it would only slow
+            # rigid water.
             "flexibleConstraints": section.constraints != "none",
         }
         if section.hydrogen_mass is not None:

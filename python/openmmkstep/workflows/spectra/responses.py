@@ -39,7 +39,7 @@ class ResponseRun:
     level: LevelOfTheory
     basis: AuxiliaryBasis
 
-    def compute(self, path: Path, tell: Callable[[int], None]) -> None:
+    def compute(self, path: Path, log: Callable[[int], None]) -> None:
         """Write the file, or what it lacks; ``tell`` is called with the number of geometries that are there.
 
         Geometries depend on seed, molecule and their number only, so that an interrupted or extended file is the same
@@ -62,7 +62,7 @@ class ResponseRun:
                         record = response_record(molecule, self.level, self.basis)
                     writer.append(name, molecule.numbers, record)
                 done += 1
-                tell(done)
+                log(done)
 
 
 def prepare_responses(config: ResponsesConfig, folder: Path) -> ResponseRun:

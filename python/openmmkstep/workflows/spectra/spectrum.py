@@ -55,17 +55,17 @@ class SpectrumRun:
             return RunningScheduler(self.config.scheduler)
         return LocalProcesses(self.config.workers) if self.config.workers > 1 else InProcess()
 
-    def compute(self, tell: Callable[[int], None], saved: SavedAbsorptions | None = None) -> dict[str, Any]:
+    def compute(self, log: Callable[[int], None], saved: SavedAbsorptions | None = None) -> dict[str, Any]:
         """All spectra, as JSON values, see the keys below.
 
         Args:
-            tell: called with the number of finished geometries.
+            log: called with the number of finished geometries.
             saved: where finished ones are kept; None for nowhere.
 
         Raises:
             See :func:`.geometryScan.absorptions`.
         """
-        numbered = absorptions(self.geometries, self.settings, tell, self.workers, saved)
+        numbered = absorptions(self.geometries, self.settings, log, self.workers, saved)
         results = list(numbered.values())
         energy = self.settings.frequencies * EV_PER_HARTREE
         strengths = np.stack([result.strength for result in results]) / EV_PER_HARTREE

@@ -15,10 +15,10 @@ from openmmkstep.analysis.averages import drift
 from openmmkstep.analysis.temperature import BOLTZMANN
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.provenance import machine_info
-from openmmkstep.qmmm.integrator import createLadderIntegrator
+from openmmkstep.qmmm.integrator import createIntegrator
 from openmmkstep.workflows.config.validate import ValidateConfig
 
-from .systems import Laboratory
+from .systems import ValidationSystems
 
 _MEV = 10.364269574711573  # meV per kJ/mol
 
@@ -32,29 +32,29 @@ class _Run:
     time: float
 
 
-def validate_nve(config: ValidateConfig, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+def validate_nve(config: ValidateConfig, folder: Path, log: Callable[[str], None]) -> dict[str, Any]:
     """Run all variants from one starting point and measure the drift of their total energies.
 
     Args:
         config: what to run.
         folder: relative paths are relative to it.
-        tell: called with what is being done.
+        log: called with what is being done.
 
     Returns:
         JSON values: for each run drift in meV/atom/ps, total-energy RMS in meV (about the mean, and about the drift),
         fallbacks, QM calls, correction RMS, and the energies themselves.
     """
-    laboratory = Laboratory(config, folder, tell)
-    start = laboratory.start()
-    atoms = len(laboratory.ladder.region.particles)
+    systems = ValidationSystems(config, folder, log)
+    start = systems.start()
+    atoms = len(systems.levels.region.particles)
     results = {}
-    for run in _runs(config, laboratory):
-        tell(f"{run.label}: {run.time:g} ps")
-        context = laboratory.context(run.system, run.integrator)
+    for run in _runs(config, systems):
+        log(f"{run.label}: {run.time:g} ps")
+        context = systems.context(run.system, run.integrator)
         start.apply_to(context)
         result = results[run.label] = _measure(run, atoms)
         if "drift_meV_atom_ps" in result:
-            tell(f"  drift {result['drift_meV_atom_ps']:+.4f} meV/atom/ps, RMS {result['rms_meV']:.2f} meV")
+            log(f"  drift {result['drift_meV_atom_ps']:+.4f} meV/atom/ps, RMS {result['rms_meV']:.2f} meV")
         del context
     return {
         "schema": "kstep-nve",
@@ -67,30 +67,32 @@ def validate_nve(config: ValidateConfig, folder: Path, tell: Callable[[str], Non
     }
 
 
-def _runs(config: ValidateConfig, laboratory: Laboratory) -> list[_Run]:
+def _runs(config: ValidateConfig, systems: ValidationSystems) -> list[_Run]:
     section, inner = config.nve, config.inner_step
     runs = []
-    rungs = [config.surrogate.has_rung]
-    if section.without_rung and config.surrogate.has_rung:
-        rungs.append(False)
-    for rung in rungs:
-        mixed = laboratory.mixed(rung)
+    with_base = [config.surrogate.has_base_level]
+    if section.without_base_level and config.surrogate.has_base_level:
+        with_base.append(False)
+    for base_level in with_base:
+        mixed = systems.mixed(base_level)
         for k in section.ks:
-            integrator = createLadderIntegrator(
+            integrator = createIntegrator(
                 mixed.system,
                 inner,
                 k,
-                surrogatePeriod=config.surrogate.period if rung else 1,
-                correctionParticles=mixed.region.particles,
+                surrogatePeriod=config.surrogate.period if base_level else 1,
+                monitoredParticles=mixed.region.particles,
             )
-            label = f"k = {k}, " + (f"ladder (network every {config.surrogate.period})" if rung else "network only")
+            label = f"k = {k}, " + (
+                f"base level (network every {config.surrogate.period})" if base_level else "network only"
+            )
             runs.append(_Run(label, mixed.system, integrator, k * inner, section.time))
     if section.surrogate_alone:
-        alone = laboratory.surrogate_alone()
+        alone = systems.surrogate_alone()
         runs.append(_Run("surrogate alone", alone, KStepIntegrator(inner, 1), inner, section.time))
     for step in section.plain_steps:
         label = f"plain QM, {1000 * step:g} fs"
-        runs.append(_Run(label, laboratory.plain(), KStepIntegrator(step, 1), step, section.plain_time))
+        runs.append(_Run(label, systems.plain(), KStepIntegrator(step, 1), step, section.plain_time))
     return runs
 
 

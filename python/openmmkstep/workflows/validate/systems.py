@@ -9,7 +9,7 @@ import openmm
 
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm import force_groups
-from openmmkstep.qmmm.integrator import createLadderIntegrator
+from openmmkstep.qmmm.integrator import createIntegrator
 from openmmkstep.qmmm.system_copy import copy_without
 from openmmkstep.workflows.config.validate import ValidateConfig
 from openmmkstep.workflows.setup.equilibration import equilibrate
@@ -21,27 +21,27 @@ from openmmkstep.workflows.setup.platforms import find_platform
 _STRONG_FRICTION = 5.0  # 1/ps, for equilibration
 
 
-class Laboratory:
+class ValidationSystems:
     """Makes what the checks run.
 
     Args:
         config: of the validation.
         folder: relative paths are relative to it.
-        tell: called with what is being done.
+        log: called with what is being done.
     """
 
-    def __init__(self, config: ValidateConfig, folder: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, config: ValidateConfig, folder: Path, log: Callable[[str], None]) -> None:
         self.config = config
-        self.tell = tell
+        self.log = log
         self._folder = folder
         self.molecules: MolecularSystem = SystemBuilder(config.system, folder).build()
-        self.ladder = self.mixed(config.surrogate.has_rung)
+        self.levels = self.mixed(config.surrogate.has_base_level)
 
-    def mixed(self, rung: bool, split_nonbonded: bool = False) -> MixedSystem:
-        """A QM/MM system with the surrogate, with or without the rung below it."""
+    def mixed(self, base_level: bool, split_nonbonded: bool = False) -> MixedSystem:
+        """A QM/MM system with the surrogate, with or without the base level below it."""
         section = self.config.surrogate
-        if not rung:
-            section = section.model_copy(update={"force_field_rung": False, "rung": None, "period": 1})
+        if not base_level:
+            section = section.model_copy(update={"base_level": None, "period": 1})
         return build_mixed_system(
             self.molecules, self.config.qm, section, self._folder, split_nonbonded=split_nonbonded
         )
@@ -52,7 +52,9 @@ class Laboratory:
 
     def surrogate_alone(self) -> openmm.System:
         """The system with the surrogate in place of the QM level."""
-        system = copy_without(self.mixed(rung=False).system, lambda force: force.getForceGroup() == force_groups.QM)
+        system = copy_without(
+            self.mixed(base_level=False).system, lambda force: force.getForceGroup() == force_groups.QM
+        )
         for force in system.getForces():
             if force.getForceGroup() == force_groups.SURROGATE:
                 force.setForceGroup(force_groups.QM)
@@ -67,21 +69,21 @@ class Laboratory:
     def start(self) -> PhaseSpacePoint:
         """A point of the canonical ensemble at the QM level, nearly enough to start from."""
         config = self.config
-        self.tell("equilibrating")
+        self.log("equilibrating")
         relaxed = equilibrate(
             self.molecules, config.temperature, config.force_field_equilibration, config.seed, config.platform
         )
         k = min((*config.nve.ks, config.thermostat.k))
-        integrator = createLadderIntegrator(
-            self.ladder.system,
+        integrator = createIntegrator(
+            self.levels.system,
             config.inner_step,
             k,
             config.temperature,
             _STRONG_FRICTION,
             config.surrogate.period,
-            correctionParticles=self.ladder.region.particles,
+            monitoredParticles=self.levels.region.particles,
         )
-        context = self.context(self.ladder.system, integrator)
+        context = self.context(self.levels.system, integrator)
         context.setPositions(relaxed.positions)
         context.setVelocities(relaxed.velocities)
         integrator.step(round(config.equilibration / (k * config.inner_step)))

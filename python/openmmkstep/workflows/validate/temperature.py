@@ -13,36 +13,36 @@ from openmm import app
 from openmmkstep.analysis.averages import block_average
 from openmmkstep.analysis.temperature import BOLTZMANN
 from openmmkstep.provenance import machine_info
-from openmmkstep.qmmm.integrator import createLadderIntegrator
+from openmmkstep.qmmm.integrator import createIntegrator
 from openmmkstep.qmmm.system_copy import copy_without
 from openmmkstep.workflows.config.validate import ValidateConfig
 
-from .systems import Laboratory
+from .systems import ValidationSystems
 
 
-def validate_temperature(config: ValidateConfig, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+def validate_temperature(config: ValidateConfig, folder: Path, log: Callable[[str], None]) -> dict[str, Any]:
     """Sample velocities of the QM atoms in k-step Langevin dynamics.
 
-    Velocities are those at the ends of macro steps. Their variance in a vibration of angular frequency w is kT/m
+    Velocities are those at the ends of outer steps. Their variance in a vibration of angular frequency w is kT/m
     (1 - (w d)^2 / 4) for an inner step d (Leimkuhler and Matthews, J. Chem. Phys. 138, 174102 (2013)): at 0.5 fs this
     makes a bond to hydrogen appear 2 % too cold, whatever the forces.
 
     Args:
         config: what to run.
         folder: relative paths are relative to it.
-        tell: called with what is being done.
+        log: called with what is being done.
 
     Returns:
         JSON values: mean and block-averaged standard error for each element, for all atoms, and whether each is within
         1 % or two standard errors of the target.
     """
     section = config.thermostat
-    laboratory = Laboratory(config, folder, tell)
-    start = laboratory.start()
-    mixed = laboratory.mixed(config.surrogate.has_rung, split_nonbonded=section.nonbonded_period > 1)
+    systems = ValidationSystems(config, folder, log)
+    start = systems.start()
+    mixed = systems.mixed(config.surrogate.has_base_level, split_nonbonded=section.nonbonded_period > 1)
     # It would take degrees of freedom from the atoms in proportion to their mass.
     system = copy_without(mixed.system, lambda force: isinstance(force, openmm.CMMotionRemover))
-    integrator = createLadderIntegrator(
+    integrator = createIntegrator(
         system,
         config.inner_step,
         section.k,
@@ -52,10 +52,10 @@ def validate_temperature(config: ValidateConfig, folder: Path, tell: Callable[[s
         section.nonbonded_period,
         mixed.region.particles,
     )
-    context = laboratory.context(system, integrator)
+    context = systems.context(system, integrator)
     start.apply_to(context)
     steps = round(section.time / (section.k * config.inner_step))
-    tell(f"sampling {section.time:g} ps at k = {section.k}")
+    log(f"sampling {section.time:g} ps at k = {section.k}")
     particles, masses = list(mixed.region.particles), mixed.region.masses
     doubled = np.zeros((steps, len(particles)))
     for step in range(steps):

@@ -15,7 +15,7 @@ class ContextImpl;
 namespace KStep {
 
 /**
- * The elementary operations on a platform's positions, velocities and forces of which a macro step is made. Which
+ * The elementary operations on a platform's positions, velocities and forces of which a outer step is made. Which
  * operation comes when is decided by the integrator; a platform only carries them out.
  *
  * Impulses are force sums, kept by the kernel in numbered buffers.

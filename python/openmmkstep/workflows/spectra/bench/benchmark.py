@@ -36,7 +36,7 @@ RealArray = NDArray[np.float64]
 def run_spectrum_benchmark(
     config: SpectrumBenchConfig,
     folder: Path,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
     save: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """Measure all cases.
@@ -44,7 +44,7 @@ def run_spectrum_benchmark(
     Args:
         config: what to measure.
         folder: relative paths are relative to it.
-        tell: called with what is being done.
+        log: called with what is being done.
         save: called after each case with the results so far.
 
     Returns:
@@ -57,7 +57,7 @@ def run_spectrum_benchmark(
         MissingDependencyError: PySCF or ASE is not installed.
     """
     # All input is checked before the first case is run.
-    cases = {name: _Case(config, case, folder, name, tell) for name, case in config.cases.items()}
+    cases = {name: _Case(config, case, folder, name, log) for name, case in config.cases.items()}
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "version": VERSION,
@@ -82,12 +82,12 @@ class _Case:
         case: SpectrumBenchCase,
         folder: Path,
         name: str,
-        tell: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
         self._config = config
         self._case = case
         self._name = name
-        self._tell = tell
+        self._log = log
         self._level = level_from(case.level)
         self._molecule: Molecule = read_geometries(folder / case.geometry, case.charge, case.multiplicity)[0].molecule
         self._level.check(self._molecule)
@@ -104,9 +104,9 @@ class _Case:
         self._warm_up()
         reduced: dict[str, Traces] = {}
         for name, reduction in self._reductions.items():
-            self._tell(f"{self._name}: {name}, {config.steps} steps along {', '.join(case.directions)}")
+            self._log(f"{self._name}: {name}, {config.steps} steps along {', '.join(case.directions)}")
             reduced[name] = propagated(self._dynamics(reduction), case, case.directions, config.steps)
-        self._tell(f"{self._name}: reference, {steps} steps along {', '.join(directions)}")
+        self._log(f"{self._name}: reference, {steps} steps along {', '.join(directions)}")
         full = self._dynamics()
         reference = propagated(full, case, directions, steps, kept)
         share = config.steps * len(case.directions) / (steps * len(directions))
@@ -115,7 +115,7 @@ class _Case:
         for name, traces in reduced.items():
             methods[name] = _cost(traces, whole) | self._scores(traces, reference, share)
         for name in case.comparisons:
-            self._tell(f"{self._name}: {name}")
+            self._log(f"{self._name}: {name}")
             other = compared(name, self._dynamics(), case, reference, config.steps)
             # None where the reference is too short for a method that continues it.
             methods[name] = None
