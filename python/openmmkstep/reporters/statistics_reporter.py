@@ -41,8 +41,8 @@ class StatisticsReporter:
     """Writes one line of statistics every so many outer steps.
 
     Columns: ``step`` (outer steps of the Simulation), ``time`` (ps), ``temperature`` (K, instantaneous),
-    ``kineticEnergy`` and all fields of openmmkstep.KStepStatistics in their units (kJ/mol, kJ/mol/nm, s); lists have one
-    column per level, lowest first. ``totalEnergy - heat`` is the conserved quantity.
+    ``kineticEnergy`` and all fields of openmmkstep.KStepStatistics in their units (kJ/mol, kJ/mol/nm, s); lists have
+    one column per level, lowest first. ``totalEnergy - heat`` is the conserved quantity.
 
     Args:
         file: path of the CSV file.
