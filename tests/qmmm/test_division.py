@@ -9,9 +9,10 @@ import openmm
 import pytest
 from openmm import app
 
+from kstep_models.units import COULOMB
 from openmmkstep.qmmm.division import SystemDivision, divide_system, refuse_missing_bond_terms
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
-from openmmkstep.qmmm.nonbonded_terms import COULOMB_CONSTANT, UnsupportedForceFieldError
+from openmmkstep.qmmm.nonbonded_terms import UnsupportedForceFieldError
 from tests.support.qmmm.energies import energy_and_forces, with_forces
 from tests.support.qmmm.molecules import Molecule
 
@@ -71,7 +72,7 @@ def test_electrostatic_division_leaves_lennard_jones_with_the_surroundings(
     charges = np.array([nonbonded.getParticleParameters(i)[0]._value for i in range(system.getNumParticles())])
     x = np.asarray(solvated_ala2.positions)
     distances = np.linalg.norm(x[:22, None] - x[None, 22:], axis=2)
-    coulomb = COULOMB_CONSTANT * float(np.sum(charges[:22, None] * charges[None, 22:] / distances))
+    coulomb = COULOMB * float(np.sum(charges[:22, None] * charges[None, 22:] / distances))
     assert kept - zeroed == pytest.approx(coulomb, abs=1e-4)
 
 

@@ -13,7 +13,8 @@ from openmm import app
 from rich.console import Console
 
 from kstep_models.frames import FrameFile
-from openmmkstep.analysis.temperature import BOLTZMANN, degrees_of_freedom
+from kstep_models.units import BOLTZMANN
+from openmmkstep.analysis.temperature import degrees_of_freedom
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.mixed_forces import find_qm_force
 from openmmkstep.qmmm.potential import QMMMPotential

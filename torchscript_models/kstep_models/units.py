@@ -1,6 +1,22 @@
-"""Conversions for reported figures; everything inside is kJ/mol and nm."""
+"""Constants and conversion factors; everything inside is nm, ps, kJ/mol, e, and K.
+
+The one place for all packages but :mod:`openmmkstep.rttddft`, which computes in atomic units
+(:mod:`openmmkstep.rttddft.units`). CODATA 2018, as in OpenMM. The elementary charge and the constants of Boltzmann and
+Avogadro are exact in the SI, so are the factors made of them.
+"""
 
 from __future__ import annotations
 
-# 1 eV = 96.48533212 kJ/mol (CODATA 2018), 1 nm = 10 A.
-MEV_PER_ANGSTROM = 1000.0 / (96.48533212 * 10.0)
+BOLTZMANN = 8.31446261815324e-3
+"""Boltzmann constant times Avogadro constant, kJ/mol/K."""
+COULOMB = 138.93545764438198
+"""1/(4 pi eps0), kJ/mol nm / e^2; to the last bit that of OpenMM (SimTKOpenMMRealType.h, ONE_4PI_EPS0), so that terms
+that cancel do so exactly."""
+KJ_MOL_PER_EV = 96.48533212331002
+"""kJ/mol per electronvolt: elementary charge times Avogadro constant."""
+MEV_PER_KJ_MOL = 1000.0 / KJ_MOL_PER_EV
+"""Millielectronvolts per kJ/mol."""
+MEV_PER_ANGSTROM = MEV_PER_KJ_MOL / 10.0
+"""meV/A per kJ/mol/nm."""
+EV_PER_HARTREE = 27.211386245988
+"""Electronvolts per atomic unit of energy."""

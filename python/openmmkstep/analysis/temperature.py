@@ -5,9 +5,6 @@ from __future__ import annotations
 import openmm
 from openmm import unit
 
-BOLTZMANN = 8.31446261815324e-3
-"""kJ/mol/K (exact: SI Boltzmann constant times Avogadro constant)."""
-
 
 def degrees_of_freedom(system: openmm.System) -> int:
     """Degrees of freedom: of massive particles, less constraints, less the centre of mass if it is kept still."""

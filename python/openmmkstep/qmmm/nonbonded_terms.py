@@ -9,8 +9,7 @@ from itertools import combinations
 import openmm
 from openmm import unit
 
-# 1/(4 pi eps0) in kJ mol^-1 nm e^-2, the value inside OpenMM (SimTKOpenMMRealType.h, ONE_4PI_EPS0).
-COULOMB_CONSTANT = 138.93545764438198
+from kstep_models.units import COULOMB
 
 _LJ_COULOMB = "{k}*qq/r + 4*eps*(s6^2 - s6); s6 = (sigma/r)^6"
 
@@ -91,7 +90,7 @@ def region_pair_force(force: openmm.NonbondedForce, region: Sequence[int]) -> op
     for particle in region:
         charge, sigma, epsilon = force.getParticleParameters(particle)
         particles[particle] = (charge.value_in_unit(unit.elementary_charge), _nm(sigma), _kj(epsilon))
-    pairs = openmm.CustomBondForce(_LJ_COULOMB.format(k=COULOMB_CONSTANT))
+    pairs = openmm.CustomBondForce(_LJ_COULOMB.format(k=COULOMB))
     pairs.setName("RegionPairs")
     for name in ("qq", "sigma", "eps"):
         pairs.addPerBondParameter(name)

@@ -10,7 +10,8 @@ from typing import Any
 import openmm
 from openmm import app, unit
 
-from openmmkstep.analysis.temperature import BOLTZMANN, degrees_of_freedom
+from kstep_models.units import BOLTZMANN
+from openmmkstep.analysis.temperature import degrees_of_freedom
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, KStepStatistics
 
 from .schedule import Schedule

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kstep_models.rttddft.linear_response import EV_PER_HARTREE, Modes, UnstableResponseError, agreement, modes
+from kstep_models.rttddft.linear_response import Modes, UnstableResponseError, agreement, modes
+from kstep_models.units import EV_PER_HARTREE
 
 RealArray = NDArray[np.float64]
 

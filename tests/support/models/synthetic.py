@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kstep_models.frames import Environment, Frame, FrameWriter, RegionDescription
-from kstep_models.potential.network import COULOMB
+from kstep_models.units import COULOMB
 
 NUMBERS = [6, 8, 1, 1, 1, 1]
 BONDS = [(0, 1), (0, 2), (0, 3), (0, 4), (1, 5)]

@@ -34,8 +34,7 @@ from torch import Tensor, nn
 from kstep_models.potential.layers import ClassLinear, Messages, Moments, normalised_hermite, second_order
 from kstep_models.potential.statistics import PairStatistics
 from kstep_models.potential.topology import Topology, TopologyError
-
-COULOMB = 138.93545764  # kJ/mol nm / e^2
+from kstep_models.units import COULOMB
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-RealArray = NDArray[np.float64]
+from kstep_models.units import EV_PER_HARTREE
 
-EV_PER_HARTREE = 27.211386245988
+RealArray = NDArray[np.float64]
 
 
 class UnstableResponseError(ValueError):

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from kstep_models.contract import ContractError
 from kstep_models.frames import Environment, FrameFile, FrameFileError
 from kstep_models.potential.export import compile_graph, load
-from kstep_models.potential.network import COULOMB
-from kstep_models.units import MEV_PER_ANGSTROM
+from kstep_models.units import COULOMB, MEV_PER_ANGSTROM
 from kstep_training.potential.checkpoint import load_checkpoint
 from kstep_training.potential.data import EMBEDDED, GAS, USES
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kstep_models.frames import FrameFile
+from kstep_models.units import MEV_PER_ANGSTROM
 
 from .internal_coordinates import (
     Coordinates,
@@ -26,7 +27,6 @@ from .model import ANGLE_ORDER, BOND_ORDER, DIHEDRAL_ORDER, PAIR_ORDER, BondedFi
 _BATCH = 40
 _RIDGE = 1e-4  # of the diagonal, in units of each coefficient's own scale
 _HELD_OUT_EVERY = 8
-_MEV_PER_ANGSTROM = 1.0364269574711573  # per kJ/mol/nm
 
 Array = NDArray[np.float64]
 
@@ -171,7 +171,7 @@ class _Fit:
             batch = frames[start : start + _BATCH]
             residual = self._design(self._data.positions[batch]) @ coefficients - self._data.forces[batch].ravel()
             total += float(residual @ residual)
-        return _MEV_PER_ANGSTROM * float(np.sqrt(total / (self._data.forces[frames].size)))
+        return MEV_PER_ANGSTROM * float(np.sqrt(total / (self._data.forces[frames].size)))
 
     def model(self, coefficients: Array, about: dict[str, object]) -> BondedFit:
         """The fitted coefficients, sorted by term."""

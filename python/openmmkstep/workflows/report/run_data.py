@@ -11,17 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kstep_models.frames import FrameFile
+from kstep_models.units import BOLTZMANN, MEV_PER_ANGSTROM, MEV_PER_KJ_MOL
 from openmmkstep.analysis.averages import block_average, drift
 from openmmkstep.analysis.backbone import backbone_residues, dihedrals
-from openmmkstep.analysis.temperature import BOLTZMANN
 from openmmkstep.io.frames import software_versions
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.surrogates.suitability import read_surrogate_contract
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
-
-_MEV_PER_KJ_MOL = 10.364269574711573  # 1 kJ/mol in meV
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def _guard(production: dict[str, Any], series: dict[str, NDArray[np.float64]]) -
         "fallbacks": statistics["fallbacks"],
         "lastFallbackReason": statistics["lastFallbackReason"],
         "meanCorrectionRMS_kJ_mol_nm": statistics["meanCorrectionRMS"],
-        "meanCorrectionRMS_meV_A": 0.1 * _MEV_PER_KJ_MOL * statistics["meanCorrectionRMS"],
+        "meanCorrectionRMS_meV_A": MEV_PER_ANGSTROM * statistics["meanCorrectionRMS"],
         "largestCorrection_kJ_mol_nm": float(largest.max()) if len(largest) else None,
     }
 
@@ -132,7 +130,7 @@ def _energy(series: dict[str, NDArray[np.float64]], atoms: int) -> dict[str, Any
     conserved = drift(series["time"], series["totalEnergy"] - series["heat"])
     return {
         "conservedDrift_kJ_mol_ps": conserved.slope,
-        "conservedDrift_meV_atom_ps": conserved.slope * _MEV_PER_KJ_MOL / atoms,
+        "conservedDrift_meV_atom_ps": conserved.slope * MEV_PER_KJ_MOL / atoms,
         "conservedRMS_kJ_mol": conserved.rms,
         "outer_step_error_rms_kJ_mol": float(np.sqrt(np.mean(series["energyError"] ** 2))),
     }

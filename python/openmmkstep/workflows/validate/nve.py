@@ -11,16 +11,14 @@ from typing import Any
 import numpy as np
 import openmm
 
+from kstep_models.units import BOLTZMANN, MEV_PER_ANGSTROM, MEV_PER_KJ_MOL
 from openmmkstep.analysis.averages import drift
-from openmmkstep.analysis.temperature import BOLTZMANN
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.provenance import machine_info
 from openmmkstep.qmmm.integrator import createIntegrator
 from openmmkstep.workflows.config.validate import ValidateConfig
 
 from .systems import ValidationSystems
-
-_MEV = 10.364269574711573  # meV per kJ/mol
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def validate_nve(config: ValidateConfig, folder: Path, log: Callable[[str], None
         "version": 1,
         "atoms": atoms,
         "temperature_K": config.temperature,
-        "kT_meV": BOLTZMANN * config.temperature * _MEV,
+        "kT_meV": BOLTZMANN * config.temperature * MEV_PER_KJ_MOL,
         "runs": results,
         "machine": machine_info(),
     }
@@ -118,17 +116,17 @@ def _measure(run: _Run, atoms: int) -> dict[str, Any]:
         "wallTime_s": time.perf_counter() - begin,
         "fallbacks": statistics.fallbacks,
         "qmCalls": statistics.qmCalls,
-        "meanCorrectionRMS_meV_A": 0.1 * _MEV * statistics.meanCorrectionRMS,
+        "meanCorrectionRMS_meV_A": MEV_PER_ANGSTROM * statistics.meanCorrectionRMS,
     }
     if done >= 3:
         line = drift(times[:done], energies[:done])
-        result["drift_meV_atom_ps"] = line.slope * _MEV / atoms
+        result["drift_meV_atom_ps"] = line.slope * MEV_PER_KJ_MOL / atoms
         result["drift_kJ_mol_ps"] = line.slope
-        result["rms_meV"] = line.rms * _MEV
-        result["rmsAboutDrift_meV"] = line.residual_rms * _MEV
+        result["rms_meV"] = line.rms * MEV_PER_KJ_MOL
+        result["rmsAboutDrift_meV"] = line.residual_rms * MEV_PER_KJ_MOL
         every = max(1, done // 1000)
         result["trace"] = {
             "time_ps": times[:done:every].tolist(),
-            "energy_meV": ((energies[:done:every] - energies[0]) * _MEV).tolist(),
+            "energy_meV": ((energies[:done:every] - energies[0]) * MEV_PER_KJ_MOL).tolist(),
         }
     return result

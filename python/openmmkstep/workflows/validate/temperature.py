@@ -10,8 +10,8 @@ import numpy as np
 import openmm
 from openmm import app
 
+from kstep_models.units import BOLTZMANN
 from openmmkstep.analysis.averages import block_average
-from openmmkstep.analysis.temperature import BOLTZMANN
 from openmmkstep.provenance import machine_info
 from openmmkstep.qmmm.integrator import createIntegrator
 from openmmkstep.qmmm.system_copy import copy_without
