@@ -9,7 +9,6 @@ import pytest
 from openmm import app, unit
 
 from openmmkstep.io import dcd
-from openmmkstep.io.atomic import write_atomically
 from openmmkstep.workflows.config.loading import load_config
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run.checkpoint import Checkpoint, CheckpointError
@@ -54,23 +53,10 @@ def test_checkpoint_round_trip(tmp_path: Path) -> None:
     checkpoint = Checkpoint(7, 3, 2, 1.5, b"\x00context\xff")
     checkpoint.write(path)
     assert Checkpoint.read(path) == checkpoint
-    assert not list(tmp_path.glob("*.partial"))
+    assert list(tmp_path.iterdir()) == [path]
     path.write_bytes(b"something else")
     with pytest.raises(CheckpointError, match="not a checkpoint"):
         Checkpoint.read(path)
-
-
-def test_a_write_that_is_interrupted_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-
-    def fail(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
 
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:

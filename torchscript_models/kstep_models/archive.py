@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 import warnings
 import zipfile
 from importlib import metadata
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from kstep_models.contract import ENTRY, Contract, ContractError, read_contract
+from kstep_models.files import write_atomically
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -53,20 +53,12 @@ def write_archive(module: Any, contract: Contract, path: str | os.PathLike[str])
 
     Raises:
         ExportError: the folder does not exist.
+        OSError: the file cannot be written, because the disk is full for example.
     """
     check_target(path)
-    target = Path(path)
-    handle, partial = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    try:
-        archive = io.BytesIO()
-        torch.jit.save(module, archive, _extra_files={ENTRY: contract.to_json()})
-        Path(partial).write_bytes(without_source_positions(archive.getvalue()))
-        Path(partial).chmod(0o644)
-        Path(partial).replace(target)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    archive = io.BytesIO()
+    torch.jit.save(module, archive, _extra_files={ENTRY: contract.to_json()})
+    write_atomically(path, without_source_positions(archive.getvalue()))
 
 
 def load_archive(path: str | os.PathLike[str], kind: str) -> tuple[Any, Contract]:

@@ -15,6 +15,8 @@ from adaptation_study import adaptation_study
 from network_study import network_study
 from residual_study import residual_study
 
+from kstep_models.files import write_json
+
 HERE = Path(__file__).parent
 
 
@@ -65,7 +67,7 @@ def main() -> None:
         )
     everything = json.loads(arguments.output.read_text(encoding="utf-8")) if arguments.output.exists() else {}
     everything[arguments.study] = found
-    arguments.output.write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")
+    write_json(arguments.output, everything)
 
 
 if __name__ == "__main__":

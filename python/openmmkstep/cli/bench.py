@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +21,7 @@ def bench(
 ) -> None:
     """Measure the speed-up of k-step dynamics over plain QM dynamics and over stock OpenMM, interleaved in one run."""
     with report_errors():
+        from kstep_models.files import write_json
         from openmmkstep.workflows.bench.benchmark import run_benchmark
         from openmmkstep.workflows.config.bench import BenchConfig
         from openmmkstep.workflows.config.loading import load_config
@@ -33,7 +33,7 @@ def bench(
             raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
         console = table_console()
         results = run_benchmark(settings, config.parent, lambda text: console.print(text, highlight=False))
-        output.write_text(json.dumps(results, indent=1), encoding="utf-8")
+        write_json(output, results)
         for name, case in results["cases"].items():
             console.print(_table(name, case, results))
         console.print(f"results: {output.resolve()}", soft_wrap=True)

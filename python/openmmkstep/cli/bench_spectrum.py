@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +20,7 @@ def bench_spectrum(
 ) -> None:
     """Measure what the reduction of electron dynamics saves and costs in accuracy, beside other methods."""
     with report_errors():
-        from openmmkstep.io.atomic import write_atomically
+        from kstep_models.files import write_json
         from openmmkstep.rttddft import ConvergenceError
         from openmmkstep.workflows.config.bench_spectrum import SpectrumBenchConfig
         from openmmkstep.workflows.config.loading import load_config
@@ -36,7 +35,7 @@ def bench_spectrum(
                 settings,
                 config.parent,
                 lambda text: console.print(text, highlight=False),
-                lambda partial: write_atomically(output, json.dumps(partial, indent=1).encode()),
+                lambda partial: write_json(output, partial),
             )
         except ConvergenceError as error:
             raise ValueError(str(error)) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,7 +35,7 @@ def spectrum(
 ) -> None:
     """Compute the absorption of a molecule, or of many geometries of it, from its electrons' motion after a kick."""
     with report_errors():
-        from openmmkstep.io.atomic import write_atomically
+        from kstep_models.files import write_json
         from openmmkstep.rttddft import ConvergenceError, ElectronDynamicsError, WorkerError
         from openmmkstep.rttddft.ensembles.saved_absorptions import SavedAbsorptions
         from openmmkstep.terminal import CountedProgress
@@ -57,7 +56,7 @@ def spectrum(
             except (ConvergenceError, ElectronDynamicsError, WorkerError) as error:
                 kept = "; finished geometries are kept: --resume goes on with the others" if saved.number else ""
                 raise ValueError(f"{error}{kept}") from error
-        write_atomically(output, json.dumps(results, indent=1).encode())
+        write_json(output, results)
         saved.discard()
         draw_spectrum(results, output.with_suffix(".png"))
         console.print(_table(results))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -76,6 +75,7 @@ def temperature(config: ConfigArgument, output: OutputOption = Path("temperature
 def _run(
     config: Path, output: Path, check: Callable[[ValidateConfig, Path, Callable[[str], None]], dict[str, Any]]
 ) -> tuple[Console, dict[str, Any]]:
+    from kstep_models.files import write_json
     from openmmkstep.workflows.config.loading import load_config
     from openmmkstep.workflows.config.validate import ValidateConfig
 
@@ -84,7 +84,7 @@ def _run(
         raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
     console = table_console()
     results = check(settings, config.parent, lambda text: console.print(text, highlight=False))
-    output.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    write_json(output, results)
     return console, results
 
 

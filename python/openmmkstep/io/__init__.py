@@ -1,1 +1,1 @@
-"""Files: frames, trajectories, topologies, and writing them atomically."""
+"""Files: frames, trajectories, topologies."""

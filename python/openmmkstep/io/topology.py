@@ -8,6 +8,8 @@ from pathlib import Path
 import openmm
 from openmm import app, unit
 
+from kstep_models.files import write_atomically
+
 
 def write_topology(path: Path, topology: app.Topology) -> None:
     """Write atoms, residues, chains, bonds and box."""
@@ -22,7 +24,7 @@ def write_topology(path: Path, topology: app.Topology) -> None:
         "bonds": [[bond[0].index, bond[1].index] for bond in topology.bonds()],
         "box": None if vectors is None else [list(v) for v in vectors.value_in_unit(unit.nanometer)],
     }
-    path.write_text(json.dumps(content), encoding="utf-8")
+    write_atomically(path, json.dumps(content))
 
 
 def read_topology(path: Path) -> app.Topology:

@@ -9,6 +9,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from kstep_models.files import replaced_atomically
+
 BLUE, ORANGE, GREEN, RED, GREY, PURPLE = "#1f6feb", "#e36209", "#2da44e", "#cf222e", "#6e7781", "#8250df"
 
 _PARAMETERS: Any = {
@@ -45,4 +47,5 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **o
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG file."""
-    figure.savefig(path, dpi=150, facecolor="white")
+    with replaced_atomically(path) as partial:
+        figure.savefig(partial, dpi=150, facecolor="white")

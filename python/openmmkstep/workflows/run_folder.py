@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from openmmkstep.io.atomic import write_atomically
+from kstep_models.files import write_json
 from openmmkstep.workflows.config.run import RunConfig
 
 # A finished run may be made longer or measured again; anything else would make another run of it.
@@ -74,7 +74,7 @@ class RunFolder:
                 "choose another output folder, or pass --fresh to throw them away"
             )
         self.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.settings, json.dumps(settings, indent=1).encode())
+        write_json(self.settings, settings)
         return False
 
     def _files(self) -> list[Path]:

@@ -12,6 +12,7 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
+from kstep_models.files import replaced_atomically
 from kstep_models.frames.reader import FrameFile
 from kstep_models.frames.schema import (
     FRAME_FIELDS,
@@ -145,8 +146,7 @@ class FrameWriter:
         region = self.region
         n = len(region.numbers)
         # Written under another name first, so that a file with the right name always has its complete header.
-        partial = self.path.with_name(self.path.name + ".partial")
-        with h5py.File(partial, "w") as file:
+        with replaced_atomically(self.path) as partial, h5py.File(partial, "w") as file:
             file.attrs["schema"] = SCHEMA
             file.attrs["version"] = VERSION
             file.attrs["frames"] = 0
@@ -167,7 +167,6 @@ class FrameWriter:
                 _create_fields(group, SITE_FIELDS, n, self._flush_every)
                 _create_fields(group, ROW_FIELDS, n, 4096)
                 group.create_dataset("offset", data=np.zeros(1, np.int64), maxshape=(None,), chunks=(1024,))
-        partial.replace(self.path)
 
     def _continue(self) -> None:
         with FrameFile(self.path) as present:

@@ -12,11 +12,12 @@ import hashlib
 import os
 import platform
 import shutil
-import tempfile
 import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from kstep_models.files import replaced_atomically
 
 # Of the way packages are made, so that those of an earlier way are not taken for current ones.
 _RECIPE = 1
@@ -76,10 +77,9 @@ def compile_archive(archive: str | os.PathLike[str], atoms: int, package: str | 
     if find_compiler() is None:
         raise CompilationError("there is no C++ compiler: install g++ or clang++, or set CXX to one")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".compile-", dir=target.parent) as folder, warnings.catch_warnings():
+    with replaced_atomically(target) as partial, warnings.catch_warnings():
         # TorchScript is the archive's format; its deprecation is known.
         warnings.simplefilter("ignore")
-        partial = Path(folder) / "model.pt2"
         try:
             deviation = _compile(module, contract.inputs, contract.outputs, atoms, partial)
         except Exception as error:
@@ -90,7 +90,6 @@ def compile_archive(archive: str | os.PathLike[str], atoms: int, package: str | 
             raise CompilationError(
                 f"forces of the compiled {archive} deviate by {deviation:.1e} (relative), allowed is {limit:.0e}"
             )
-        partial.replace(target)
     return deviation
 
 

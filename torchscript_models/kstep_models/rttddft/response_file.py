@@ -30,6 +30,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from kstep_models.files import replaced_atomically
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, AuxiliaryBasisError
 
 SCHEMA = "kstep-responses"
@@ -102,10 +103,8 @@ class ResponseWriter:
                     if file.attrs.get(name) != value:
                         raise ResponseFileError(f"{path} was made with another {name}: write to another file")
             return
-        partial = self._path.with_name(f".{self._path.name}.partial")
-        with h5py.File(partial, "w") as file:
+        with replaced_atomically(self._path) as partial, h5py.File(partial, "w") as file:
             file.attrs.update({**mine, "software": json.dumps(dict(software), sort_keys=True)})
-        partial.replace(self._path)
 
     def count(self, name: str) -> int:
         """How many geometries of a molecule are in the file."""

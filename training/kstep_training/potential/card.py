@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from kstep_models.contract import Contract
+from kstep_models.files import write_atomically, write_json
 from kstep_models.potential.export import ExportChecks
 from kstep_training.potential.checkpoint import Checkpoint
 from kstep_training.potential.evaluation import NEARBY, Evaluation, KindErrors
@@ -28,9 +29,9 @@ def write_card(
         "evaluation": evaluation.to_dict(),
         "history": trained.history,
     }
-    archive.with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(archive.with_suffix(".json"), content)
     card = archive.with_suffix(".md")
-    card.write_text(_markdown(archive.name, trained, contract, evaluation, checks), encoding="utf-8")
+    write_atomically(card, _markdown(archive.name, trained, contract, evaluation, checks))
     return card
 
 

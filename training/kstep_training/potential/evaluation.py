@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from kstep_models.contract import ContractError
+from kstep_models.files import write_json
 from kstep_models.frames import Environment, FrameFile, FrameFileError
 from kstep_models.potential.export import compile_graph, load
 from kstep_models.units import COULOMB, MEV_PER_ANGSTROM
@@ -123,7 +123,7 @@ def evaluate(
 
         folder = Path(output)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "evaluation.json").write_text(json.dumps(evaluation.to_dict(), indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "evaluation.json", evaluation.to_dict())
         for kind, data in collected.items():
             if data.energy_error:
                 plot_errors(

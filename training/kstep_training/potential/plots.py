@@ -10,11 +10,13 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
+from kstep_models.files import replaced_atomically
 from kstep_models.units import MEV_PER_ANGSTROM
 
 # Before pyplot, and without a display.
 matplotlib.use("Agg")
 from matplotlib import pyplot
+from matplotlib.figure import Figure
 
 # Points in the scatter plot; more only make it slower and darker.
 _MOST_POINTS = 5000
@@ -44,8 +46,7 @@ def plot_errors(
     axes[1].set(xlabel="force error, meV/A", title=f"RMSE {np.sqrt(np.mean(error**2)):.1f} meV/A")
     axes[2].hist(energy_errors, bins=50)
     axes[2].set(xlabel="energy error, kJ/mol", title=f"MAE {np.abs(energy_errors).mean():.2f} kJ/mol")
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    _save(figure, path)
 
 
 def plot_history(path: Path, history: Sequence[dict[str, float]]) -> None:
@@ -58,5 +59,10 @@ def plot_history(path: Path, history: Sequence[dict[str, float]]) -> None:
             axis.semilogy(*zip(*points, strict=True), label=kind)
     axis.set(xlabel="training time, minutes", ylabel="force RMSE, meV/A")
     axis.legend()
-    figure.savefig(path, dpi=120)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replaced_atomically(path) as partial:
+        figure.savefig(partial, dpi=120)
     pyplot.close(figure)

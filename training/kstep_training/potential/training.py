@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import sys
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch.utils.data import DataLoader
 
+from kstep_models.files import replaced_atomically, write_json
 from kstep_models.potential import KStepPotential, PairStatistics, Topology
 from kstep_training.checkpoints import CheckpointError
 from kstep_training.configuration import ConfigurationError, load_configuration
@@ -175,13 +175,6 @@ def _earlier_model(config: PotentialTraining, frames: FrameSet, path: Path) -> K
     return model.requires_grad_(True)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file atomically."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
 class _Keep(Callback):
     """Checkpoint and metrics after every validation, each replaced atomically."""
 
@@ -192,9 +185,8 @@ class _Keep(Callback):
         self._console = console
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        partial = self._checkpoint.with_name(self._checkpoint.name + ".partial")
-        trainer.save_checkpoint(partial)
-        partial.replace(self._checkpoint)
+        with replaced_atomically(self._checkpoint) as partial:
+            trainer.save_checkpoint(partial)
         if not isinstance(pl_module, PotentialModule) or not pl_module.history:
             return
         history = pl_module.history

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from kstep_models.files import replaced_atomically
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
 from kstep_models.rttddft.network import ResponseNetwork, ResponseNetworkConfig
 from kstep_training.checkpoints import RESPONSE_FORMAT, CheckpointError, read_checkpoint
@@ -57,7 +57,6 @@ def new_network(basis: AuxiliaryBasis, config: ResponseNetworkConfig, seed: int)
 
 def save(path: str | os.PathLike[str], checkpoint: ResponseCheckpoint) -> None:
     """Write a checkpoint, atomically."""
-    target = Path(path)
     content = {
         "format": RESPONSE_FORMAT,
         "version": VERSION,
@@ -70,9 +69,8 @@ def save(path: str | os.PathLike[str], checkpoint: ResponseCheckpoint) -> None:
             if entry.name != "members"
         },
     }
-    partial = target.with_name(f".{target.name}.partial")
-    torch.save(content, partial)
-    partial.replace(target)
+    with replaced_atomically(path) as partial:
+        torch.save(content, partial)
 
 
 def load(path: str | os.PathLike[str]) -> ResponseCheckpoint:

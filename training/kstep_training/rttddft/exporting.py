@@ -11,6 +11,7 @@ import numpy as np
 
 from kstep_models.archive import ExportError
 from kstep_models.contract import Contract
+from kstep_models.files import write_atomically, write_json
 from kstep_models.potential.export import versions
 from kstep_models.rttddft.export import Geometry, ResponseChecks, export_response
 from kstep_training.checkpoints import CheckpointError
@@ -73,7 +74,7 @@ def _write_card(target: Path, trained: ResponseCheckpoint, contract: Contract, c
         "export_checks": asdict(checks),
         "evaluation": trained.evaluation,
     }
-    target.with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(target.with_suffix(".json"), content)
     level = trained.level_of_theory
     left_out = trained.evaluation["left_out"]
     lines = [
@@ -103,5 +104,5 @@ def _write_card(target: Path, trained: ResponseCheckpoint, contract: Contract, c
             f"| {errors['peak']:.4f} | {errors['static']:.2f} |"
         )
     card = target.with_suffix(".md")
-    card.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_atomically(card, "\n".join(lines) + "\n")
     return card

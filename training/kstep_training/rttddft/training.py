@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from kstep_models.files import write_json
 from kstep_models.rttddft.network import ResponseNetwork
 from kstep_models.rttddft.response_file import ResponseFile, ResponseFileError
 from kstep_training.checkpoints import CheckpointError
@@ -150,7 +150,7 @@ def _begun(checkpoint: Path, config: ResponseTraining, dataset: ResponseDataset)
 
 
 def _write(evaluation: ResponseEvaluation, folder: Path) -> None:
-    (folder / "evaluation.json").write_text(json.dumps(evaluation.to_dict(), indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "evaluation.json", evaluation.to_dict())
 
 
 def _member(

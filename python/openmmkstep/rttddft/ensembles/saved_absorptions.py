@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from openmmkstep.io.atomic import write_atomically
+from kstep_models.files import PARTIAL, write_atomically, write_json
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 from openmmkstep.rttddft.observables.absorption import Absorption, AbsorptionSettings, Geometry
 
@@ -68,9 +68,9 @@ class SavedAbsorptions:
         """Keep a result."""
         self._folder.mkdir(exist_ok=True)
         if not (self._folder / _SETTINGS).exists():
-            write_atomically(self._folder / _SETTINGS, json.dumps(self._head, indent=1).encode())
+            write_json(self._folder / _SETTINGS, self._head)
         values = {field.name: _plain(getattr(result, field.name)) for field in fields(result)}
-        write_atomically(self._path(geometry), json.dumps(values).encode())
+        write_atomically(self._path(geometry), json.dumps(values))
 
     def discard(self) -> None:
         """Remove all results, when something else holds them."""
@@ -95,7 +95,7 @@ class SavedAbsorptions:
             return dict(head["settings"])
         except FileNotFoundError:
             # Killed between the making of the folder and its first file.
-            if all(path.name == _SETTINGS + ".partial" for path in self._folder.iterdir()):
+            if all(path.name.endswith(PARTIAL) for path in self._folder.iterdir()):
                 return dict(self._settings)
         except (OSError, ValueError, KeyError, TypeError):
             pass

@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from kstep_models.files import replaced_atomically
 from kstep_models.hdf5 import PATIENCE, opened
 from openmmkstep.rttddft.errors import TrajectoryError
 from openmmkstep.rttddft.propagation.propagators import GUESS_POINTS, State
@@ -69,24 +70,22 @@ class TrajectoryWriter:
         """
         refuse_existing(path)
         # Written under another name first, so that a file with the right name can always be continued.
-        partial = path.with_name(path.name + ".partial")
-        with h5py.File(partial, "w") as file:
-            _write_header(file, header)
-            _create_dynamics(file, header)
-            _create_restart(file, header, start)
-            _allocate(file, "progress", (2,), "<i8")[:] = (0, 0)
-        writer = cls(partial, 0, header.density_interval)
-        writer.append(first)
-        writer.close(start)
-        partial.replace(path)
+        with replaced_atomically(path) as partial:
+            with h5py.File(partial, "w") as file:
+                _write_header(file, header)
+                _create_dynamics(file, header)
+                _create_restart(file, header, start)
+                _allocate(file, "progress", (2,), "<i8")[:] = (0, 0)
+            writer = cls(partial, 0, header.density_interval)
+            writer.append(first)
+            writer.close(start)
         writer.path = path
         return writer
 
     @staticmethod
     def extend(path: Path, steps: int) -> None:
         """Make room for more steps than a file was planned for, by copying it."""
-        partial = path.with_name(path.name + ".partial")
-        with opened(path, "r", PATIENCE) as old, h5py.File(partial, "w") as new:
+        with replaced_atomically(path) as partial, opened(path, "r", PATIENCE) as old, h5py.File(partial, "w") as new:
             for name, value in old.attrs.items():
                 new.attrs[name] = value
             new.attrs["n_steps"] = steps
@@ -103,7 +102,6 @@ class TrajectoryWriter:
                 for row in range(0, kept, _ROWS):
                     part = slice(row, min(row + _ROWS, kept))
                     copy[part] = data[part]
-        partial.replace(path)
 
     def append(self, frame: Frame) -> None:
         """Take one frame.

@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 import openmm
 
+from kstep_models.files import write_atomically
+
 BOND_ORDER = 4
 ANGLE_ORDER = 3
 DIHEDRAL_ORDER = 3
@@ -94,7 +96,7 @@ class BondedFit:
         return list(forces.values())
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write JSON."""
+        """Write JSON, atomically."""
         content = {
             "schema": SCHEMA,
             "version": VERSION,
@@ -106,7 +108,7 @@ class BondedFit:
             "pairs": self.pairs,
             "about": self.about,
         }
-        Path(path).write_text(json.dumps(content), encoding="utf-8")
+        write_atomically(path, json.dumps(content))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> BondedFit:

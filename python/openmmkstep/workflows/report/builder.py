@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from kstep_models.files import write_json
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run_folder import RunFolder
@@ -19,7 +19,7 @@ def build_report(config: RunConfig, files: RunFolder, molecules: MolecularSystem
     """Write report.json, plots and report.html of a finished run; returns the path of the page."""
     data = read_run(config, files, molecules, region)
     files.report.mkdir(exist_ok=True)
-    (files.report / "report.json").write_text(json.dumps(data.summary, indent=1), encoding="utf-8")
+    write_json(files.report / "report.json", data.summary)
     plots = plot_run(data, files.report)
     page = files.report / "report.html"
     write_html(page, data.summary, plots)

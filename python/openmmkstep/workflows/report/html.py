@@ -8,6 +8,8 @@ from typing import Any
 
 import jinja2
 
+from kstep_models.files import write_atomically
+
 _TITLES = {
     "energy": "Energy and temperature",
     "correction": "Correction and guard",
@@ -77,7 +79,7 @@ def write_html(path: Path, summary: dict[str, Any], plots: dict[str, str]) -> No
         ],
         tables=_tables(summary),
     )
-    path.write_text(page, encoding="utf-8")
+    write_atomically(path, page)
 
 
 def _subtitle(summary: dict[str, Any]) -> str:

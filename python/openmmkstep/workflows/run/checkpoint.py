@@ -7,7 +7,7 @@ import struct
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from openmmkstep.io.atomic import write_atomically
+from kstep_models.files import write_atomically
 
 _MAGIC = b"KSTEPCP1"
 

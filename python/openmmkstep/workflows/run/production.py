@@ -12,8 +12,8 @@ from typing import Any
 
 from openmm import app
 
+from kstep_models.files import write_atomically, write_json
 from openmmkstep.io import dcd, frames
-from openmmkstep.io.atomic import write_atomically
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.mixed_forces import find_qm_force
 from openmmkstep.reporters import FrameReporter, StatisticsReporter
@@ -161,7 +161,7 @@ class Production:
             "wall_time": Checkpoint.read(files.checkpoint).wall_time,
             "statistics": asdict(KStepIntegrator.cast(simulation.integrator).getStatistics()),
         }
-        write_atomically(files.summary, json.dumps(summary, indent=1).encode())
+        write_json(files.summary, summary)
 
 
 def _keep_rows(path: Path, last_step: int) -> None:
@@ -172,4 +172,4 @@ def _keep_rows(path: Path, last_step: int) -> None:
         rows = list(csv.reader(file))
     # A line that a kill cut short is shorter than the head, and later than the checkpoint anyway.
     kept = [rows[0], *(row for row in rows[1:] if len(row) == len(rows[0]) and int(row[0]) <= last_step)]
-    write_atomically(path, "".join(",".join(row) + "\r\n" for row in kept).encode())
+    write_atomically(path, "".join(",".join(row) + "\r\n" for row in kept))

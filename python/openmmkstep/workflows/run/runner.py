@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from openmm import app
 from rich.console import Console
 
-from openmmkstep.io.atomic import write_atomically
+from kstep_models.files import write_json
 from openmmkstep.reporters import ProgressReporter
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run_folder import RunFolder
@@ -68,7 +67,7 @@ class Runner:
             production.run(start, self._attach("production", config.time))
         if config.speed.time > 0 and not files.speed.exists():
             speed = measure_speed(config, self._folder, molecules, PhaseSpacePoint.read(files.final), self._log)
-            write_atomically(files.speed, json.dumps(speed, indent=1).encode())
+            write_json(files.speed, speed)
         from openmmkstep.workflows.report.builder import build_report
 
         self._log("writing the report")

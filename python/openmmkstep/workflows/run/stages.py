@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import openmm
 from openmm import app
 
-from openmmkstep.io.atomic import write_atomically
+from kstep_models.files import write_atomically
 from openmmkstep.io.topology import read_topology, write_topology
 from openmmkstep.qmmm.integrator import createIntegrator
 from openmmkstep.workflows.config.run import RunConfig
@@ -32,12 +33,11 @@ def prepare_molecules(config: RunConfig, folder: Path, files: RunFolder) -> Mole
         return MolecularSystem(topology, positions, system)
     molecules = SystemBuilder(config.system, folder).build()
     write_topology(files.topology, molecules.topology)
-    write_atomically(files.force_field_system, openmm.XmlSerializer.serialize(molecules.system).encode())
-    partial = files.structure.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        app.PDBFile.writeFile(molecules.topology, molecules.positions * openmm.unit.nanometer, file)
+    write_atomically(files.force_field_system, openmm.XmlSerializer.serialize(molecules.system))
+    structure = io.StringIO()
+    app.PDBFile.writeFile(molecules.topology, molecules.positions * openmm.unit.nanometer, structure)
     # Last, because its presence says that the others are complete.
-    partial.replace(files.structure)
+    write_atomically(files.structure, structure.getvalue())
     return molecules
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import openmm
 from numpy.typing import NDArray
 
-from openmmkstep.io.atomic import write_atomically
+from kstep_models.files import write_atomically
 
 
 @dataclass(frozen=True)

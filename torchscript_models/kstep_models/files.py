@@ -1,0 +1,90 @@
+"""Files that are either there in full or not at all, whenever the disk fills or the power goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+PARTIAL = ".partial"
+"""In the names of files that are being written; one that a killed program left behind may be deleted."""
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:
+    """Write a file under another name, make sure that it is on disk, and put it in place in one go.
+
+    Args:
+        path: the file; its folder must exist. A link is followed.
+        content: text is encoded as UTF-8.
+
+    Raises:
+        OSError: it cannot be written, because the disk is full for example; names the file, and leaves what was there
+            before as it was.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with _replaced(Path(path), suffix="") as partial:
+        partial.write_bytes(data)
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write JSON values for people to read too, atomically; see :func:`write_atomically`."""
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
+
+
+@contextmanager
+def replaced_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """For writers that need a path: gives one in the same folder, with the same ending, and puts the file in place.
+
+    Nothing is left behind, and what was there before stays, where the block ends with an error. ::
+
+        with replaced_atomically("plot.png") as partial:
+            figure.savefig(partial)
+
+    Args:
+        path: the file; its folder must exist. A link is followed.
+
+    Raises:
+        OSError: as :func:`write_atomically`.
+    """
+    with _replaced(Path(path), suffix=Path(path).suffix) as partial:
+        yield partial
+
+
+@contextmanager
+def _replaced(path: Path, suffix: str) -> Iterator[Path]:
+    target = path.resolve()
+    if target.exists() and not target.is_file() and not target.is_dir():
+        # A device or a pipe is there to be written to, not to be replaced.
+        yield target
+        return
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(6)}{PARTIAL}{suffix}")
+    try:
+        yield partial
+        _synchronise(partial)
+        if target.exists():
+            partial.chmod(stat.S_IMODE(target.stat().st_mode))
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        if error.errno is None or error.filename not in (None, str(partial), partial):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    # The file is in place; some file systems do not let folders be synchronised.
+    with suppress(OSError):
+        _synchronise(target.parent)
+
+
+def _synchronise(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
