@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 import yaml
 
+from kstep_models.configuration import ConfigError, Section, load_config, parse_config
 from openmmkstep.workflows.config.bench import BenchConfig
+from openmmkstep.workflows.config.bench_spectrum import SpectrumBenchConfig
 from openmmkstep.workflows.config.generate import GenerateConfig
-from openmmkstep.workflows.config.loading import ConfigError, Section, load_config, parse_config
 from openmmkstep.workflows.config.quantities import Length, Rate, Temperature, Time
+from openmmkstep.workflows.config.responses import ResponsesConfig
 from openmmkstep.workflows.config.run import RunConfig
+from openmmkstep.workflows.config.spectrum import SpectrumConfig
 from openmmkstep.workflows.config.validate import ValidateConfig
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "alanine_dipeptide"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLE = EXAMPLES / "alanine_dipeptide"
 
 
 class Sample(Section):
@@ -60,18 +64,51 @@ def test_bad_values_are_named(content: dict[str, Any], message: str) -> None:
         parse_config(content, Sample, "test")
 
 
+def kind_of(path: Path) -> type[Section]:
+    """What an example's name says that it configures."""
+    kinds: dict[str, type[Section]] = {
+        "bench": SpectrumBenchConfig if "electron" in str(path) else BenchConfig,
+        "generate": GenerateConfig,
+        "responses": ResponsesConfig,
+        "run": RunConfig,
+        "validate": ValidateConfig,
+    }
+    return kinds.get(path.stem.split("_")[0], SpectrumConfig)
+
+
 @pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("run", RunConfig),
-        ("generate_gas", GenerateConfig),
-        ("generate_water", GenerateConfig),
-        ("bench", BenchConfig),
-        ("validate", ValidateConfig),
-    ],
+    "path",
+    [path for path in sorted(EXAMPLES.rglob("*.yaml")) if not path.stem.startswith("train")],
+    ids=lambda path: str(path.relative_to(EXAMPLES)),
 )
-def test_examples_are_valid(name: str, kind: type[Section]) -> None:
-    load_config(EXAMPLE / f"{name}.yaml", kind)
+def test_examples_are_valid(path: Path) -> None:
+    load_config(path, kind_of(path))
+
+
+def test_the_example_run_is_in_its_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load_config(EXAMPLE / "run.yaml", RunConfig)
+    assert config.surrogate is not None
+    assert config.system.structure == EXAMPLE / "alanine_dipeptide.pdb"
+    assert config.system.force_field == ("amber14-all.xml", "amber14/tip3p.xml")
+    assert config.surrogate.archive == EXAMPLE / "ala2-gfn2.pt"
+    assert config.surrogate.base_level == EXAMPLE / "ala2-base.json"
+    assert config.output.folder == EXAMPLE / "output"
+
+
+def test_the_force_field_is_no_file() -> None:
+    config = parse_config(changed("surrogate.base_level", "force-field"), RunConfig, "run.yaml", EXAMPLE)
+    assert config.surrogate is not None and config.surrogate.base_level == "force-field"
+
+
+def test_molecules_with_an_ending_are_files(tmp_path: Path) -> None:
+    config = parse_config({"molecules": ["H2O", "CH2NH.xyz", "C3H4_D2d"]}, ResponsesConfig, "test", tmp_path)
+    assert config.molecules == ("H2O", tmp_path / "CH2NH.xyz", "C3H4_D2d")
+
+
+def test_seeds_leave_room_for_those_made_of_them() -> None:
+    with pytest.raises(ConfigError, match=r"seed: must be less than or equal to 1000000000 \(got 2000000000\)"):
+        parse_config(changed("seed", 2000000000), RunConfig, "run.yaml")
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -106,18 +143,6 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 def test_contradictions(path: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_config(changed(path, value), RunConfig, "run.yaml")
-
-
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="does not exist"):
-        load_config(tmp_path / "no.yaml", RunConfig)
-    broken = tmp_path / "broken.yaml"
-    broken.write_text("a: [1, 2")
-    with pytest.raises(ConfigError, match="not valid YAML"):
-        load_config(broken, RunConfig)
-    broken.write_text("- 1")
-    with pytest.raises(ConfigError, match="must hold a mapping"):
-        load_config(broken, RunConfig)
 
 
 def test_unknown_keys_inside_named_sections() -> None:

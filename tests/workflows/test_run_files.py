@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from openmm import app, unit
 
+from kstep_models.configuration import load_config
 from openmmkstep.io import dcd
-from openmmkstep.workflows.config.loading import load_config
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run.checkpoint import Checkpoint, CheckpointError
 from openmmkstep.workflows.run_folder import RunFolder, RunFolderError

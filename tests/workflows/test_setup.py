@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kstep_models.configuration import parse_config
 from openmmkstep.io.topology import read_topology, write_topology
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from openmmkstep.workflows.config.sections import SystemSection
@@ -41,9 +42,9 @@ def test_topology_file_round_trip(solvated_ala2: Molecule, tmp_path: Path) -> No
     assert [list(vector) for vector in boxes[0]] == [list(vector) for vector in boxes[1]]
 
 
-def test_builder_solvates(tmp_path: Path) -> None:
+def test_builder_solvates() -> None:
     section = SystemSection.model_validate({"structure": ALA2_PDB, "solvent": {"box_size": "2 nm"}})
-    builder = SystemBuilder(section, tmp_path)
+    builder = SystemBuilder(section)
     assert builder.has_solvent
     molecules = builder.build()
     assert molecules.system.usesPeriodicBoundaryConditions()
@@ -57,7 +58,7 @@ def test_builder_solvates(tmp_path: Path) -> None:
     [
         ({"structure": "nothing.pdb"}, "does not exist"),
         ({"structure": "broken.pdb"}, "cannot be read"),
-        ({"structure": str(ALA2_PDB), "force_field": ["no-such-field.xml"]}, "system.forceField"),
+        ({"structure": str(ALA2_PDB), "force_field": ["no-such-field.xml"]}, "system.force_field"),
         ({"structure": str(ALA2_PDB), "nonbonded_method": "PME"}, "needs a periodic box"),
         ({"structure": str(ALA2_PDB), "force_field": ["amber14/tip3p.xml"]}, "does not fit the structure"),
     ],
@@ -65,7 +66,7 @@ def test_builder_solvates(tmp_path: Path) -> None:
 def test_bad_structures(tmp_path: Path, content: dict[str, object], message: str) -> None:
     (tmp_path / "broken.pdb").write_text("ATOM      1  H1  ACE A   1       x\n")
     with pytest.raises(PreparationError, match=message):
-        SystemBuilder(SystemSection.model_validate(content), tmp_path).build()
+        SystemBuilder(parse_config(content, SystemSection, "test", tmp_path)).build()
 
 
 def test_unknown_platform() -> None:

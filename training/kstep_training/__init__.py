@@ -25,7 +25,7 @@ Path = str | os.PathLike[str]
 
 def _configured_method(config_path: Path) -> str:
     """What a configuration says is trained; empty if it does not say."""
-    from kstep_training.configuration import read_yaml
+    from kstep_models.configuration import read_yaml
 
     return str(read_yaml(config_path).get("method", ""))
 
@@ -42,7 +42,7 @@ def train(config_path: Path, output: Path | None = None, resume: bool = False) -
         resume: continue from the last checkpoint in the output folder.
 
     Raises:
-        kstep_training.configuration.ConfigurationError: the file is not a valid configuration.
+        kstep_models.configuration.ConfigError: the file is not a valid configuration.
         kstep_models.frames.FrameFileError: a frames file is missing, damaged or of another molecule.
         kstep_models.rttddft.response_file.ResponseFileError: likewise for a file of responses.
         kstep_training.checkpoints.CheckpointError: nothing to resume, or a run is in the way.

@@ -21,10 +21,10 @@ def bench(
 ) -> None:
     """Measure the speed-up of k-step dynamics over plain QM dynamics and over stock OpenMM, interleaved in one run."""
     with report_errors():
+        from kstep_models.configuration import load_config
         from kstep_models.files import write_json
         from openmmkstep.workflows.bench.benchmark import run_benchmark
         from openmmkstep.workflows.config.bench import BenchConfig
-        from openmmkstep.workflows.config.loading import load_config
 
         settings = load_config(config, BenchConfig)
         if repeats is not None:
@@ -32,7 +32,7 @@ def bench(
         if not output.parent.is_dir():
             raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
         console = table_console()
-        results = run_benchmark(settings, config.parent, lambda text: console.print(text, highlight=False))
+        results = run_benchmark(settings, lambda text: console.print(text, highlight=False))
         write_json(output, results)
         for name, case in results["cases"].items():
             console.print(_table(name, case, results))

@@ -20,10 +20,10 @@ def bench_spectrum(
 ) -> None:
     """Measure what the reduction of electron dynamics saves and costs in accuracy, beside other methods."""
     with report_errors():
+        from kstep_models.configuration import load_config
         from kstep_models.files import write_json
         from openmmkstep.rttddft import ConvergenceError
         from openmmkstep.workflows.config.bench_spectrum import SpectrumBenchConfig
-        from openmmkstep.workflows.config.loading import load_config
         from openmmkstep.workflows.spectra.bench.benchmark import run_spectrum_benchmark
 
         settings = load_config(config, SpectrumBenchConfig)
@@ -33,7 +33,6 @@ def bench_spectrum(
         try:
             results = run_spectrum_benchmark(
                 settings,
-                config.parent,
                 lambda text: console.print(text, highlight=False),
                 lambda partial: write_json(output, partial),
             )

@@ -16,16 +16,17 @@ def generate(
     output: Annotated[Path | None, typer.Option(help="HDF5 file, instead of the one in the configuration.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue the output file if it exists.")] = False,
     seed: Annotated[
-        int | None, typer.Option(min=1, help="Instead of the one in the configuration: for several files side by side.")
+        int | None,
+        typer.Option(min=1, max=10**9, help="Instead of the one in the configuration: for several files side by side."),
     ] = None,
 ) -> None:
     """Run QM or QM/MM dynamics and write frames with energies, forces, charges and environment to HDF5."""
     with report_errors():
         from rich.console import Console
 
+        from kstep_models.configuration import load_config
         from openmmkstep.terminal import CountedProgress
         from openmmkstep.workflows.config.generate import GenerateConfig
-        from openmmkstep.workflows.config.loading import load_config
         from openmmkstep.workflows.generate.generator import Generator, Progress
 
         settings = load_config(config, GenerateConfig)
@@ -38,7 +39,7 @@ def generate(
                 where = f"trajectory {progress.trajectory + 1}: {progress.stage}"
                 shown.update(progress.frames, progress.total, where)
 
-            generator = Generator(settings, config.parent, " ".join(sys.argv), report)
+            generator = Generator(settings, " ".join(sys.argv), report)
             result = generator.run(resume)
         console.print(f"{result.frames} frames in {result.path}")
         for trajectory, error in result.failures.items():

@@ -19,15 +19,15 @@ def generate_responses(
 ) -> None:
     """Compute linear responses of small molecules, for `kstep train` with `method: response`."""
     with report_errors():
+        from kstep_models.configuration import load_config
         from openmmkstep.terminal import CountedProgress
-        from openmmkstep.workflows.config.loading import load_config
         from openmmkstep.workflows.config.responses import ResponsesConfig
         from openmmkstep.workflows.spectra.responses import prepare_responses
 
         settings = load_config(config, ResponsesConfig)
         if not output.parent.is_dir():
             raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
-        run = prepare_responses(settings, config.parent)
+        run = prepare_responses(settings)
         console = table_console()
         total = settings.geometries * len(run.molecules)
         with CountedProgress("geometries", total, console) as progress:

@@ -19,11 +19,11 @@ def run(
     with report_errors():
         from rich.console import Console
 
-        from openmmkstep.workflows.config.loading import load_config
+        from kstep_models.configuration import load_config
         from openmmkstep.workflows.config.run import RunConfig
         from openmmkstep.workflows.run.runner import Runner
 
         console = Console()
-        runner = Runner(load_config(config, RunConfig), config.parent, " ".join(sys.argv), console)
+        runner = Runner(load_config(config, RunConfig), " ".join(sys.argv), console)
         report = runner.run(fresh)
         console.print(f"report: {report.resolve()}", soft_wrap=True)

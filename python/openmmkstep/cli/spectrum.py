@@ -35,11 +35,11 @@ def spectrum(
 ) -> None:
     """Compute the absorption of a molecule, or of many geometries of it, from its electrons' motion after a kick."""
     with report_errors():
+        from kstep_models.configuration import load_config
         from kstep_models.files import write_json
         from openmmkstep.rttddft import ConvergenceError, ElectronDynamicsError, WorkerError
         from openmmkstep.rttddft.ensembles.saved_absorptions import SavedAbsorptions
         from openmmkstep.terminal import CountedProgress
-        from openmmkstep.workflows.config.loading import load_config
         from openmmkstep.workflows.config.spectrum import SpectrumConfig
         from openmmkstep.workflows.spectra.figure import draw_spectrum
         from openmmkstep.workflows.spectra.spectrum import prepare_spectrum
@@ -47,7 +47,7 @@ def spectrum(
         settings = _on_workers(load_config(config, SpectrumConfig), workers, scheduler)
         if not output.parent.is_dir():
             raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
-        run = prepare_spectrum(settings, config.parent)
+        run = prepare_spectrum(settings)
         saved = SavedAbsorptions(output.with_suffix(".unfinished"), run.settings, resume)
         console = table_console()
         with CountedProgress("geometries", len(run.geometries), console) as progress:

@@ -73,17 +73,17 @@ def temperature(config: ConfigArgument, output: OutputOption = Path("temperature
 
 
 def _run(
-    config: Path, output: Path, check: Callable[[ValidateConfig, Path, Callable[[str], None]], dict[str, Any]]
+    config: Path, output: Path, check: Callable[[ValidateConfig, Callable[[str], None]], dict[str, Any]]
 ) -> tuple[Console, dict[str, Any]]:
+    from kstep_models.configuration import load_config
     from kstep_models.files import write_json
-    from openmmkstep.workflows.config.loading import load_config
     from openmmkstep.workflows.config.validate import ValidateConfig
 
     settings = load_config(config, ValidateConfig)
     if not output.parent.is_dir():
         raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
     console = table_console()
-    results = check(settings, config.parent, lambda text: console.print(text, highlight=False))
+    results = check(settings, lambda text: console.print(text, highlight=False))
     write_json(output, results)
     return console, results
 

@@ -55,7 +55,7 @@ class RunFolder:
         Raises:
             RunFolderError: the folder holds a run with other settings, or files that are not those of a run.
         """
-        settings = config.model_dump(mode="json", exclude=set(_MAY_CHANGE))
+        settings = config.written(exclude=_MAY_CHANGE)
         if fresh:
             self._clear()
         if self.settings.exists():

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from kstep_models.archive import versions, write_archive
+from kstep_models.configuration import parse_config
 from kstep_models.contract import Contract
 from kstep_models.rttddft.export import export_response, load_response
 from kstep_models.rttddft.network import ResponseNetworkConfig
@@ -162,9 +163,9 @@ def test_trained_response_in_a_benchmark(archives: Archives, tmp_path: Path) -> 
         "directions": ["z"],
         "reductions": {"learned": {"response": "model.pt"}, "nothing known": {}},
     }
-    config = SpectrumBenchConfig.model_validate({"cases": {"water": case}, "steps": STEPS})
+    config = parse_config({"cases": {"water": case}, "steps": STEPS}, SpectrumBenchConfig, "test", tmp_path)
     saved: list[dict[str, Any]] = []
-    methods = run_spectrum_benchmark(config, tmp_path, lambda _: None, saved.append)["cases"]["water"]["methods"]
+    methods = run_spectrum_benchmark(config, lambda _: None, saved.append)["cases"]["water"]["methods"]
     # The ground state, and at least one check.
     assert 1 < methods["learned"]["fock_builds"] < methods["nothing known"]["fock_builds"]
     assert methods["learned"]["dipole_error"] < 0.01

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import kstep_training
+from kstep_models.configuration import load_config
 from kstep_models.contract import read_contract
 from kstep_models.frames import FrameFile, FrameFileError
 from kstep_models.potential.export import load
 from kstep_training.checkpoints import CheckpointError
-from kstep_training.configuration import load_configuration
 from kstep_training.potential.budget import Budget, learning_rate
 from kstep_training.potential.checkpoint import load_checkpoint
 from kstep_training.potential.config import LossSection, PotentialTraining
@@ -170,7 +170,7 @@ def test_compiled_step_equals_the_plain_one(embedded: Path, configuration: Confi
         "layers": 1,
         "radial_order": 3,
     }
-    config = load_configuration(configuration(model=small), PotentialTraining)
+    config = load_config(configuration(model=small), PotentialTraining)
     frames = load_frames([(embedded, "auto")], 0.2, 0.2, 0)
     training = frames.members("train")
     torch.manual_seed(0)
@@ -191,7 +191,7 @@ def test_compiled_step_equals_the_plain_one(embedded: Path, configuration: Confi
 
 
 def test_loss_is_zero_for_perfect_predictions(embedded: Path, configuration: Configuration) -> None:
-    config = load_configuration(configuration(), PotentialTraining)
+    config = load_config(configuration(), PotentialTraining)
     frames = load_frames([(embedded, "auto")], 0.2, 0.2, 0)
     model = build_model(config, frames, frames.members("train")).train()
     data = frames.batch(np.arange(3), model.energy_mean)

@@ -16,13 +16,13 @@ import yaml
 from torch import Tensor
 
 import kstep_training
+from kstep_models.configuration import ConfigError
 from kstep_models.contract import read_contract
 from kstep_models.rttddft.export import load_response
 from kstep_models.rttddft.linear_response import agreement, modes
 from kstep_models.rttddft.network import ResponseNetwork, ResponseNetworkConfig
 from kstep_models.rttddft.response_file import ResponseFile, ResponseFileError, ResponseSet
 from kstep_training.checkpoints import RESPONSE_FORMAT, CheckpointError, checkpoint_format, read_checkpoint
-from kstep_training.configuration import ConfigurationError
 from kstep_training.rttddft.checkpoint import ResponseCheckpoint, load, new_network, save
 from kstep_training.rttddft.closed_form import LastLayer
 from kstep_training.rttddft.config import RefinementSection
@@ -365,7 +365,7 @@ def test_runs_in_the_way(trained: Any, configured: Callable[..., Path]) -> None:
 @pytest.mark.parametrize(
     ("sections", "reason"),
     [
-        ({"member": 2}, "unknown key member, did you mean members?"),
+        ({"member": 2}, "unknown key 'member', did you mean members?"),
         ({"data": {"files": ["responses.h5"], "leave_ou": []}}, "did you mean data.leave_out?"),
         ({"data": {"files": []}}, "data.files"),
         ({"data": None}, "data is missing"),
@@ -377,7 +377,7 @@ def test_runs_in_the_way(trained: Any, configured: Callable[..., Path]) -> None:
     ],
 )
 def test_wrong_configurations(configured: Callable[..., Path], sections: dict[str, Any], reason: str) -> None:
-    with pytest.raises(ConfigurationError, match=reason.replace("?", r"\?")):
+    with pytest.raises(ConfigError, match=reason.replace("?", r"\?")):
         kstep_training.train(configured("wrong", **sections))
 
 

@@ -1,4 +1,4 @@
-"""Every option of training a potential, documented field by field.
+"""Every option of training a potential, documented field by field. Paths are relative to the YAML file's folder.
 
 A minimal file::
 
@@ -12,25 +12,19 @@ A minimal file::
 
 from __future__ import annotations
 
-import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from kstep_models.configuration import Section
 from kstep_models.potential import PotentialConfig
-from kstep_training.configuration import Section
+from kstep_models.quantities import positive, quantity_reader
 
-_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
-
-
-def _seconds(value: Any) -> Any:
-    """Seconds from "90 s", "30 min", "2 h" or a number of seconds."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*([0-9.]+)\s*(s|min|h)\s*", value)
-        if match is None:
-            raise ValueError('a time is written like "90 s", "30 min" or "2 h"')
-        return float(match.group(1)) * _SECONDS[match.group(2)]
-    return value
+WallTime = Annotated[
+    float, BeforeValidator(quantity_reader({"s": 1.0, "min": 60.0, "h": 3600.0}, "s")), AfterValidator(positive)
+]
+"""Seconds, from "90 s", "30 min", "2 h" or a number of seconds."""
 
 
 def _file(value: Any) -> Any:
@@ -40,7 +34,7 @@ def _file(value: Any) -> Any:
 class DataFile(Section):
     """A frames file; a plain path in the YAML means ``use: auto``."""
 
-    path: str = Field(description="HDF5 file of frames, relative to the YAML file")
+    path: Path = Field(description="HDF5 file of frames")
     use: Literal["auto", "train", "validation", "test"] = Field(
         default="auto", description="auto divides the file by trajectories; otherwise all of it has this use"
     )
@@ -118,7 +112,7 @@ class OptimizerSection(Section):
 class ScheduleSection(Section):
     """How long; the rate follows a half cosine over whichever budget is used up first."""
 
-    max_time: Annotated[float | None, BeforeValidator(_seconds)] = Field(
+    max_time: WallTime | None = Field(
         default=None, description='wall time, "90 s", "30 min" or "2 h"; counted over interruptions'
     )
     max_steps: int | None = Field(default=None, ge=1, description="optimisation steps; repeatable, unlike a time")
@@ -129,8 +123,6 @@ class ScheduleSection(Section):
     def _finite(self) -> ScheduleSection:
         if self.max_time is None and self.max_steps is None:
             raise ValueError("give max_time, max_steps or both")
-        if self.max_time is not None and self.max_time <= 0:
-            raise ValueError("max_time must be positive")
         return self
 
 
@@ -139,15 +131,15 @@ class PotentialTraining(Section):
 
     method: Literal["potential"] = Field(description="which of the methods of kstep_training")
     data: DataSection
-    output: str = Field(default="run", description="folder for checkpoints and metrics, relative to the YAML file")
+    output: Path = Field(default=Path("run"), description="folder for checkpoints and metrics")
     model: ModelSection = ModelSection()
     loss: LossSection = LossSection()
     optimizer: OptimizerSection = OptimizerSection()
     schedule: ScheduleSection
-    start_from: str | None = Field(
+    start_from: Path | None = Field(
         default=None,
-        description="checkpoint of the same molecule whose averaged weights and scales this run starts from, relative "
-        "to the YAML file; `model` must be as it was there",
+        description="checkpoint of the same molecule whose averaged weights and scales this run starts from; `model` "
+        "must be as it was there",
     )
     seed: int = Field(default=0, description="initial weights and order of the frames")
     threads: int = Field(default=1, ge=1, description="threads of torch; one is best for small molecules")

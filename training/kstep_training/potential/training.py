@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch.utils.data import DataLoader
 
+from kstep_models.configuration import ConfigError, load_config
 from kstep_models.files import replaced_atomically, write_json
 from kstep_models.potential import KStepPotential, PairStatistics, Topology
 from kstep_training.checkpoints import CheckpointError
-from kstep_training.configuration import ConfigurationError, load_configuration
 from kstep_training.potential.budget import Budget
 from kstep_training.potential.checkpoint import NAME, describe, load_checkpoint, read_raw
 from kstep_training.potential.config import PotentialTraining
@@ -55,21 +55,20 @@ def train(
     config_path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None, resume: bool = False
 ) -> TrainingResult:
     """See :func:`kstep_training.train`."""
-    config = load_configuration(config_path, PotentialTraining)
-    base = Path(config_path).resolve().parent
-    folder = Path(output) if output is not None else base / config.output
+    config = load_config(config_path, PotentialTraining)
+    folder = Path(output) if output is not None else config.output
     checkpoint = folder / NAME
     if checkpoint.exists() and not resume:
         raise CheckpointError(
             f"{checkpoint} exists already: continue that run with resume, or give another output folder"
         )
     console = Console(stderr=True)
-    sources = [(base / file.path, file.use) for file in config.data.files]
+    sources = [(file.path, file.use) for file in config.data.files]
     frames = load_frames(sources, config.data.validation_fraction, config.data.test_fraction, config.data.split_seed)
     training, validation = frames.members("train"), frames.members("validation")
     for use, members in (("training", training), ("validation", validation)):
         if len(members) == 0:
-            raise ConfigurationError(f"{config_path}: data.files leave no frames for {use}")
+            raise ConfigError(f"{config_path}: data.files leave no frames for {use}")
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
     lightning.seed_everything(config.seed, verbose=False)
@@ -77,14 +76,14 @@ def train(
     if config.start_from is None:
         model = build_model(config, frames, training)
     else:
-        model = _earlier_model(config, frames, base / config.start_from)
+        model = _earlier_model(config, frames, config.start_from)
     batch = frames.batch(training, model.energy_mean)
     console.print(
         f"{len(training)} frames for training, {len(validation)} for validation, "
         f"{len(frames.members('test'))} held out; {sum(p.numel() for p in model.parameters())} parameters"
     )
     digest = _combined_digest(frames)
-    description = describe(frames, model, config.model_dump(mode="json"), digest)
+    description = describe(frames, model, config.written(), digest)
     if resume:
         _check_resumable(checkpoint, description)
 
@@ -190,7 +189,7 @@ class _Keep(Callback):
         if not isinstance(pl_module, PotentialModule) or not pl_module.history:
             return
         history = pl_module.history
-        write_json(self._metrics, {"configuration": self._config.model_dump(mode="json"), "history": history})
+        write_json(self._metrics, {"configuration": self._config.written(), "history": history})
         record = history[-1]
         parts = [f"step {record['step']:.0f}", f"{record['seconds'] / 60:.1f} min"]
         for name, label in (("train", "train"), (GAS, "gas"), (EMBEDDED, "embedded")):

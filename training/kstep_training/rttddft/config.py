@@ -1,4 +1,4 @@
-"""Every option of training a response network, documented field by field.
+"""Every option of training a response network, documented field by field. Paths are relative to the file's folder.
 
 A minimal file::
 
@@ -10,18 +10,19 @@ A minimal file::
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 
+from kstep_models.configuration import Section
 from kstep_models.rttddft.network import ResponseNetworkConfig
-from kstep_training.configuration import Section
 
 
 class ResponseData(Section):
     """What is learned from."""
 
-    files: list[str] = Field(min_length=1, description="HDF5 files of responses, relative to the YAML file")
+    files: list[Path] = Field(min_length=1, description="HDF5 files of responses")
     leave_out: list[str] = Field(default=[], description="molecules to test on and never to learn from")
     validation_fraction: float = Field(
         default=0.2, gt=0, lt=1, description="fraction of each molecule's geometries held out, at least one"
@@ -80,8 +81,4 @@ class ResponseTraining(Section):
     )
     refinement: RefinementSection = RefinementSection()
     seed: int = Field(default=0, description="of the encoders' weights")
-    output: str = Field(description="folder for checkpoint and results, relative to the YAML file")
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON values."""
-        return self.model_dump(mode="json")
+    output: Path = Field(description="folder for checkpoint and results")

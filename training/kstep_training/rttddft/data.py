@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,17 +33,16 @@ class ResponseDataset:
     digest: str
 
 
-def load_responses(section: ResponseData, folder: Path) -> ResponseDataset:
+def load_responses(section: ResponseData) -> ResponseDataset:
     """Read and divide the files of a configuration.
 
     Args:
         section: what to read.
-        folder: paths are relative to it.
 
     Raises:
         ResponseFileError: a file is missing or damaged, files do not go together, or too few geometries.
     """
-    files = [ResponseFile(folder / path) for path in section.files]
+    files = [ResponseFile(path) for path in section.files]
     first = files[0]
     for file in files[1:]:
         if file.basis != first.basis or file.level != first.level:

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from kstep_models.configuration import load_config
 from kstep_models.files import write_json
 from kstep_models.rttddft.network import ResponseNetwork
 from kstep_models.rttddft.response_file import ResponseFile, ResponseFileError
 from kstep_training.checkpoints import CheckpointError
-from kstep_training.configuration import load_configuration
 from kstep_training.rttddft.checkpoint import NAME, ResponseCheckpoint, load, new_network, save
 from kstep_training.rttddft.closed_form import LastLayer
 from kstep_training.rttddft.config import ResponseTraining
@@ -45,13 +45,12 @@ def train(
     config_path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None, resume: bool = False
 ) -> ResponseResult:
     """See :func:`kstep_training.train`; the networks that an interrupted run had finished are kept."""
-    config = load_configuration(config_path, ResponseTraining)
-    parent = Path(config_path).parent
-    folder = Path(output) if output is not None else parent / config.output
+    config = load_config(config_path, ResponseTraining)
+    folder = Path(output) if output is not None else config.output
     checkpoint = folder / NAME
     if checkpoint.exists() and not resume:
         raise CheckpointError(f"{checkpoint} is in the way: give another output folder, or go on with it by --resume")
-    dataset = load_responses(config.data, parent)
+    dataset = load_responses(config.data)
     folder.mkdir(parents=True, exist_ok=True)
     console = Console()
     state = _begun(checkpoint, config, dataset) if checkpoint.exists() else _nothing(config, dataset)
@@ -122,7 +121,7 @@ def _nothing(config: ResponseTraining, dataset: ResponseDataset) -> ResponseChec
     """What a run has before its first network."""
     return ResponseCheckpoint(
         members=(),
-        configuration=config.plain(),
+        configuration=config.written(),
         level_of_theory=dataset.level_of_theory,
         digest=dataset.digest,
         geometries={part.name: len(part) for part in dataset.training},
@@ -139,14 +138,14 @@ def _begun(checkpoint: Path, config: ResponseTraining, dataset: ResponseDataset)
         CheckpointError: it was begun with other data or settings.
     """
     state = load(checkpoint)
-    ours, theirs = ({**each, "members": 0, "output": ""} for each in (config.plain(), state.configuration))
+    ours, theirs = ({**each, "members": 0, "output": ""} for each in (config.written(), state.configuration))
     differing = sorted(key for key in ours if ours[key] != theirs.get(key))
     if state.digest != dataset.digest:
         differing.append("training data")
     if differing or len(state.members) > config.members:
         what = ", ".join(differing) or "more members"
         raise CheckpointError(f"{checkpoint} was begun with other {what}: use the same, or give another output folder")
-    return replace(state, configuration=config.plain())
+    return replace(state, configuration=config.written())
 
 
 def _write(evaluation: ResponseEvaluation, folder: Path) -> None:

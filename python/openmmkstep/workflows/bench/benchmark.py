@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,18 +27,17 @@ SCHEMA = "kstep-bench"
 VERSION = 1
 
 
-def run_benchmark(config: BenchConfig, folder: Path, log: Callable[[str], None]) -> dict[str, Any]:
+def run_benchmark(config: BenchConfig, log: Callable[[str], None]) -> dict[str, Any]:
     """Measure all cases.
 
     Args:
         config: what to measure.
-        folder: relative paths are relative to it.
         log: called with what is being done.
 
     Returns:
         JSON values; see the keys in the code below. Times are wall seconds per simulated ps.
     """
-    cases = {name: _Case(config, case, folder, name, log).measure() for name, case in config.cases.items()}
+    cases = {name: _Case(config, case, name, log).measure() for name, case in config.cases.items()}
     return {
         "schema": SCHEMA,
         "version": VERSION,
@@ -54,12 +52,9 @@ def run_benchmark(config: BenchConfig, folder: Path, log: Callable[[str], None])
 
 
 class _Case:
-    def __init__(
-        self, config: BenchConfig, case: BenchCase, folder: Path, name: str, log: Callable[[str], None]
-    ) -> None:
+    def __init__(self, config: BenchConfig, case: BenchCase, name: str, log: Callable[[str], None]) -> None:
         self._config = config
         self._case = case
-        self._folder = folder
         self._name = name
         self._log = log
         self._platform, self._properties = find_platform(case.platform)
@@ -67,7 +62,7 @@ class _Case:
     def measure(self) -> dict[str, Any]:
         config = self._config
         self._log(f"{self._name}: preparing")
-        molecules = SystemBuilder(self._case.system, self._folder).build()
+        molecules = SystemBuilder(self._case.system).build()
         methods = self._methods(molecules)
         start = equilibrate(molecules, config.temperature, self._case.equilibration, config.seed, self._case.platform)
         warm_up = config.k * config.inner_step
@@ -109,7 +104,7 @@ class _Case:
             context = self._context(plain, KStepIntegrator(step, 1))
             methods.append(PluginMethod(f"plain {1000 * step:g} fs", context, step))
         split = case.nonbonded_period > 1
-        mixed = build_mixed_system(molecules, case.qm, config.surrogate, self._folder, split_nonbonded=split)
+        mixed = build_mixed_system(molecules, case.qm, config.surrogate, split_nonbonded=split)
         integrator = createIntegrator(
             mixed.system,
             config.inner_step,
@@ -124,7 +119,7 @@ class _Case:
         methods.append(PluginMethod("kstep", self._context(mixed.system, integrator), outer_step))
         if config.compare_stock:
             flat = config.surrogate.model_copy(update={"period": 1, "base_level": None})
-            flat_mixed = build_mixed_system(molecules, case.qm, flat, self._folder).system
+            flat_mixed = build_mixed_system(molecules, case.qm, flat).system
             arguments = (config.k, config.inner_step, config.temperature, config.friction)
             context, spent = stock_context(flat_mixed, *arguments, self._platform, self._properties)
             methods.append(StockMethod("stock MTS", context, outer_step, spent))

@@ -1,1 +1,1 @@
-"""YAML configurations of the command line as validated, immutable objects."""
+"""What the YAML files of the command line may say; :mod:`kstep_models.configuration` reads and checks them."""

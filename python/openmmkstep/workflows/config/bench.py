@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from .loading import Section
-from .quantities import Duration, Rate, Temperature, Time
+from kstep_models.configuration import Section
+
+from .quantities import Duration, Rate, Seed, Temperature, Time
 from .sections import QMSection, SurrogateSection, SystemSection
 
 
@@ -35,7 +36,7 @@ class BenchConfig(Section):
         cases: by name.
         surrogate: potential and the level below it, the same for all cases.
         k: inner steps per QM call.
-        innerStep: ps.
+        inner_step: ps.
         plain_steps: time steps of the plain QM dynamics, ps; speed-ups refer to the first.
         temperature: K.
         friction: 1/ps, of the methods with a thermostat.
@@ -55,7 +56,7 @@ class BenchConfig(Section):
     segment: Time = 0.04
     repeats: int = Field(default=5, ge=1)
     compare_stock: bool = True
-    seed: int = Field(default=1, ge=1)
+    seed: Seed = 1
 
     @model_validator(mode="after")
     def _periods_divide(self) -> BenchConfig:

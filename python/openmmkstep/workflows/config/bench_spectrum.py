@@ -7,7 +7,8 @@ from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
-from .loading import Section
+from kstep_models.configuration import Section
+
 from .quantities import Time
 from .spectrum import LevelSection, ReductionSection
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from .loading import Section
-from .quantities import Duration, Rate, Temperature, Time
+from kstep_models.configuration import Section
+
+from .quantities import Duration, Rate, Seed, Temperature, Time
 from .sections import QMSection, SurrogateSection, SystemSection
 
 
@@ -64,7 +65,7 @@ class GenerateConfig(Section):
         sampling: trajectories and frames.
         platform: OpenMM platform.
         seed: of everything random.
-        output: HDF5 file, relative to the working folder.
+        output: HDF5 file; its folder is made where it does not exist.
     """
 
     system: SystemSection
@@ -72,7 +73,7 @@ class GenerateConfig(Section):
     surrogate: SurrogateSection | None = None
     sampling: SamplingSection
     platform: str = "CPU"
-    seed: int = Field(default=1, ge=1)
+    seed: Seed = 1
     output: Path
 
     @model_validator(mode="after")

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+from typing import Annotated
 
-from .loading import Section
+from pydantic import AfterValidator, Field
+
+from kstep_models.configuration import Section
+
 from .spectrum import LevelSection
+
+
+def _file_by_ending(value: str | Path) -> str | Path:
+    return Path(value) if Path(value).suffix else value
+
+
+MoleculeSource = Annotated[str | Path, AfterValidator(_file_by_ending)]
+"""A name that ASE knows or, with an ending, a file."""
 
 
 class ResponsesConfig(Section):
@@ -22,7 +34,7 @@ class ResponsesConfig(Section):
         seed: of the displacements.
     """
 
-    molecules: tuple[str, ...] = Field(min_length=1)
+    molecules: tuple[MoleculeSource, ...] = Field(min_length=1)
     geometries: int = Field(default=20, ge=1)
     displacement: float = Field(default=0.05, ge=0.0)
     level: LevelSection = LevelSection(functional="pbe0", grid_level=2)

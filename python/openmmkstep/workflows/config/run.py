@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from .loading import Section
-from .quantities import Duration, Rate, Temperature, Time
+from kstep_models.configuration import Section
+
+from .quantities import Duration, Rate, Seed, Temperature, Time
 from .sections import QMSection, SurrogateSection, SystemSection
 
 
@@ -17,13 +18,13 @@ class IntegratorSection(Section):
 
     Attributes:
         k: inner steps per QM call.
-        innerStep: ps.
+        inner_step: ps.
         ensemble: "langevin" or "nve".
         temperature: K; of the thermostat and of the starting velocities.
         friction: of the Langevin thermostat, 1/ps.
         nonbonded_period: inner steps between nonbonded MM forces; with 1 they act together with all other MM forces.
         max_energy_error: bound of the energy error of one outer step, kJ/mol, above which it is redone.
-        maxCorrection: bound of the correction on one atom, kJ/mol/nm.
+        max_correction: bound of the correction on one atom, kJ/mol/nm.
         max_consecutive_fallbacks: redone outer steps in a row before the run gives up.
     """
 
@@ -39,7 +40,7 @@ class IntegratorSection(Section):
 
     @property
     def outer_step(self) -> float:
-        """Length of a outer step, ps."""
+        """Length of an outer step, ps."""
         return self.k * self.inner_step
 
     @model_validator(mode="after")
@@ -53,7 +54,7 @@ class EquilibrationSection(Section):
     """Before production.
 
     Attributes:
-        forceField: dynamics of the whole system with the force field, after minimising, ps.
+        force_field: dynamics of the whole system with the force field, after minimising, ps.
         kstep: k-step dynamics, ps.
     """
 
@@ -65,7 +66,7 @@ class OutputSection(Section):
     """What is written, and how often; 0 switches an output off.
 
     Attributes:
-        folder: where, relative to the configuration file.
+        folder: where they are.
         trajectory: time between DCD frames of all atoms, ps.
         frames: time between QM-labelled frames in HDF5, ps.
         statistics: time between lines of the CSV file, ps.
@@ -120,7 +121,7 @@ class RunConfig(Section):
     speed: SpeedSection = SpeedSection()
     platform: str = "CPU"
     threads: int = Field(default=1, ge=1)
-    seed: int = Field(default=1, ge=1)
+    seed: Seed = 1
 
     @model_validator(mode="after")
     def _levels(self) -> RunConfig:

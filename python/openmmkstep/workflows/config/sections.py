@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from .loading import Section
+from kstep_models.configuration import FileOrName, Section
+
 from .quantities import Length
 
 
@@ -16,8 +17,8 @@ class SolventSection(Section):
 
     Attributes:
         model: water model for placing molecules; the force field decides what they become.
-        boxSize: width of the cubic box, nm.
-        ionicStrength: mol/L.
+        box_size: width of the cubic box, nm.
+        ionic_strength: mol/L.
     """
 
     model: Literal["tip3p", "spce", "tip4pew", "tip5p"] = "tip3p"
@@ -26,23 +27,23 @@ class SolventSection(Section):
 
 
 class SystemSection(Section):
-    """The molecules and their force field. Paths are relative to the configuration file.
+    """The molecules and their force field.
 
     Attributes:
         structure: PDB or mmCIF file; or none, with ``prmtop`` and ``coordinates``.
-        forceField: files for openmm.app.ForceField.
+        force_field: files for openmm.app.ForceField, beside the configuration or of OpenMM.
         prmtop: Amber topology, instead of structure and force field.
         coordinates: Amber coordinates (inpcrd or rst7) for ``prmtop``.
         solvent: water to add; none if the structure is complete.
-        nonbondedMethod: of the force field.
-        nonbondedCutoff: of the force field, nm.
-        rigidWater: constrain MM water.
+        nonbonded_method: of the force field.
+        nonbonded_cutoff: of the force field, nm.
+        rigid_water: constrain MM water.
         constraints: of MM bonds; those inside the QM region are removed.
-        hydrogenMass: amu, for hydrogen mass repartitioning; changes the dynamics of the QM region too.
+        hydrogen_mass: amu, for hydrogen mass repartitioning; changes the dynamics of the QM region too.
     """
 
     structure: Path | None = None
-    force_field: tuple[str, ...] = ("amber14-all.xml", "amber14/tip3p.xml")
+    force_field: tuple[FileOrName, ...] = ("amber14-all.xml", "amber14/tip3p.xml")
     prmtop: Path | None = None
     coordinates: Path | None = None
     solvent: SolventSection | None = None
@@ -55,11 +56,11 @@ class SystemSection(Section):
     @model_validator(mode="after")
     def _one_source(self) -> SystemSection:
         if (self.structure is None) == (self.prmtop is None):
-            raise ValueError("give either 'structure' (with 'forceField') or 'prmtop' (with 'coordinates')")
+            raise ValueError("give either 'structure' (with 'force_field') or 'prmtop' (with 'coordinates')")
         if (self.prmtop is None) != (self.coordinates is None):
             raise ValueError("'prmtop' and 'coordinates' belong together")
         if self.prmtop is not None and self.solvent is not None:
-            raise ValueError("'solvent' needs 'structure' and 'forceField': an Amber topology is complete as it is")
+            raise ValueError("'solvent' needs 'structure' and 'force_field': an Amber topology is complete as it is")
         return self
 
 
@@ -73,7 +74,7 @@ class QMSection(Section):
         multiplicity: of the region.
         embedding: "electrostatic" or "mechanical".
         cutoff: of the embedding charges, nm; none for all.
-        switchDistance: where their switching begins, nm.
+        switch_distance: where their switching begins, nm.
         accuracy: of the SCF.
         threads: of the QM program.
         options: further settings of the engine by its own names, such as max_iterations for xtb.
@@ -95,7 +96,7 @@ class SurrogateSection(Section):
     """The surrogate and the level below it; periods are in inner steps.
 
     Attributes:
-        archive: exported potential, relative to the configuration file.
+        archive: exported potential.
         period: inner steps between evaluations of the network.
         base_level: potential below the network: the file of a bonded fit (``kstep fit-bonded``), or "force-field" for
             the region's own force-field terms; none if the network acts at every inner step.
@@ -105,7 +106,7 @@ class SurrogateSection(Section):
 
     archive: Path
     period: int = Field(default=1, ge=1)
-    base_level: Path | None = None
+    base_level: Literal["force-field"] | Path | None = None
     threads: int = Field(default=1, ge=1)
     compiled: bool = False
 

@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from .loading import Section
+from kstep_models.configuration import Section
+
 from .quantities import Time
 
 
@@ -35,13 +36,12 @@ class ReductionSection(Section):
     Attributes:
         tolerance: of the density's deviation, relative.
         nonlinearity: norm of the deviation at which the response is no longer linear.
-        response: what is known beforehand: ``computed``, an archive of a response network (path relative to the
-            configuration), or null for nothing.
+        response: what is known beforehand: ``computed``, an archive of a response network, or null for nothing.
     """
 
     tolerance: float = Field(default=0.03, gt=0.0)
     nonlinearity: float = Field(default=2.0, gt=0.0)
-    response: str | None = None
+    response: Literal["computed"] | Path | None = None
 
 
 class SpectrumConfig(Section):
@@ -62,8 +62,7 @@ class SpectrumConfig(Section):
         time_step: ps.
         propagator: magnus2 or cfm4.
         reduction: evaluate the functional only where it is new; null for every Fock matrix in full.
-        initial_guess: archive of a response network (path relative to the configuration), from whose density the SCF
-            begins; null for PySCF's guess.
+        initial_guess: archive of a response network, from whose density the SCF begins; null for PySCF's guess.
         transform: fourier, or pade, which resolves lines closer than the length of the trace allows.
         lowest, highest: of the spectrum, eV.
         spacing: of the spectrum, eV.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from .loading import Section
-from .quantities import Duration, Rate, Temperature, Time
+from kstep_models.configuration import Section
+
+from .quantities import Duration, Rate, Seed, Temperature, Time
 from .sections import QMSection, SurrogateSection, SystemSection
 
 
@@ -36,7 +37,7 @@ class TemperatureSection(Section):
         k: inner steps per QM call.
         time: of sampling, ps.
         friction: 1/ps.
-        nonbondedPeriod: inner steps between nonbonded MM forces.
+        nonbonded_period: inner steps between nonbonded MM forces.
     """
 
     k: int = Field(default=8, ge=1)
@@ -52,7 +53,7 @@ class ValidateConfig(Section):
         system: molecules and force field.
         qm: region and method.
         surrogate: potential and the level below it.
-        innerStep: ps.
+        inner_step: ps.
         temperature: K; of the starting velocities and of the thermostat.
         force_field_equilibration: ps.
         equilibration: k-step dynamics with a thermostat before the checks, at the smallest k, ps.
@@ -72,7 +73,7 @@ class ValidateConfig(Section):
     nve: NVESection = NVESection()
     thermostat: TemperatureSection = TemperatureSection()
     platform: str = "Reference"
-    seed: int = Field(default=1, ge=1)
+    seed: Seed = 1
 
     @model_validator(mode="after")
     def _periods_divide(self) -> ValidateConfig:

@@ -65,16 +65,14 @@ class Generator:
 
     Args:
         config: what to make.
-        folder: relative paths of the structure are relative to it.
         command: for the file's head.
         report: called with the progress after each frame and stage.
     """
 
-    def __init__(self, config: GenerateConfig, folder: Path, command: str, report: Callable[[Progress], None]) -> None:
+    def __init__(self, config: GenerateConfig, command: str, report: Callable[[Progress], None]) -> None:
         self._config = config
-        self._folder = folder
         self._report = report
-        self._builder = SystemBuilder(config.system, folder)
+        self._builder = SystemBuilder(config.system)
         self._region = region_of(self._builder.build_in_vacuum(), config.qm)
         self._potential = potential_of(config.qm)
         self._command = command
@@ -120,7 +118,7 @@ class Generator:
         molecules = self._builder.build(conformer)
         start = equilibrate(molecules, temperature, sampling.force_field_equilibration, seed, config.platform)
         mixed = build_mixed_system(
-            molecules, config.qm, config.surrogate, self._folder, split_nonbonded=sampling.nonbonded_period > 1
+            molecules, config.qm, config.surrogate, split_nonbonded=sampling.nonbonded_period > 1
         )
         integrator = createIntegrator(
             mixed.system,

@@ -68,7 +68,7 @@ def read_run(config: RunConfig, files: RunFolder, molecules: MolecularSystem, re
         "energy": _energy(series, molecules.system.getNumParticles()),
         "temperature": _temperature(config, series),
         "speed": speed,
-        "surrogate": _surrogate(config, files),
+        "surrogate": _surrogate(config),
         "versions": software_versions(),
     }
     return RunData(summary, series, _backbone(files, molecules, region))
@@ -149,11 +149,10 @@ def _temperature(config: RunConfig, series: dict[str, NDArray[np.float64]]) -> d
     }
 
 
-def _surrogate(config: RunConfig, files: RunFolder) -> dict[str, Any] | None:
+def _surrogate(config: RunConfig) -> dict[str, Any] | None:
     if config.surrogate is None:
         return None
-    path = files.path.parent / config.surrogate.archive
-    contract = read_surrogate_contract(path if path.is_file() else config.surrogate.archive)
+    contract = read_surrogate_contract(config.surrogate.archive)
     return {key: contract.get(key) for key in ("level_of_theory", "training_data", "validation", "versions", "dtype")}
 
 

@@ -26,18 +26,16 @@ class Runner:
 
     Args:
         config: of the run.
-        folder: relative paths are relative to it, usually that of the configuration file.
         command: for the files' heads.
         console: for progress.
     """
 
-    def __init__(self, config: RunConfig, folder: Path, command: str, console: Console) -> None:
+    def __init__(self, config: RunConfig, command: str, console: Console) -> None:
         self._config = config
-        self._folder = folder
         self._command = command
         self._console = console
         self._progress: list[ProgressReporter] = []
-        self.files = RunFolder(folder / config.output.folder)
+        self.files = RunFolder(config.output.folder)
 
     def run(self, fresh: bool = False) -> Path:
         """Run to the end.
@@ -53,8 +51,8 @@ class Runner:
         if files.open(config, fresh):
             self._log(f"taking up the run in {files.path}")
         self._log("building the system")
-        molecules = prepare_molecules(config, self._folder, files)
-        mixed = create_mixed(config, self._folder, molecules)
+        molecules = prepare_molecules(config, files)
+        mixed = create_mixed(config, molecules)
         embedded = molecules.system.getNumParticles() - len(mixed.region.particles)
         self._log(f"{len(mixed.region.particles)} QM atoms, {embedded} MM particles")
         start = start_of_production(
@@ -66,7 +64,7 @@ class Runner:
             self._log(f"production ({config.time:g} ps)")
             production.run(start, self._attach("production", config.time))
         if config.speed.time > 0 and not files.speed.exists():
-            speed = measure_speed(config, self._folder, molecules, PhaseSpacePoint.read(files.final), self._log)
+            speed = measure_speed(config, molecules, PhaseSpacePoint.read(files.final), self._log)
             write_json(files.speed, speed)
         from openmmkstep.workflows.report.builder import build_report
 

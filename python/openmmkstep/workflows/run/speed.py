@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import openmm
@@ -42,7 +41,6 @@ class MethodSpeed:
 
 def measure_speed(
     config: RunConfig,
-    folder: Path,
     molecules: MolecularSystem,
     start: PhaseSpacePoint,
     log: Callable[[str], None],
@@ -54,7 +52,6 @@ def measure_speed(
 
     Args:
         config: of the run.
-        folder: the surrogate's path is relative to it.
         molecules: force-field system.
         start: where both begin.
         log: called with what is being done.
@@ -64,8 +61,8 @@ def measure_speed(
     """
     section, speed = config.integrator, config.speed
     log(f"measuring the speed-up over plain QM dynamics at {1000 * speed.plain_step:g} fs")
-    plain = _plain_context(config, folder, molecules)
-    kstep = create_simulation(config, molecules, create_mixed(config, folder, molecules), config.seed).context
+    plain = _plain_context(config, molecules)
+    kstep = create_simulation(config, molecules, create_mixed(config, molecules), config.seed).context
     contexts = {"plain": (plain, speed.plain_step), "kstep": (kstep, section.outer_step)}
     seconds: dict[str, list[float]] = {name: [] for name in contexts}
     for context, _ in contexts.values():
@@ -92,13 +89,13 @@ def measure_speed(
     }
 
 
-def _plain_context(config: RunConfig, folder: Path, molecules: MolecularSystem) -> openmm.Context:
+def _plain_context(config: RunConfig, molecules: MolecularSystem) -> openmm.Context:
     section = config.integrator
     arguments = () if section.ensemble == "nve" else (section.temperature, section.friction)
     integrator = KStepIntegrator(*arguments, config.speed.plain_step, 1)
     integrator.setRandomNumberSeed(config.seed)
     platform, properties = find_platform(config.platform, config.threads)
-    return openmm.Context(create_mixed(config, folder, molecules, plain=True).system, integrator, platform, properties)
+    return openmm.Context(create_mixed(config, molecules, plain=True).system, integrator, platform, properties)
 
 
 def _statistics(context: openmm.Context) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from pathlib import Path
 
 import openmm
 from openmm import app
@@ -21,7 +20,7 @@ from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 from openmmkstep.workflows.setup.platforms import find_platform
 
 
-def prepare_molecules(config: RunConfig, folder: Path, files: RunFolder) -> MolecularSystem:
+def prepare_molecules(config: RunConfig, files: RunFolder) -> MolecularSystem:
     """The force-field system of a run: built the first time, read from the run's folder later.
 
     Solvent is placed at random, so that a run that is taken up must not build its system again.
@@ -31,7 +30,7 @@ def prepare_molecules(config: RunConfig, folder: Path, files: RunFolder) -> Mole
         system = openmm.XmlSerializer.deserialize(files.force_field_system.read_text(encoding="utf-8"))
         positions = app.PDBFile(str(files.structure)).getPositions(asNumpy=True)._value
         return MolecularSystem(topology, positions, system)
-    molecules = SystemBuilder(config.system, folder).build()
+    molecules = SystemBuilder(config.system).build()
     write_topology(files.topology, molecules.topology)
     write_atomically(files.force_field_system, openmm.XmlSerializer.serialize(molecules.system))
     structure = io.StringIO()
@@ -62,13 +61,12 @@ def create_simulation(config: RunConfig, molecules: MolecularSystem, mixed: Mixe
     return app.Simulation(molecules.topology, mixed.system, integrator, platform, properties)
 
 
-def create_mixed(config: RunConfig, folder: Path, molecules: MolecularSystem, plain: bool = False) -> MixedSystem:
+def create_mixed(config: RunConfig, molecules: MolecularSystem, plain: bool = False) -> MixedSystem:
     """The QM/MM system of a run; ``plain`` leaves out the surrogates."""
     return build_mixed_system(
         molecules,
         config.qm,
         None if plain else config.surrogate,
-        folder,
         split_nonbonded=config.integrator.nonbonded_period > 1 and not plain,
     )
 

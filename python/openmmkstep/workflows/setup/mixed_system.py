@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import openmm
 
-from openmmkstep.qmmm.potential import FORCE_FIELD, QMMMPotential
+from openmmkstep.qmmm.potential import QMMMPotential
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.workflows.config.sections import QMSection, SurrogateSection
 
@@ -43,7 +42,6 @@ def build_mixed_system(
     molecules: MolecularSystem,
     qm: QMSection,
     surrogate: SurrogateSection | None = None,
-    folder: Path | None = None,
     split_nonbonded: bool = False,
 ) -> MixedSystem:
     """The QM/MM system that a configuration means.
@@ -52,7 +50,6 @@ def build_mixed_system(
         molecules: force-field system.
         qm: region, method, embedding.
         surrogate: archive and the level below it; none for plain QM dynamics.
-        folder: the archive's path is relative to it.
         split_nonbonded: put nonbonded forces into the slow common group.
     """
     region = region_of(molecules, qm)
@@ -67,16 +64,10 @@ def build_mixed_system(
         embedding=qm.embedding,
         cutoff=None if isolated else qm.cutoff,
         switchDistance=None if isolated else qm.switch_distance,
-        surrogate=None if surrogate is None else (folder or Path()) / surrogate.archive,
+        surrogate=None if surrogate is None else surrogate.archive,
         surrogateThreads=1 if surrogate is None else surrogate.threads,
         compileSurrogate=surrogate is not None and surrogate.compiled,
-        baseLevel=None if surrogate is None else _base_level(surrogate, folder),
+        baseLevel=None if surrogate is None else surrogate.base_level,
         splitNonbonded=split_nonbonded,
     )
     return MixedSystem(system, region)
-
-
-def _base_level(surrogate: SurrogateSection, folder: Path | None) -> str | Path | None:
-    if surrogate.base_level is None or str(surrogate.base_level) == FORCE_FIELD:
-        return None if surrogate.base_level is None else FORCE_FIELD
-    return (folder or Path()) / surrogate.base_level

@@ -46,15 +46,13 @@ class SystemBuilder:
 
     Args:
         section: what to make.
-        folder: relative paths are relative to it.
 
     Raises:
         PreparationError: files that are missing or cannot be read.
     """
 
-    def __init__(self, section: SystemSection, folder: Path) -> None:
+    def __init__(self, section: SystemSection) -> None:
         self._section = section
-        self._folder = folder
         self._prmtop: app.AmberPrmtopFile | None = None
         self._force_field: app.ForceField | None = None
         if section.prmtop is not None:
@@ -62,9 +60,9 @@ class SystemBuilder:
         else:
             self.structure = self._read_structure()
             try:
-                self._force_field = app.ForceField(*(self._force_field_file(name) for name in section.force_field))
+                self._force_field = app.ForceField(*map(str, section.force_field))
             except (ValueError, OSError) as error:
-                raise PreparationError(f"system.forceField: {error}") from error
+                raise PreparationError(f"system.force_field: {error}") from error
 
     @property
     def has_solvent(self) -> bool:
@@ -93,7 +91,7 @@ class SystemBuilder:
         if not periodic and method in ("CutoffPeriodic", "Ewald", "PME"):
             if not in_vacuum:
                 raise PreparationError(
-                    f"system.nonbondedMethod {method} needs a periodic box: add system.solvent, or a box in the file"
+                    f"system.nonbonded_method {method} needs a periodic box: add system.solvent, or a box in the file"
                 )
             method = "NoCutoff"
         options: dict[str, Any] = {
@@ -147,16 +145,11 @@ class SystemBuilder:
             raise PreparationError(f"system.prmtop: {prmtop} and {coordinates} cannot be read: {error}") from error
         return Structure(self._prmtop.topology, _array(inpcrd.positions))
 
-    def _existing(self, name: Path | None, key: str) -> Path:
-        path = self._folder / str(name)
-        if not path.is_file():
+    @staticmethod
+    def _existing(path: Path | None, key: str) -> Path:
+        if path is None or not path.is_file():
             raise PreparationError(f"system.{key}: {path} does not exist")
         return path
-
-    def _force_field_file(self, name: str) -> str:
-        # A file beside the configuration goes before one of OpenMM's own of the same name.
-        local = self._folder / name
-        return str(local) if local.is_file() else name
 
 
 def _array(positions: Any) -> NDArray[np.float64]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from openmmkstep.rttddft.propagation.propagators import CFM4, Magnus2, Propagator
 from openmmkstep.rttddft.reduction.reduced_hamiltonian import Reduction
-from openmmkstep.rttddft.reduction.response_prior import COMPUTED
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.units import FS_PER_TIME_UNIT
 from openmmkstep.workflows.config.spectrum import LevelSection, ReductionSection
@@ -25,11 +22,9 @@ def level_from(section: LevelSection) -> LevelOfTheory:
     )
 
 
-def reduction_from(section: ReductionSection, folder: Path) -> Reduction:
-    """The reduction of a section; a path in it is relative to the folder."""
-    response = section.response
-    if response is not None and response != COMPUTED:
-        response = str(folder / response)
+def reduction_from(section: ReductionSection) -> Reduction:
+    """The reduction of a section."""
+    response = None if section.response is None else str(section.response)
     return Reduction(section.tolerance, section.nonlinearity, response)
 
 

@@ -40,7 +40,7 @@ class ResponseRun:
     basis: AuxiliaryBasis
 
     def compute(self, path: Path, log: Callable[[int], None]) -> None:
-        """Write the file, or what it lacks; ``tell`` is called with the number of geometries that are there.
+        """Write the file, or what it lacks; ``log`` is called with the number of geometries that are there.
 
         Geometries depend on seed, molecule and their number only, so that an interrupted or extended file is the same
         as one written in one go.
@@ -65,12 +65,11 @@ class ResponseRun:
                 log(done)
 
 
-def prepare_responses(config: ResponsesConfig, folder: Path) -> ResponseRun:
+def prepare_responses(config: ResponsesConfig) -> ResponseRun:
     """Read molecules and check everything, before any expensive work.
 
     Args:
         config: what to compute.
-        folder: relative paths are relative to it.
 
     Raises:
         ElectronDynamicsError: no such molecule, or one that the level of theory does not suit.
@@ -85,7 +84,7 @@ def prepare_responses(config: ResponsesConfig, folder: Path) -> ResponseRun:
         name = Path(entry).stem
         if name in molecules:
             raise ElectronDynamicsError(f"two molecules are called {name}: rename a file")
-        molecules[name] = _molecules(entry, folder)
+        molecules[name] = _molecules(entry)
         level.check(molecules[name][0])
         check_response(COMPUTED, molecules[name][0], level)
     present = {int(number) for starts in molecules.values() for number in starts[0].numbers}
@@ -97,9 +96,9 @@ def prepare_responses(config: ResponsesConfig, folder: Path) -> ResponseRun:
     )
 
 
-def _molecules(entry: str, folder: Path) -> list[Molecule]:
-    if Path(entry).suffix:
-        return [geometry.molecule for geometry in read_geometries(folder / entry, 0, 1)]
+def _molecules(entry: str | Path) -> list[Molecule]:
+    if isinstance(entry, Path):
+        return [geometry.molecule for geometry in read_geometries(entry, 0, 1)]
     try:
         from ase.build import molecule as known
     except ImportError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,7 +77,7 @@ class SpectrumRun:
             "version": VERSION,
             "molecule": next(iter(self.geometries.values())).molecule.name,
             "label": _label(self.settings.level),
-            "configuration": self.config.model_dump(mode="json"),
+            "configuration": self.config.written(),
             "energy_eV": energy.tolist(),
             "mean_per_eV": mean.tolist(),
             "standardError_per_eV": error.tolist(),
@@ -92,12 +91,11 @@ class SpectrumRun:
         }
 
 
-def prepare_spectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
+def prepare_spectrum(config: SpectrumConfig) -> SpectrumRun:
     """Read the geometries and check everything, before any expensive work.
 
     Args:
         config: what to compute.
-        folder: relative paths are relative to it.
 
     Raises:
         ElectronDynamicsError: no such file, no geometry in it, a molecule that the level of theory does not suit.
@@ -105,9 +103,9 @@ def prepare_spectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
         MissingDependencyError: PySCF or ASE is not installed.
     """
     if config.frames is not None:
-        geometries = read_frames(folder / config.frames, config.in_vacuum)
+        geometries = read_frames(config.frames, config.in_vacuum)
     elif config.geometries is not None:
-        geometries = read_geometries(folder / config.geometries, config.charge, config.multiplicity)
+        geometries = read_geometries(config.geometries, config.charge, config.multiplicity)
     else:
         raise ElectronDynamicsError("give either geometries or frames")
     kept = thinned(geometries, config.max_geometries)
@@ -120,9 +118,9 @@ def prepare_spectrum(config: SpectrumConfig, folder: Path) -> SpectrumRun:
         kick=config.kick,
         directions=config.directions,
         frequencies=energy / EV_PER_HARTREE,
-        reduction=None if config.reduction is None else reduction_from(config.reduction, folder),
+        reduction=None if config.reduction is None else reduction_from(config.reduction),
         pade=config.transform == "pade",
-        warm_start=None if config.initial_guess is None else WarmStart(str(folder / config.initial_guess)),
+        warm_start=None if config.initial_guess is None else WarmStart(str(config.initial_guess)),
     )
     # A geometry that the level of theory does not suit should not cost what was computed before it.
     for number, geometry in kept.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,19 +29,18 @@ class _Run:
     time: float
 
 
-def validate_nve(config: ValidateConfig, folder: Path, log: Callable[[str], None]) -> dict[str, Any]:
+def validate_nve(config: ValidateConfig, log: Callable[[str], None]) -> dict[str, Any]:
     """Run all variants from one starting point and measure the drift of their total energies.
 
     Args:
         config: what to run.
-        folder: relative paths are relative to it.
         log: called with what is being done.
 
     Returns:
         JSON values: for each run drift in meV/atom/ps, total-energy RMS in meV (about the mean, and about the drift),
         fallbacks, QM calls, correction RMS, and the energies themselves.
     """
-    systems = ValidationSystems(config, folder, log)
+    systems = ValidationSystems(config, log)
     start = systems.start()
     atoms = len(systems.levels.region.particles)
     results = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import openmm
 
@@ -26,15 +25,13 @@ class ValidationSystems:
 
     Args:
         config: of the validation.
-        folder: relative paths are relative to it.
         log: called with what is being done.
     """
 
-    def __init__(self, config: ValidateConfig, folder: Path, log: Callable[[str], None]) -> None:
+    def __init__(self, config: ValidateConfig, log: Callable[[str], None]) -> None:
         self.config = config
         self.log = log
-        self._folder = folder
-        self.molecules: MolecularSystem = SystemBuilder(config.system, folder).build()
+        self.molecules: MolecularSystem = SystemBuilder(config.system).build()
         self.levels = self.mixed(config.surrogate.has_base_level)
 
     def mixed(self, base_level: bool, split_nonbonded: bool = False) -> MixedSystem:
@@ -42,9 +39,7 @@ class ValidationSystems:
         section = self.config.surrogate
         if not base_level:
             section = section.model_copy(update={"base_level": None, "period": 1})
-        return build_mixed_system(
-            self.molecules, self.config.qm, section, self._folder, split_nonbonded=split_nonbonded
-        )
+        return build_mixed_system(self.molecules, self.config.qm, section, split_nonbonded=split_nonbonded)
 
     def plain(self) -> openmm.System:
         """The QM/MM system without surrogates."""

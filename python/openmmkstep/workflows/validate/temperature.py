@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from openmmkstep.workflows.config.validate import ValidateConfig
 from .systems import ValidationSystems
 
 
-def validate_temperature(config: ValidateConfig, folder: Path, log: Callable[[str], None]) -> dict[str, Any]:
+def validate_temperature(config: ValidateConfig, log: Callable[[str], None]) -> dict[str, Any]:
     """Sample velocities of the QM atoms in k-step Langevin dynamics.
 
     Velocities are those at the ends of outer steps. Their variance in a vibration of angular frequency w is kT/m
@@ -29,7 +28,6 @@ def validate_temperature(config: ValidateConfig, folder: Path, log: Callable[[st
 
     Args:
         config: what to run.
-        folder: relative paths are relative to it.
         log: called with what is being done.
 
     Returns:
@@ -37,7 +35,7 @@ def validate_temperature(config: ValidateConfig, folder: Path, log: Callable[[st
         1 % or two standard errors of the target.
     """
     section = config.thermostat
-    systems = ValidationSystems(config, folder, log)
+    systems = ValidationSystems(config, log)
     start = systems.start()
     mixed = systems.mixed(config.surrogate.has_base_level, split_nonbonded=section.nonbonded_period > 1)
     # It would take degrees of freedom from the atoms in proportion to their mass.

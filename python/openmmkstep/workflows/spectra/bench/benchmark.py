@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,6 @@ RealArray = NDArray[np.float64]
 
 def run_spectrum_benchmark(
     config: SpectrumBenchConfig,
-    folder: Path,
     log: Callable[[str], None],
     save: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
@@ -43,7 +41,6 @@ def run_spectrum_benchmark(
 
     Args:
         config: what to measure.
-        folder: relative paths are relative to it.
         log: called with what is being done.
         save: called after each case with the results so far.
 
@@ -57,11 +54,11 @@ def run_spectrum_benchmark(
         MissingDependencyError: PySCF or ASE is not installed.
     """
     # All input is checked before the first case is run.
-    cases = {name: _Case(config, case, folder, name, log) for name, case in config.cases.items()}
+    cases = {name: _Case(config, case, name, log) for name, case in config.cases.items()}
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "version": VERSION,
-        "configuration": config.model_dump(mode="json"),
+        "configuration": config.written(),
         "cases": {},
         "machine": machine_info(),
     }
@@ -80,7 +77,6 @@ class _Case:
         self,
         config: SpectrumBenchConfig,
         case: SpectrumBenchCase,
-        folder: Path,
         name: str,
         log: Callable[[str], None],
     ) -> None:
@@ -89,9 +85,9 @@ class _Case:
         self._name = name
         self._log = log
         self._level = level_from(case.level)
-        self._molecule: Molecule = read_geometries(folder / case.geometry, case.charge, case.multiplicity)[0].molecule
+        self._molecule: Molecule = read_geometries(case.geometry, case.charge, case.multiplicity)[0].molecule
         self._level.check(self._molecule)
-        self._reductions = {key: reduction_from(section, folder) for key, section in case.reductions.items()}
+        self._reductions = {key: reduction_from(section) for key, section in case.reductions.items()}
         for reduction in self._reductions.values():
             reduction.check(self._molecule, self._level)
         self._propagator = propagator_from(config.propagator, config.time_step, case.kick or _WEAK)
