@@ -7,7 +7,10 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from openmmkstep.io.frames import software_versions
+from kstep_models.provenance import software_versions
+
+PACKAGES = ("openmm-kstep", "openmm", "torch", "xtb", "numpy")
+"""Packages that QM/MM dynamics and its labels depend on."""
 
 
 def machine_info() -> dict[str, Any]:
@@ -22,7 +25,7 @@ def machine_info() -> dict[str, Any]:
         "load_average": load,
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": software_versions(),
+        "versions": software_versions(PACKAGES),
     }
 
 

@@ -9,7 +9,6 @@ import io
 import os
 import warnings
 import zipfile
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +81,3 @@ def load_archive(path: str | os.PathLike[str], kind: str) -> tuple[Any, Contract
         except RuntimeError as error:
             raise ContractError(f"{path} cannot be loaded by torch {torch.__version__}: {error}") from error
     return module, contract
-
-
-def versions() -> dict[str, str]:
-    """Versions that belong in a contract."""
-    try:
-        own = metadata.version("openmm-kstep")
-    except metadata.PackageNotFoundError:
-        own = "uninstalled"
-    return {"torch": str(torch.__version__), "kstep_models": own}

@@ -74,7 +74,7 @@ class Contract:
         level_of_theory: what the labels were computed with; names the functional if the kind is "fxc".
         training_data: at least ``digest`` and ``frames``.
         validation: errors on held-out trajectories.
-        versions: of torch and kstep_models at export.
+        versions: of the packages it depends on, at export.
         kind: "potential" or "fxc".
         inputs, outputs: of ``forward``, in order.
         units: those of the kind.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import time
 from collections.abc import Mapping
@@ -12,7 +11,9 @@ from typing import Any
 import h5py
 
 from kstep_models.frames import Environment, Frame, FrameFile, FrameWriter, RegionDescription
+from kstep_models.provenance import software_versions
 from openmmkstep.openmmapi.qmmm_force import QMResult
+from openmmkstep.provenance import PACKAGES
 from openmmkstep.qmmm.region import QMRegion
 
 
@@ -25,21 +26,10 @@ def describe_region(region: QMRegion, level_of_theory: Mapping[str, Any], comman
         charge=region.charge,
         multiplicity=region.multiplicity,
         level_of_theory=level_of_theory,
-        software=software_versions(),
+        software=software_versions(PACKAGES),
         command=command,
         names=region.names,
     )
-
-
-def software_versions() -> dict[str, str]:
-    """Versions of the packages that make the labels, where they are installed."""
-    versions = {}
-    for package in ("openmm-kstep", "openmm", "torch", "xtb", "numpy"):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def frame_of_result(result: QMResult, embedded: bool, trajectory: int, time: float, temperature: float) -> Frame:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kstep_models.provenance import software_versions
 from openmmkstep.rttddft.electronic_structure.ground_state import GroundState, solve_ground_state
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
 from openmmkstep.rttddft.electronic_structure.mean_field import create_mean_field
@@ -32,7 +33,7 @@ from openmmkstep.rttddft.trajectory.writer import TrajectoryWriter, read_state, 
 from .arguments import integer_from
 from .errors import ElectronDynamicsError, TrajectoryError
 from .pyscf_loading import load_pyscf
-from .versions import software_versions
+from .versions import PACKAGES
 
 RealArray = NDArray[np.float64]
 
@@ -347,7 +348,7 @@ class ElectronDynamics:
             position=hamiltonian.position,
             ground_density=ground.density,
             ground_energy=ground.energy,
-            software=software_versions(),
+            software=software_versions(PACKAGES),
         )
 
     def _continued(self, path: Path, steps: int, density_interval: int) -> tuple[State, TrajectoryWriter, RealArray]:

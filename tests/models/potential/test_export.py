@@ -12,7 +12,8 @@ from torch import Tensor
 from kstep_models.archive import without_source_positions
 from kstep_models.contract import Contract, ContractError, read_contract
 from kstep_models.potential import export as exporting
-from kstep_models.potential.export import ExportError, export, load, versions
+from kstep_models.potential.export import ExportError, export, load
+from kstep_models.provenance import MODEL_PACKAGES, software_versions
 from tests.support.models import methanol
 
 
@@ -26,7 +27,7 @@ def contract(dtype: str = "float32", charge: int = 0, numbers: tuple[int, ...] =
         multiplicity=1,
         level_of_theory={"method": "analytic"},
         training_data={"digest": "sha256:0", "frames": 1},
-        versions=versions(),
+        versions=software_versions(MODEL_PACKAGES),
     )
 
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from kstep_models.archive import ExportError
 from kstep_models.contract import Contract, ContractError
-from kstep_models.potential.export import export, load, versions
+from kstep_models.potential.export import export, load
+from kstep_models.provenance import MODEL_PACKAGES, software_versions
 from kstep_models.rttddft.dynamics_modules import TimeSteps
 from kstep_models.rttddft.export import export_response, load_response
 from tests.support.models import methanol
@@ -183,7 +184,7 @@ def test_kinds_are_not_mixed_up(tmp_path: Path) -> None:
         multiplicity=1,
         level_of_theory={"method": "analytic"},
         training_data={"digest": "sha256:0"},
-        versions=versions(),
+        versions=software_versions(MODEL_PACKAGES),
     )
     export(methanol.potential(), document, tmp_path / "potential.pt", methanol.geometries(1, 7))
     with pytest.raises(ContractError, match="kind 'fxc', needed is one of kind 'potential'"):

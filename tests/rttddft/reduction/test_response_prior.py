@@ -16,9 +16,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from kstep_models.archive import versions, write_archive
+from kstep_models.archive import write_archive
 from kstep_models.configuration import parse_config
 from kstep_models.contract import Contract
+from kstep_models.provenance import MODEL_PACKAGES, software_versions
 from kstep_models.rttddft.export import export_response, load_response
 from kstep_models.rttddft.network import ResponseNetworkConfig
 from kstep_models.rttddft.response_file import ResponseRecord, ResponseSet
@@ -94,7 +95,7 @@ def archives(small_size: ResponseNetworkConfig, tmp_path_factory: pytest.TempPat
         level_of_theory=LEVEL.describe(),
         training_data={"digest": "sha256:0", "geometries": {"H2O": 12}},
         validation={"molecules": {"H2O": {"response": 0.005}}},
-        versions=versions(),
+        versions=software_versions(MODEL_PACKAGES),
     )
     trained = folder / "trained.pt"
     export_response([network], contract, trained, [(WATER.numbers, WATER.positions)])
@@ -307,7 +308,7 @@ def test_what_does_not_suit_is_refused_before_any_work(archives: Archives, tmp_p
         multiplicity=1,
         level_of_theory={"method": "analytic"},
         training_data={"digest": "sha256:0"},
-        versions=versions(),
+        versions=software_versions(MODEL_PACKAGES),
     )
     write_archive(torch.jit.script(torch.nn.Identity()), contract, potential)
     for source, molecule, level, reason in (

@@ -11,8 +11,8 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
-from kstep_models.archive import versions
 from kstep_models.contract import Contract
+from kstep_models.provenance import MODEL_PACKAGES, software_versions
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, Shell
 
 BASIS = AuxiliaryBasis(
@@ -100,6 +100,6 @@ def response_contract(dtype: str = "float64", atomic_numbers: tuple[int, ...] | 
         level_of_theory={"method": "rks", "functional": "pbe0", "basis": "6-31g"},
         training_data={"digest": "sha256:0", "geometries": 1},
         validation={},
-        versions=versions(),
+        versions=software_versions(MODEL_PACKAGES),
         atomic_numbers=atomic_numbers,
     )

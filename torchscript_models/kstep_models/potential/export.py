@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from kstep_models.archive import DTYPES, ExportError, check_target, load_archive, versions, write_archive
+from kstep_models.archive import DTYPES, ExportError, check_target, load_archive, write_archive
 from kstep_models.contract import Contract, ContractError
 from kstep_models.potential import KStepPotential
 
-__all__ = ["ExportChecks", "ExportError", "ExportedPotential", "compile_graph", "export", "load", "versions"]
+__all__ = ["ExportChecks", "ExportError", "ExportedPotential", "compile_graph", "export", "load"]
 
 # Relative to the largest force component. Central differences of a double-precision energy reach about 1e-8.
 _FINITE_DIFFERENCE_TOLERANCE = 1e-6

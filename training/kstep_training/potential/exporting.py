@@ -12,7 +12,8 @@ import numpy as np
 
 from kstep_models.contract import Contract
 from kstep_models.frames import FrameFile
-from kstep_models.potential.export import ExportChecks, ExportError, export, versions
+from kstep_models.potential.export import ExportChecks, ExportError, export
+from kstep_models.provenance import MODEL_PACKAGES, software_versions
 from kstep_training.potential.card import write_card
 from kstep_training.potential.checkpoint import Checkpoint, load_checkpoint
 from kstep_training.potential.evaluation import Evaluation, evaluate
@@ -82,7 +83,7 @@ def make_contract(trained: Checkpoint, dtype: str, evaluation: Evaluation) -> Co
             "units": {"force": "meV/A", "energy": "kJ/mol", "charge": "e"},
             **{kind: asdict(errors) for kind, errors in evaluation.kinds.items()},
         },
-        versions=versions(),
+        versions=software_versions(MODEL_PACKAGES),
     )
 
 

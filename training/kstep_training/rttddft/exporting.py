@@ -12,7 +12,7 @@ import numpy as np
 from kstep_models.archive import ExportError
 from kstep_models.contract import Contract
 from kstep_models.files import write_atomically, write_json
-from kstep_models.potential.export import versions
+from kstep_models.provenance import MODEL_PACKAGES, software_versions
 from kstep_models.rttddft.export import Geometry, ResponseChecks, export_response
 from kstep_training.checkpoints import CheckpointError
 from kstep_training.rttddft.checkpoint import ResponseCheckpoint, load
@@ -50,7 +50,7 @@ def export_checkpoint(
         level_of_theory=trained.level_of_theory,
         training_data={"digest": trained.digest, "geometries": trained.geometries},
         validation=trained.evaluation,
-        versions=versions(),
+        versions=software_versions(MODEL_PACKAGES),
     )
     target = Path(path)
     checks = export_response(trained.members, contract, target, [_example(first.elements)])

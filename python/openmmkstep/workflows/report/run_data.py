@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kstep_models.frames import FrameFile
+from kstep_models.provenance import software_versions
 from kstep_models.units import BOLTZMANN, MEV_PER_ANGSTROM, MEV_PER_KJ_MOL
 from openmmkstep.analysis.averages import block_average, drift
 from openmmkstep.analysis.backbone import backbone_residues, dihedrals
-from openmmkstep.io.frames import software_versions
+from openmmkstep.provenance import PACKAGES
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.surrogates.suitability import read_surrogate_contract
 from openmmkstep.workflows.config.run import RunConfig
@@ -69,7 +70,7 @@ def read_run(config: RunConfig, files: RunFolder, molecules: MolecularSystem, re
         "temperature": _temperature(config, series),
         "speed": speed,
         "surrogate": _surrogate(config),
-        "versions": software_versions(),
+        "versions": software_versions(PACKAGES),
     }
     return RunData(summary, series, _backbone(files, molecules, region))
 

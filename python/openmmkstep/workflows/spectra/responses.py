@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kstep_models.provenance import software_versions
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
 from kstep_models.rttddft.response_file import ResponseWriter
 from openmmkstep.rttddft.electronic_structure.auxiliary_fit import local_auxiliary_basis
@@ -19,7 +20,7 @@ from openmmkstep.rttddft.reduction.response_prior import COMPUTED, check_respons
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
 from openmmkstep.rttddft.units import NM_PER_BOHR
-from openmmkstep.rttddft.versions import software_versions
+from openmmkstep.rttddft.versions import PACKAGES
 from openmmkstep.workflows.config.responses import ResponsesConfig
 
 
@@ -49,7 +50,7 @@ class ResponseRun:
             ResponseFileError: the file belongs to another auxiliary basis or level of theory.
             ConvergenceError: an SCF did not converge.
         """
-        writer = ResponseWriter(path, self.basis, self.level.describe(), software_versions())
+        writer = ResponseWriter(path, self.basis, self.level.describe(), software_versions(PACKAGES))
         deviation = self.config.displacement / 10.0 / NM_PER_BOHR
         # Molecule by molecule within each round: a file that is cut off has some of everything.
         done = 0
