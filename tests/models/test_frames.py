@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import h5py
@@ -243,3 +245,60 @@ def test_cut_off_copy_is_refused(tmp_path: Path) -> None:
     (tmp_path / "short.h5").write_bytes(content[: len(content) // 2])
     with pytest.raises(FrameFileError, match="cut off"):
         FrameFile(tmp_path / "short.h5")
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_wrong_bits_are_noticed(tmp_path: Path, embedded: bool) -> None:
+    """Wherever they are: the frames are those that were written, or the error names the file."""
+    whole, damaged = tmp_path / "whole.h5", tmp_path / "damaged.h5"
+    with FrameWriter(whole, WATER, environment=embedded, flush_every=3) as writer:
+        for k in range(6):
+            writer.append(frame(k, 3 if embedded else None))
+
+    def content(path: Path) -> tuple[object, ...]:
+        with FrameFile(path) as file:
+            return (repr(file.region), file.digest(), repr(list(file)), file.attributes["command"])
+
+    expected, data = content(whole), bytearray(whole.read_bytes())
+    noticed, places = 0, range(0, len(data), len(data) // 90)
+    for place in places:
+        data[place] ^= 1 << (place % 8)
+        damaged.write_bytes(data)
+        data[place] ^= 1 << (place % 8)
+        try:
+            assert content(damaged) == expected
+        except FrameFileError as error:
+            assert str(damaged) in str(error)
+            noticed += 1
+    assert noticed > 0.9 * len(places)
+
+
+def test_no_room_for_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "f.h5"
+    writer = FrameWriter(path, WATER, flush_every=2)
+    writer.append(frame(0))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match=r"No space left on device.*f\.h5"):
+        writer.append(frame(1))
+    with FrameFile(path) as file:
+        assert len(file) == 0
+    monkeypatch.undo()
+    writer.append(frame(2))
+    writer.close()
+    with FrameFile(path) as file:
+        assert file.frames("energy").tolist() == [-200.0, -201.0, -202.0]
+
+
+def test_a_flush_says_whether_it_was_done(tmp_path: Path) -> None:
+    path = tmp_path / "f.h5"
+    writer = FrameWriter(path, WATER)
+    writer.append(frame(0))
+    with FrameFile(path):
+        assert not writer.flush()
+    assert writer.flush() and len(writer) == 1
+    with FrameFile(path) as file:
+        assert len(file) == 1

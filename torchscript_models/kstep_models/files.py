@@ -77,9 +77,13 @@ def _replaced(path: Path, suffix: str) -> Iterator[Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    # The file is in place; some file systems do not let folders be synchronised.
+    synchronise_folder(target.parent)
+
+
+def synchronise_folder(folder: Path) -> None:
+    """Make sure that the names of files in a folder are on disk, where the file system can."""
     with suppress(OSError):
-        _synchronise(target.parent)
+        _synchronise(folder)
 
 
 def _synchronise(path: Path) -> None:

@@ -10,7 +10,7 @@ from openmm import app, unit
 
 from kstep_models.frames import FrameWriter
 from openmmkstep.engines.specification import QMEngine
-from openmmkstep.io.frames import append_patiently, describe_region, flush_patiently, frame_of_result
+from openmmkstep.io.frames import describe_region, frame_of_result
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.mixed_forces import find_qm_force
 from openmmkstep.qmmm.region import QMRegion
@@ -84,12 +84,18 @@ class FrameReporter:
         thermostat = integrator.getFriction()._value > 0
         temperature = integrator.getTemperature().value_in_unit(unit.kelvin) if thermostat else 0.0
         time = simulation.context.getTime().value_in_unit(unit.picosecond)
-        append_patiently(self._writer, frame_of_result(result, self._embedded, self._trajectory, time, temperature))
+        self._writer.append(frame_of_result(result, self._embedded, self._trajectory, time, temperature))
 
-    def flush(self) -> None:
-        """Write what is still in memory."""
-        if self._writer is not None:
-            flush_patiently(self._writer)
+    def flush(self, wait: float = 60.0) -> bool:
+        """Write what is still in memory.
+
+        Args:
+            wait: how long to wait for programs that read the file, seconds.
+
+        Returns:
+            Whether it was done; false where a reader was in the way. Nothing is lost then, call it again later.
+        """
+        return self._writer is None or self._writer.flush(wait)
 
     def __len__(self) -> int:
         """Frames in the file and on their way to it; 0 before the first report."""

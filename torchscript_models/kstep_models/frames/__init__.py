@@ -20,10 +20,10 @@ All forces are negative derivatives at *fixed* environment charges: the derivati
 positions belongs to whoever switches them. Environment rows are stored in single precision (1e-7 relative), everything
 else in double.
 
-The writer keeps the file closed between flushes, so that it can be read at any moment, and states the number of
-complete frames last: whatever an interrupted flush left behind is ignored by readers and cut off on resume. HDF5 locks
-the file between reader and writer: a reader waits for a flush in progress, and a flush that meets a reader is put off
-until the next one.
+The writer keeps the file closed between flushes, so that it can be read at any moment. A flush is made in full or not
+at all, whenever the program is killed or the disk is full (:mod:`kstep_models.hdf5`). HDF5 locks the file between
+reader and writer: a reader waits for a flush in progress, and a flush that meets a reader is put off until the next
+one. Everything in the file has checksums, and damage is an error that names the file.
 """
 
 from kstep_models.frames.reader import FrameFile

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,7 +28,9 @@ from kstep_models.frames.schema import (
     FrameFileError,
     RegionDescription,
 )
-from kstep_models.hdf5 import PATIENCE, opened
+from kstep_models.hdf5 import PATIENCE, opened, read_attributes
+
+_REMEDY = "take a copy of it, or make the frames anew"
 
 
 class FrameFile:
@@ -52,8 +55,9 @@ class FrameFile:
                 f"{self.path} is not a readable HDF5 file ({error}); if it was cut off while copying, copy it again"
             ) from error
         try:
-            self.region = self._read_header()
-            self._check_shapes()
+            with self._reading():
+                self.region = self._read_header()
+                self._check_shapes()
         except BaseException:
             self._file.close()
             raise
@@ -69,15 +73,16 @@ class FrameFile:
     @property
     def attributes(self) -> dict[str, Any]:
         """Provenance: software, command and the like, as stored."""
-        attributes = dict(self._file.attrs)
-        attributes["software"] = json.loads(attributes.get("software", "{}"))
-        return attributes
+        with self._reading():
+            attributes = read_attributes(self._file.attrs)
+            return {**attributes, "software": _parsed(attributes, "software", self.path)}
 
     def frames(self, name: str) -> Array:
         """One of positions, energy, forces, charges, dipole, trajectory, time, temperature, for all frames."""
         if name not in FRAME_FIELDS:
             raise FrameFileError(f"frames have no field {name!r}; they have {', '.join(FRAME_FIELDS)}")
-        return self._file["frames"][name][: self._frames]
+        with self._reading():
+            return self._file["frames"][name][: self._frames]
 
     def sites(self, name: str) -> FloatArray:
         """``potential`` [T,n] or ``potential_gradient`` [T,n,3] at the region atoms."""
@@ -85,12 +90,14 @@ class FrameFile:
             raise FrameFileError(f"{self.path} has gas-phase frames: there is no environment")
         if name not in SITE_FIELDS:
             raise FrameFileError(f"the environment has no field {name!r}; it has {', '.join(SITE_FIELDS)}")
-        return self._file["environment"][name][: self._frames]
+        with self._reading():
+            return self._file["environment"][name][: self._frames]
 
     @property
     def environment_offset(self) -> NDArray[np.int64]:
         """First environment row of each frame, and one past the last [T+1]."""
-        return self._file["environment"]["offset"][: self._frames + 1]
+        with self._reading():
+            return self._file["environment"]["offset"][: self._frames + 1]
 
     def environment(self, index: int) -> Environment:
         """The environment charges of one frame."""
@@ -98,16 +105,18 @@ class FrameFile:
             raise FrameFileError(f"{self.path} has frames 0 to {self._frames - 1}, not {index}")
         if not self.has_environment:
             raise FrameFileError(f"{self.path} has gas-phase frames: there is no environment")
-        group = self._file["environment"]
-        start, stop = (int(value) for value in group["offset"][index : index + 2])
-        rows = {name: group[name][start:stop].astype(np.float64) for name in ROW_FIELDS}
-        return Environment(**{name: group[name][index] for name in SITE_FIELDS}, **rows)
+        with self._reading():
+            group = self._file["environment"]
+            start, stop = (int(value) for value in group["offset"][index : index + 2])
+            rows = {name: group[name][start:stop].astype(np.float64) for name in ROW_FIELDS}
+            return Environment(**{name: group[name][index] for name in SITE_FIELDS}, **rows)
 
     def frame(self, index: int) -> Frame:
         """One frame with everything that belongs to it."""
         if not 0 <= index < self._frames:
             raise FrameFileError(f"{self.path} has frames 0 to {self._frames - 1}, not {index}")
-        values = {name: self._file["frames"][name][index] for name in FRAME_FIELDS}
+        with self._reading():
+            values = {name: self._file["frames"][name][index] for name in FRAME_FIELDS}
         return Frame(**values, environment=self.environment(index) if self.has_environment else None)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -137,8 +146,21 @@ class FrameFile:
     ) -> None:
         self.close()
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """HDF5 says of damage whatever it was about to do; users need the file's name and what to do."""
+        try:
+            yield
+        except FrameFileError as error:
+            # Of a description that makes no sense, which does not know where it is from.
+            if str(self.path) in str(error):
+                raise
+            raise FrameFileError(f"{self.path} is damaged ({error}): {_REMEDY}") from error
+        except (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, MemoryError) as error:
+            raise FrameFileError(f"{self.path} is damaged ({error}): {_REMEDY}") from error
+
     def _read_header(self) -> RegionDescription:
-        attributes = self._file.attrs
+        attributes = read_attributes(self._file.attrs)
         if attributes.get("schema") != SCHEMA:
             raise FrameFileError(f"{self.path} is an HDF5 file, but not one of frames (no schema {SCHEMA!r})")
         if int(attributes.get("version", 0)) != VERSION:

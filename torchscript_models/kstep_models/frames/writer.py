@@ -12,7 +12,6 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
-from kstep_models.files import replaced_atomically
 from kstep_models.frames.reader import FrameFile
 from kstep_models.frames.schema import (
     FRAME_FIELDS,
@@ -28,7 +27,7 @@ from kstep_models.frames.schema import (
     RegionDescription,
     plain,
 )
-from kstep_models.hdf5 import PATIENCE, opened
+from kstep_models.hdf5 import PATIENCE, changed, created, write_text
 
 
 class FrameWriter:
@@ -78,47 +77,59 @@ class FrameWriter:
         """Frames in the file and on their way to it."""
         return self._written + len(self._pending)
 
-    def append(self, frame: Frame) -> None:
-        """Take one frame.
+    def append(self, frame: Frame, wait: float = 0.0) -> None:
+        """Take one frame; every so many, write them. What meets a reader of the file is written with a later frame.
+
+        Args:
+            frame: with finite values.
+            wait: how long to wait for readers, seconds.
 
         Raises:
             FrameFileError: a shape is wrong, a value is not finite, or an environment is missing or unexpected.
+            OSError: there is no room for the frames, which are kept; the file is as it was.
         """
         self._pending.append(self._checked(frame))
         if len(self._pending) >= self._flush_every:
-            self.flush()
+            self.flush(wait)
 
-    def flush(self) -> None:
-        """Write the collected frames to disk, unless someone is reading the file; they are kept for later then."""
-        self._flush(patience=0.0)
+    def flush(self, wait: float = 0.0) -> bool:
+        """Write the collected frames to disk.
 
-    def _flush(self, patience: float) -> None:
-        if not self._pending:
-            return
-        try:
-            file = opened(self.path, "r+", patience)
-        except BlockingIOError:
-            return
-        start, stop = self._written, self._written + len(self._pending)
-        with file:
-            _extend(file["frames"], FRAME_FIELDS, self._pending, start, stop)
-            if self.environment:
-                environments = [f.environment for f in self._pending if f.environment is not None]
-                group = file["environment"]
-                _extend(group, SITE_FIELDS, environments, start, stop)
-                row = int(group["offset"][start])
-                ends = row + np.cumsum([len(np.asarray(e.charges)) for e in environments])
-                for name in ROW_FIELDS:
-                    data = group[name]
-                    data.resize(int(ends[-1]), axis=0)
-                    data[row:] = np.concatenate([np.asarray(getattr(e, name)) for e in environments])
-                group["offset"].resize(stop + 1, axis=0)
-                group["offset"][start + 1 :] = ends
-            # Data first, the count of complete frames last: an interrupted flush leaves the old count.
-            file.flush()
-            file.attrs["frames"] = stop
-        self._written = stop
-        self._pending.clear()
+        Args:
+            wait: how long to wait for readers, seconds.
+
+        Returns:
+            Whether it was done; false where a reader was in the way. Nothing is lost then, call it again later.
+
+        Raises:
+            OSError: there is no room for the frames, which are kept; the file is as it was.
+        """
+        if self._pending:
+            start, stop = self._written, self._written + len(self._pending)
+            try:
+                with changed(self.path, wait) as file:
+                    self._write(file, start, stop)
+            except BlockingIOError:
+                return False
+            self._written = stop
+            self._pending.clear()
+        return True
+
+    def _write(self, file: h5py.File, start: int, stop: int) -> None:
+        _extend(file["frames"], FRAME_FIELDS, self._pending, start, stop)
+        if self.environment:
+            environments = [f.environment for f in self._pending if f.environment is not None]
+            group = file["environment"]
+            _extend(group, SITE_FIELDS, environments, start, stop)
+            row = int(group["offset"][start])
+            ends = row + np.cumsum([len(np.asarray(e.charges)) for e in environments])
+            for name in ROW_FIELDS:
+                data = group[name]
+                data.resize(int(ends[-1]), axis=0)
+                data[row:] = np.concatenate([np.asarray(getattr(e, name)) for e in environments])
+            group["offset"].resize(stop + 1, axis=0)
+            group["offset"][start + 1 :] = ends
+        file.attrs["frames"] = stop
 
     def close(self) -> None:
         """Write what is left; the writer must not be used afterwards.
@@ -126,8 +137,7 @@ class FrameWriter:
         Raises:
             FrameFileError: someone kept the file open for a minute, so the last frames could not be written.
         """
-        self._flush(patience=PATIENCE)
-        if self._pending:
+        if not self.flush(PATIENCE):
             raise FrameFileError(
                 f"{self.path} is kept open by another program: {len(self._pending)} frames could not be written. "
                 "Close whatever reads it, or copy the file before reading it for long"
@@ -145,28 +155,34 @@ class FrameWriter:
     def _create(self) -> None:
         region = self.region
         n = len(region.numbers)
-        # Written under another name first, so that a file with the right name always has its complete header.
-        with replaced_atomically(self.path) as partial, h5py.File(partial, "w") as file:
-            file.attrs["schema"] = SCHEMA
+        texts = {
+            "schema": SCHEMA,
+            "units": json.dumps(dict(UNITS)),
+            "level_of_theory": json.dumps(plain(region.level_of_theory)),
+            "software": json.dumps(dict(region.software)),
+            "command": region.command,
+        }
+        with created(self.path) as file:
+            for name, text in texts.items():
+                write_text(file.attrs, name, text)
             file.attrs["version"] = VERSION
             file.attrs["frames"] = 0
-            file.attrs["units"] = json.dumps(dict(UNITS))
-            file.attrs["level_of_theory"] = json.dumps(plain(region.level_of_theory))
             file.attrs["charge"] = region.charge
             file.attrs["multiplicity"] = region.multiplicity
-            file.attrs["software"] = json.dumps(dict(region.software))
-            file.attrs["command"] = region.command
-            file["numbers"] = region.numbers
-            file["masses"] = region.masses
-            file["bonds"] = region.bonds
+            for name in ("numbers", "masses", "bonds"):
+                values = getattr(region, name)
+                file.create_dataset(name, data=values, fletcher32=values.size > 0)
             if region.names:
-                file.create_dataset("names", data=list(region.names), dtype=h5py.string_dtype())
+                names = [name.encode() for name in region.names]
+                kind = h5py.string_dtype(length=max(map(len, names)))
+                file.create_dataset("names", data=names, dtype=kind, fletcher32=True)
             _create_fields(file.create_group("frames"), FRAME_FIELDS, n, self._flush_every)
             if self.environment:
                 group = file.create_group("environment")
                 _create_fields(group, SITE_FIELDS, n, self._flush_every)
                 _create_fields(group, ROW_FIELDS, n, 4096)
-                group.create_dataset("offset", data=np.zeros(1, np.int64), maxshape=(None,), chunks=(1024,))
+                offset = np.zeros(1, np.int64)
+                group.create_dataset("offset", data=offset, maxshape=(None,), chunks=(1024,), fletcher32=True)
 
     def _continue(self) -> None:
         with FrameFile(self.path) as present:
@@ -177,7 +193,7 @@ class FrameWriter:
                 raise FrameFileError(f"{self.path} cannot be continued: {reason}. Write to another file")
             self._written = len(present)
             row = int(present.environment_offset[-1]) if self.environment else 0
-        with opened(self.path, "r+", PATIENCE) as file:
+        with changed(self.path, PATIENCE) as file:
             for name in FRAME_FIELDS:
                 file["frames"][name].resize(self._written, axis=0)
             if self.environment:
@@ -228,7 +244,12 @@ def _create_fields(
     for name, (shape, kind) in fields.items():
         trailing = tuple(n if size == "n" else int(size) for size in shape)
         group.create_dataset(
-            name, shape=(0, *trailing), maxshape=(None, *trailing), chunks=(chunk_rows, *trailing), dtype=kind
+            name,
+            shape=(0, *trailing),
+            maxshape=(None, *trailing),
+            chunks=(chunk_rows, *trailing),
+            dtype=kind,
+            fletcher32=True,
         )
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from kstep_models.files import replaced_atomically
+from kstep_models.hdf5 import PATIENCE, changed, created, opened, read_attributes, write_text
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, AuxiliaryBasisError
 
 SCHEMA = "kstep-responses"
@@ -99,12 +100,16 @@ class ResponseWriter:
         }
         if self._path.exists():
             with _opened(self._path) as file:
-                for name, value in mine.items():
-                    if file.attrs.get(name) != value:
-                        raise ResponseFileError(f"{path} was made with another {name}: write to another file")
+                present = read_attributes(file.attrs)
+            for name, value in mine.items():
+                if present.get(name) != value:
+                    raise ResponseFileError(f"{path} was made with another {name}: write to another file")
             return
-        with replaced_atomically(self._path) as partial, h5py.File(partial, "w") as file:
-            file.attrs.update({**mine, "software": json.dumps(dict(software), sort_keys=True)})
+        with created(self._path) as file:
+            file.attrs["version"] = VERSION
+            for name, value in {**mine, "software": json.dumps(dict(software), sort_keys=True)}.items():
+                if isinstance(value, str):
+                    write_text(file.attrs, name, value)
 
     def count(self, name: str) -> int:
         """How many geometries of a molecule are in the file."""
@@ -116,12 +121,13 @@ class ResponseWriter:
 
         Raises:
             ResponseFileError: the molecule or the shapes differ from those in the file, or a value is not finite.
+            OSError: there is no room for it; the file is as it was.
         """
         arrays = {entry.name: np.asarray(getattr(record, entry.name), dtype=np.float64) for entry in fields(record)}
         for key, array in arrays.items():
             if not np.all(np.isfinite(array)):
                 raise ResponseFileError(f"{key} of {name} has values that are not finite")
-        with h5py.File(self._path, "r+") as file:
+        with changed(self._path, PATIENCE) as file:
             if name not in file:
                 group = file.create_group(name)
                 group.attrs["numbers"] = np.asarray(numbers, dtype=np.int64)
@@ -133,6 +139,7 @@ class ResponseWriter:
                         maxshape=(None, *array.shape),
                         chunks=(1, *array.shape),
                         dtype="f8",
+                        fletcher32=True,
                     )
             group = file[name]
             if not np.array_equal(group.attrs["numbers"], numbers):
@@ -144,8 +151,6 @@ class ResponseWriter:
                     raise ResponseFileError(f"{key} of {name} has shape {array.shape}, expected {dataset.shape[1:]}")
                 dataset.resize(done + 1, axis=0)
                 dataset[done] = array
-            file.flush()
-            # Last, so that a record that was cut off does not count.
             group.attrs["complete"] = done + 1
 
 
@@ -163,11 +168,12 @@ class ResponseFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         with _opened(self.path) as file:
-            if file.attrs.get("schema") != SCHEMA or file.attrs.get("version") != VERSION:
+            attributes = read_attributes(file.attrs)
+            if attributes.get("schema") != SCHEMA or attributes.get("version") != VERSION:
                 raise ResponseFileError(f"{path} is not a file of responses of version {VERSION}")
             try:
-                self.basis = AuxiliaryBasis.from_json(json.loads(file.attrs["auxiliary_basis"]))
-                self.level: dict[str, Any] = json.loads(file.attrs["level_of_theory"])
+                self.basis = AuxiliaryBasis.from_json(json.loads(attributes["auxiliary_basis"]))
+                self.level: dict[str, Any] = json.loads(attributes["level_of_theory"])
             except (AuxiliaryBasisError, KeyError, json.JSONDecodeError) as error:
                 raise ResponseFileError(f"{path} is damaged: {error}") from error
             self.molecules: tuple[str, ...] = tuple(sorted(file))
@@ -194,10 +200,14 @@ class ResponseFile:
             yield self.read(name)
 
 
-def _opened(path: Path) -> h5py.File:
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
     if not path.is_file():
         raise ResponseFileError(f"{path} does not exist")
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
+        with opened(path, "r", PATIENCE) as file:
+            yield file
+    except ResponseFileError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ResponseFileError(f"{path} is not an HDF5 file, or is damaged ({error})") from error
