@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kstep_models.frames import FrameFile
+from kstep_models.locks import locked
 from openmmkstep import QMMMPotential
 from openmmkstep.cli import app
 from tests.support.yaml_files import write_yaml
@@ -98,6 +99,15 @@ def test_generate_and_resume(work_folder: Path, sampling: dict[str, Any], monkey
     with FrameFile("frames.h5") as file:
         for name, values in whole.items():
             assert np.array_equal(file.frames(name), values), name
+
+
+def test_generate_where_somebody_writes(work_folder: Path, sampling: dict[str, Any]) -> None:
+    config, output = write_yaml(work_folder / "generate.yaml", sampling), work_folder / "frames.h5"
+    for arguments in ([], ["--resume"]):
+        with locked(output):
+            refused = CliRunner().invoke(app, ["generate", str(config), "--output", str(output), *arguments])
+        assert refused.exit_code == 1 and "frames.h5 is being written by process" in refused.output
+    assert not output.exists()
 
 
 def qm_forces(structure: Path, positions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +14,17 @@ import pytest
 from typer.testing import CliRunner
 
 from openmmkstep.cli import app
+from tests.support.workflows.stopped_run import kill_at, start
 from tests.support.yaml_files import write_yaml
 
-COMMAND = [sys.executable, "-c", "from openmmkstep.cli import main; main()"]
 # Columns of the statistics that are wall times.
 TIMES = {"qmTime", "commonTime", "integratorTime", "surrogateTime0", "surrogateTime1"}
+
+
+def invoke(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
 
 
 def test_run_ends_with_its_report(work_folder: Path, gas_run: dict[str, Any]) -> None:
@@ -46,28 +48,37 @@ def test_run_ends_with_its_report(work_folder: Path, gas_run: dict[str, Any]) ->
     assert again.exit_code == 0 and "taking up the run" in again.output and "production (" not in again.output
 
 
+@pytest.mark.parametrize("step", [7, 35])
 def test_kill_and_continue_gives_the_same_trajectory(
-    work_folder: Path, gas_run: dict[str, Any], environment: dict[str, str]
+    work_folder: Path, gas_run: dict[str, Any], environment: dict[str, str], step: int
 ) -> None:
+    """Killed before the first checkpoint, and in the middle of an interval, when the outputs are ahead of it."""
     gas_run["speed"] = {"time": "0 fs"}
-    gas_run["time"] = "0.2 ps"
     gas_run["equilibration"]["kstep"] = "0 fs"
-    whole = write_yaml(work_folder / "whole.yaml", gas_run)
-    subprocess.run([*COMMAND, "run", str(whole)], env=environment, check=True, capture_output=True, timeout=300)
+    config = write_yaml(work_folder / "run.yaml", gas_run)
+    invoke("run", config)
     (work_folder / "out").rename(work_folder / "whole")
-    killed = subprocess.Popen([*COMMAND, "run", str(whole)], env=environment, stdout=subprocess.DEVNULL)
-    checkpoint = work_folder / "out" / "checkpoint.bin"
-    limit = time.monotonic() + 200
-    while not checkpoint.exists() and time.monotonic() < limit:
-        assert killed.poll() is None
-        time.sleep(0.005)
-    # A little later, in the middle of an interval, so that the outputs are ahead of the checkpoint.
-    time.sleep(0.15)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
-    assert not (work_folder / "out" / "production.json").exists(), "killed too late to test anything"
-    subprocess.run([*COMMAND, "run", str(whole)], env=environment, check=True, capture_output=True, timeout=300)
+    kill_at(config, step, environment)
+    assert (work_folder / "out" / "checkpoint.bin").exists() == (step > 10)
+    assert not (work_folder / "out" / "production.json").exists()
+    assert "taking up the run" in invoke("run", config)
     assert_same_trajectory(work_folder / "whole", work_folder / "out")
+
+
+def test_two_runs_in_one_folder(work_folder: Path, gas_run: dict[str, Any], environment: dict[str, str]) -> None:
+    gas_run["speed"] = {"time": "0 fs"}
+    config = write_yaml(work_folder / "run.yaml", gas_run)
+    with start(config, 15, "wait", environment) as first:
+        assert first.stdout is not None and first.stdout.readline() == "waiting\n"
+        for arguments in ([], ["--fresh"]):
+            second = CliRunner().invoke(app, ["run", str(config), *arguments])
+            assert second.exit_code == 1
+            assert re.fullmatch(rf"error: \S+out is being written by process {first.pid} on .*\n", second.output)
+        _, errors = first.communicate("go on\n", timeout=300)
+    assert first.returncode == 0, errors
+    with h5py.File(work_folder / "out" / "frames.h5") as file:
+        assert file.attrs["frames"] == 20
+    assert len((work_folder / "out" / "statistics.csv").read_text().splitlines()) == 61
 
 
 def assert_same_trajectory(first: Path, second: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import openmm
 
 from kstep_models.frames import FrameFile, FrameWriter
+from kstep_models.locks import locked
 from openmmkstep.io.frames import describe_region, frame_of_result, keep_frames
 from openmmkstep.qmmm.integrator import createIntegrator
 from openmmkstep.qmmm.mixed_forces import find_qm_force
@@ -87,13 +88,18 @@ class Generator:
 
         Raises:
             FrameFileError: the output exists and must not be, or cannot be, continued.
+            InUseError: another program is writing it.
         """
+        self._config.output.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self._config.output):
+            return self._run(resume)
+
+    def _run(self, resume: bool) -> GenerationResult:
         config, sampling = self._config, self._config.sampling
         isolated = not self._builder.has_solvent and len(self._region.particles) == len(
             self._builder.structure.positions
         )
         first = _first_missing(config.output, sampling.frames_per_trajectory) if resume else 0
-        config.output.parent.mkdir(parents=True, exist_ok=True)
         sampler = ConformerSampler(self._builder, sampling.conformers, config.platform)
         failures: dict[int, str] = {}
         description = describe_region(self._region, self._potential.engine.describe(), self._command)

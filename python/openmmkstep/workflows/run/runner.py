@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from openmm import app
 from rich.console import Console
 
 from kstep_models.files import write_json
+from kstep_models.locks import locked
 from openmmkstep.reporters import ProgressReporter
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run_folder import RunFolder
@@ -28,12 +30,14 @@ class Runner:
         config: of the run.
         command: for the files' heads.
         console: for progress.
+        reporters: of production, beside those that write the files.
     """
 
-    def __init__(self, config: RunConfig, command: str, console: Console) -> None:
+    def __init__(self, config: RunConfig, command: str, console: Console, reporters: Sequence[Any] = ()) -> None:
         self._config = config
         self._command = command
         self._console = console
+        self._reporters = reporters
         self._progress: list[ProgressReporter] = []
         self.files = RunFolder(config.output.folder)
 
@@ -45,7 +49,15 @@ class Runner:
 
         Returns:
             The HTML report.
+
+        Raises:
+            InUseError: another program is writing the folder.
         """
+        self.files.path.mkdir(parents=True, exist_ok=True)
+        with locked(self.files.path):
+            return self._run(fresh)
+
+    def _run(self, fresh: bool) -> Path:
         # The report's plots need matplotlib, which is slow to load: nothing before the run is over needs it.
         config, files = self._config, self.files
         if files.open(config, fresh):
@@ -62,7 +74,7 @@ class Runner:
         production = Production(config, simulation, files, self._command)
         if not production.is_finished:
             self._log(f"production ({config.time:g} ps)")
-            production.run(start, self._attach("production", config.time))
+            production.run(start, self._attach("production", config.time, self._reporters))
         if config.speed.time > 0 and not files.speed.exists():
             speed = measure_speed(config, molecules, PhaseSpacePoint.read(files.final), self._log)
             write_json(files.speed, speed)
@@ -76,12 +88,12 @@ class Runner:
             self._progress.pop().close()
         self._console.print(message, highlight=False)
 
-    def _attach(self, label: str, total_time: float) -> Callable[[app.Simulation], None]:
+    def _attach(self, label: str, total_time: float, reporters: Sequence[Any] = ()) -> Callable[[app.Simulation], None]:
         steps = total_time / self._config.integrator.outer_step
         interval = max(1, round(steps / _UPDATES_PER_PRODUCTION))
 
         def attach(simulation: app.Simulation) -> None:
             self._progress.append(ProgressReporter(interval, total_time, self._console, label))
-            simulation.reporters.append(self._progress[-1])
+            simulation.reporters += [self._progress[-1], *reporters]
 
         return attach
