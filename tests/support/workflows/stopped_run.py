@@ -51,9 +51,9 @@ def kill_at(config: Path, step: int, environment: Mapping[str, str]) -> None:
 
 
 def _main() -> None:
+    from openmmkstep.workflows.config.loading import load_config
     from rich.console import Console
 
-    from openmmkstep.workflows.config.loading import load_config
     from openmmkstep.workflows.config.run import RunConfig
     from openmmkstep.workflows.run.runner import Runner
 
