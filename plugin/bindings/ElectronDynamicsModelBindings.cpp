@@ -1,3 +1,4 @@
+#include "Arrays.h"
 #include "openmmkstep/ElectronDynamicsModel.h"
 #include <algorithm>
 #include <pybind11/complex.h>
@@ -28,26 +29,8 @@ template <class T> Array<T> shaped(const vector<T> &values, const vector<py::ssi
     return result;
 }
 
-/** Vectors from an array of any shape whose last axis has length three. */
-vector<Vec3> vectorsFrom(const Array<double> &array) {
-    if (array.ndim() < 1 || array.shape(array.ndim() - 1) != 3)
-        throw py::value_error("the last axis of positions and fields must have length 3");
-    vector<Vec3> result;
-    for (const double *value = array.data(); value != array.data() + array.size(); value += 3)
-        result.emplace_back(value[0], value[1], value[2]);
-    return result;
-}
-
-Array<double> arrayFrom(const vector<Vec3> &vectors) {
-    Array<double> result({static_cast<py::ssize_t>(vectors.size()), static_cast<py::ssize_t>(3)});
-    for (size_t i = 0; i < vectors.size(); i++)
-        for (int axis = 0; axis < 3; axis++)
-            result.mutable_at(i, axis) = vectors[i][axis];
-    return result;
-}
-
 py::tuple computeResponse(Model &model, const vector<int> &numbers, const Array<double> &positions) {
-    const Model::Response result = model.computeResponse(numbers, vectorsFrom(positions));
+    const Model::Response result = model.computeResponse(numbers, toVectors(positions, "positions"));
     const py::ssize_t size = result.numFunctions;
     return py::make_tuple(shaped(result.response, {size, size}), shaped(result.density, {size}));
 }
@@ -66,7 +49,7 @@ void setGroundState(Model &model, const Array<double> &fock, const Array<Complex
     ground.realResponse = listed(realResponse);
     ground.imaginaryResponse = listed(imaginaryResponse);
     ground.energy = energy;
-    const vector<Vec3> moments = vectorsFrom(dipole);
+    const vector<Vec3> moments = toVectors(dipole, "dipole");
     if (moments.size() != 1)
         throw py::value_error("dipole must have three components");
     ground.dipole = moments[0];
@@ -92,10 +75,11 @@ py::tuple advance(Model &model, const Array<Complex> &orbitals, const Array<Comp
     if (orbitals.ndim() != 2)
         throw py::value_error("orbitals must be a matrix [functions, occupied]");
     Model::State state = {listed(orbitals), listed(history)};
-    const Model::Series series = model.advance(state, scheme, vectorsFrom(fields), timeStep, tolerance, maxIterations);
+    const Model::Series series =
+        model.advance(state, scheme, toVectors(fields, "fields"), timeStep, tolerance, maxIterations);
     const auto steps = static_cast<py::ssize_t>(series.energies.size());
     const py::tuple arrays = stateArrays(state, orbitals.shape(0));
-    return py::make_tuple(arrays[0], arrays[1], arrayFrom(series.dipoles), shaped(series.energies, {steps}),
+    return py::make_tuple(arrays[0], arrays[1], toArray(series.dipoles), shaped(series.energies, {steps}),
                           shaped(series.fockBuilds, {steps}));
 }
 

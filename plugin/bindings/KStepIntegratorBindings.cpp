@@ -1,5 +1,6 @@
-#include "Handover.h"
+#include "SwigTransfer.h"
 #include "openmmkstep/KStepIntegrator.h"
+#include "openmmkstep/internal/StatisticsFields.h"
 #include <pybind11/stl.h>
 
 namespace py = pybind11;
@@ -31,24 +32,17 @@ std::vector<std::pair<int, int>> asPairs(const std::vector<KStepIntegrator::Leve
     return pairs;
 }
 
-py::dict asDict(const KStepStatistics &s) {
-    using namespace py::literals;
-    return py::dict("outerSteps"_a = s.outerSteps, "innerSteps"_a = s.innerSteps, "qmCalls"_a = s.qmCalls,
-                    "surrogateCalls"_a = s.surrogateCalls, "commonCalls"_a = s.commonCalls, "fallbacks"_a = s.fallbacks,
-                    "consecutiveFallbacks"_a = s.consecutiveFallbacks, "lastFallbackReason"_a = s.lastFallbackReason,
-                    "correctionRMS"_a = s.correctionRMS, "meanCorrectionRMS"_a = s.meanCorrectionRMS,
-                    "maxCorrection"_a = s.maxCorrection, "energyError"_a = s.energyError,
-                    "cumulativeEnergyError"_a = s.cumulativeEnergyError, "totalEnergy"_a = s.totalEnergy,
-                    "potentialEnergy"_a = s.potentialEnergy, "heat"_a = s.heat, "qmTime"_a = s.qmTime,
-                    "surrogateTime"_a = s.surrogateTime, "commonTime"_a = s.commonTime,
-                    "integratorTime"_a = s.integratorTime);
+py::dict asDict(const KStepStatistics &statistics) {
+    py::dict dict;
+    visitStatistics([&](const char *name, const auto &value) { dict[name] = value; }, statistics);
+    return dict;
 }
 
 } // namespace
 
 void bindKStepIntegrator(py::module_ &module) {
     module.def("KStepIntegrator_create", [](double temperature, double friction, double innerStepSize, int k) {
-        return handOver(
+        return transfer(
             static_cast<OpenMM::Integrator *>(new KStepIntegrator(temperature, friction, innerStepSize, k)));
     });
     module.def("KStepIntegrator_isInstance", [](py::handle object) {

@@ -1,9 +1,12 @@
-#include "Handover.h"
+#include "EmbeddingChargesBindings.h"
+#include "PythonEngine.h"
+#include "QMRegionBindings.h"
+#include "SwigTransfer.h"
 #include "openmm/OpenMMException.h"
 
 namespace KStep::bindings {
 void bindElectronDynamicsModel(pybind11::module_ &module);
-void bindEmbeddingCharges(pybind11::module_ &module);
+void bindInterruption(pybind11::module_ &module);
 void bindKStepIntegrator(pybind11::module_ &module);
 void bindTorchScriptForce(pybind11::module_ &module);
 void bindQMMMForce(pybind11::module_ &module);
@@ -20,9 +23,12 @@ PYBIND11_MODULE(_openmmkstep, module) {
             PyErr_SetString(type.ptr(), exception.what());
         }
     });
-    KStep::bindings::registerHandover();
+    KStep::bindings::registerSwigTransfer();
     KStep::bindings::bindElectronDynamicsModel(module);
     KStep::bindings::bindEmbeddingCharges(module);
+    KStep::bindings::bindEngines(module);
+    KStep::bindings::bindInterruption(module);
+    KStep::bindings::bindQMRegion(module);
     KStep::bindings::bindKStepIntegrator(module);
     KStep::bindings::bindTorchScriptForce(module);
     KStep::bindings::bindQMMMForce(module);

@@ -1,4 +1,5 @@
-#include "Handover.h"
+#include "QMRegionBindings.h"
+#include "SwigTransfer.h"
 #include "openmmkstep/TorchScriptForce.h"
 #include <pybind11/stl.h>
 
@@ -15,9 +16,8 @@ TorchScriptForce &forceOf(py::handle object) {
 } // namespace
 
 void bindTorchScriptForce(py::module_ &module) {
-    module.def("TorchScriptForce_create", [](const py::bytes &archive, const std::vector<int> &particles,
-                                             const std::vector<int> &atomicNumbers) {
-        return handOver(static_cast<OpenMM::Force *>(new TorchScriptForce(archive, particles, atomicNumbers)));
+    module.def("TorchScriptForce_create", [](const py::bytes &archive, const QMRegion &region) {
+        return transfer(static_cast<OpenMM::Force *>(new TorchScriptForce(archive, region)));
     });
     module.def("TorchScriptForce_isInstance", [](py::handle object) {
         return dynamic_cast<TorchScriptForce *>(static_cast<OpenMM::Force *>(swigPointer(object))) != nullptr;
@@ -25,9 +25,7 @@ void bindTorchScriptForce(py::module_ &module) {
     module.def("TorchScriptForce_getArchive",
                [](py::handle object) { return py::bytes(forceOf(object).getArchive()); });
     module.def("TorchScriptForce_getContract", [](py::handle object) { return forceOf(object).getContract(); });
-    module.def("TorchScriptForce_getParticles", [](py::handle object) { return forceOf(object).getParticles(); });
-    module.def("TorchScriptForce_getAtomicNumbers",
-               [](py::handle object) { return forceOf(object).getAtomicNumbers(); });
+    module.def("TorchScriptForce_getRegion", [](py::handle object) { return forceOf(object).getRegion(); });
     module.def("TorchScriptForce_getEmbeddingCharges",
                [](py::handle object) { return forceOf(object).getEmbeddingCharges(); });
     module.def("TorchScriptForce_setEmbeddingCharges", [](py::handle object, const EmbeddingCharges &charges) {

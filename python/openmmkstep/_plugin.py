@@ -20,9 +20,7 @@ def platform_names() -> list[str]:
 def load_plugins() -> dict[str, str]:
     """Load the plugin's library for every platform that OpenMM has.
 
-    Returns
-    -------
-    dict
+    Returns:
         Error messages of libraries that could not be loaded, by file name; empty if all is well.
     """
     failures = {}

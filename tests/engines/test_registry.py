@@ -62,7 +62,7 @@ def created(settings: str = "{}", numbers: tuple[int, ...] = (1,)) -> Any:
 
 @pytest.mark.usefixtures("clean_registry")
 def test_registered_engines_are_listed_and_made() -> None:
-    assert registry.names() == ["analytic", "gfn1-xtb", "gfn2-xtb"]
+    assert registry.names() == ["gfn1-xtb", "gfn2-xtb"]
     registry.register("Nothing", Nothing)
     assert "nothing" in registry.names() and registry.names_in_python() == ["nothing"]
     output = created('{"level": 2}').compute(np.zeros((1, 3)), np.zeros((2, 3)), np.zeros(2), np.zeros(2, dtype=bool))
@@ -87,7 +87,7 @@ def test_answers_of_a_wrong_form_are_named(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("gfn3-xtb", {}, r"unknown QM method 'gfn3-xtb': use one of analytic, gfn1-xtb, gfn2-xtb"),
+        ("gfn3-xtb", {}, r"unknown QM method 'gfn3-xtb': use one of gfn1-xtb, gfn2-xtb"),
         ("", {}, "must be a text"),
         ("gfn2-xtb", {"acuracy": 1.0}, r"no setting 'acuracy': did you mean 'accuracy'\? There are: accuracy, max_it"),
         ("gfn2-xtb", {"library": "/tmp/libxtb.so"}, "no setting 'library'. There are"),
@@ -96,7 +96,7 @@ def test_answers_of_a_wrong_form_are_named(name: str) -> None:
         ("gfn1-xtb", {"threads": 0}, "threads must be a positive integer"),
         ("gfn1-xtb", {"max_iterations": 2.5}, "max_iterations must be a positive integer"),
         ("gfn2-xtb", {"electronic_temperature": -3}, "electronic_temperature must be"),
-        ("analytic", {"charges": object()}, "plain JSON data"),
+        ("test-analytic", {"charges": object()}, "plain JSON data"),
     ],
 )
 def test_unknown_methods_and_settings(name: str, settings: dict[str, Any], message: str) -> None:
@@ -176,7 +176,7 @@ def test_engines_that_only_the_plugin_knows_keep_their_settings() -> None:
 
 
 def test_the_analytic_engine_counts_its_charges() -> None:
-    analytic = registry.specification("analytic", {"charges": [0.5, -0.5]})
+    analytic = registry.specification("test-analytic", {"charges": [0.5, -0.5]})
     analytic.check([1, 1], 0, 1)
     with pytest.raises(EngineError, match="charges has 2 values for 3 atoms"):
         analytic.check([8, 1, 1], 0, 1)

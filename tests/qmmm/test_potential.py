@@ -25,7 +25,7 @@ CUTOFF = {"cutoff": 0.6, "switchDistance": 0.45}
 
 
 def analytic() -> QMMMPotential:
-    return QMMMPotential("analytic", **SPRINGS)
+    return QMMMPotential("test-analytic", **SPRINGS)
 
 
 def periodic(molecule: Molecule) -> openmm.System:
@@ -237,7 +237,7 @@ def test_bonds_missing_in_the_topology_are_found_in_the_system(ala2: Molecule) -
 def test_a_region_of_two_molecules_may_lie_in_different_images(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
     atoms = [*ala2_atoms, 22, 23, 24]
     system = solvated_ala2.create_system(nonbondedMethod=app.PME, nonbondedCutoff=0.9, rigidWater=False)
-    potential = QMMMPotential("analytic", charges=[0.1, -0.1] + 23 * [0.0])
+    potential = QMMMPotential("test-analytic", charges=[0.1, -0.1] + 23 * [0.0])
     for embedding in ("mechanical", "electrostatic"):
         options = CUTOFF if embedding == "electrostatic" else {}
         mixed = potential.createMixedSystem(

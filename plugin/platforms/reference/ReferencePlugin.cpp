@@ -1,3 +1,4 @@
+#include "MinimizeKernel.h"
 #include "ReferencePropagationKernel.h"
 #include "openmm/KernelFactory.h"
 #include "openmm/OpenMMException.h"
@@ -17,6 +18,8 @@ public:
         auto &data = *static_cast<OpenMM::ReferencePlatform::PlatformData *>(context.getPlatformData());
         if (name == PropagationKernel::Name())
             return new ReferencePropagationKernel(name, platform, data);
+        if (name == OpenMM::MinimizeKernel::Name())
+            return new MinimizeKernel(name, platform, context);
         throw OpenMM::OpenMMException("Tried to create kernel with illegal kernel name '" + name + "'");
     }
 };
@@ -31,7 +34,9 @@ extern "C" KSTEP_EXPORT void registerKernelFactories() {
     // The CPU platform is a ReferencePlatform too and keeps its state in the same arrays.
     for (int i = 0; i < OpenMM::Platform::getNumPlatforms(); i++) {
         OpenMM::Platform &platform = OpenMM::Platform::getPlatform(i);
-        if (dynamic_cast<OpenMM::ReferencePlatform *>(&platform) != nullptr)
-            platform.registerKernelFactory(KStep::PropagationKernel::Name(), new KStep::ReferenceKernelFactory());
+        if (dynamic_cast<OpenMM::ReferencePlatform *>(&platform) != nullptr) {
+            for (const std::string &kernel : {KStep::PropagationKernel::Name(), OpenMM::MinimizeKernel::Name()})
+                platform.registerKernelFactory(kernel, new KStep::ReferenceKernelFactory());
+        }
     }
 }

@@ -5,28 +5,28 @@
 #include "openmm/reference/ReferenceVirtualSites.h"
 #include "openmm/reference/SimTKOpenMMRealType.h"
 #include <cmath>
-#include <istream>
 #include <limits>
-#include <numbers>
-#include <ostream>
 
 using OpenMM::ContextImpl;
 using OpenMM::Vec3;
+using std::vector;
 
 namespace KStep {
 
 namespace {
 
-bool isFinite(const std::vector<Vec3> &vectors) {
+/** Not a finite number if, and only if, one of the components is none. */
+double sumOfComponents(const vector<Vec3> &vectors) {
+    double sum = 0;
     for (const Vec3 &v : vectors)
-        if (!std::isfinite(v[0]) || !std::isfinite(v[1]) || !std::isfinite(v[2]))
-            return false;
-    return true;
+        sum += 0 * (v[0] + v[1] + v[2]);
+    return sum;
 }
 
 } // namespace
 
-void ReferencePropagationKernel::initialize(const OpenMM::System &system, int numBuffers, int seed) {
+void ReferencePropagationKernel::initialize(const OpenMM::System &system, int numBuffers,
+                                            const vector<int> &regionParticles, int seed) {
     const int numParticles = system.getNumParticles();
     masses.resize(numParticles);
     inverseMasses.resize(numParticles);
@@ -35,59 +35,94 @@ void ReferencePropagationKernel::initialize(const OpenMM::System &system, int nu
         inverseMasses[i] = masses[i] == 0 ? 0 : 1 / masses[i];
     }
     hasConstraints = system.getNumConstraints() > 0;
-    impulses.assign(numBuffers, std::vector<Vec3>(numParticles));
-    noise.generator.seed(static_cast<unsigned int>(seed == 0 ? osrngseed() : seed));
-    noise.hasSpare = false;
+    region = regionParticles;
+    buffers.assign(numBuffers, vector<Vec3>(numParticles));
+    noise.seed(static_cast<unsigned int>(seed == 0 ? osrngseed() : seed));
 }
 
-void ReferencePropagationKernel::saveState(ContextImpl &) {
-    savedPositions = *data.positions;
+void ReferencePropagationKernel::mark(ContextImpl &) {
+    markedPositions = *data.positions;
+}
+
+bool ReferencePropagationKernel::isAtMark(ContextImpl &) {
+    return *data.positions == markedPositions;
+}
+
+PropagationKernel::Comparison ReferencePropagationKernel::beginStep(ContextImpl &context) {
+    summary = Summary();
+    middleKineticEnergy = middleRegionKineticEnergy = 0;
+    numMiddles = 0;
+    summary.startDiffered = !isAtMark(context);
+    if (summary.startDiffered)
+        mark(context);
     savedVelocities = *data.velocities;
     savedNoise = noise;
+    summary.startKineticEnergy = computeKineticEnergy(context);
+    return summary.startDiffered ? Comparison::Different : Comparison::Same;
 }
 
 void ReferencePropagationKernel::restoreState(ContextImpl &) {
-    *data.positions = savedPositions;
+    *data.positions = markedPositions;
     *data.velocities = savedVelocities;
     noise = savedNoise;
 }
 
-bool ReferencePropagationKernel::stateIsFinite(ContextImpl &) {
-    return isFinite(*data.positions) && isFinite(*data.velocities);
+PropagationKernel::Summary ReferencePropagationKernel::finishStep(ContextImpl &context, int first, int second) {
+    summary.kineticEnergy = computeKineticEnergy(context);
+    summary.isFinite = sumOfComponents(*data.positions) == 0 && sumOfComponents(*data.velocities) == 0;
+    if (numMiddles > 0) {
+        summary.regionKineticEnergy = middleRegionKineticEnergy / numMiddles;
+        summary.restKineticEnergy = (middleKineticEnergy - middleRegionKineticEnergy) / numMiddles;
+    }
+    if (first >= 0 && second >= 0)
+        summary.difference = compareForces(context, first, second);
+    return summary;
 }
 
-bool ReferencePropagationKernel::positionsEqual(ContextImpl &, const std::vector<Vec3> &positions) {
-    return *data.positions == positions;
+PropagationKernel::Difference ReferencePropagationKernel::compareForces(ContextImpl &, int first, int second) {
+    Difference result;
+    for (int particle : region) {
+        const Vec3 difference = buffers[first][particle] - buffers[second][particle];
+        const double square = difference.dot(difference);
+        result.sumOfSquares += square;
+        result.maxNorm = std::max(result.maxNorm, std::sqrt(square));
+    }
+    // A sum keeps NaN, a maximum need not.
+    if (!std::isfinite(result.sumOfSquares))
+        result.sumOfSquares = result.maxNorm = std::numeric_limits<double>::quiet_NaN();
+    return result;
 }
 
-void ReferencePropagationKernel::clearImpulse(int buffer) {
-    std::fill(impulses[buffer].begin(), impulses[buffer].end(), Vec3());
+void ReferencePropagationKernel::storeForces(ContextImpl &, int buffer) {
+    buffers[buffer] = *data.forces;
 }
 
-void ReferencePropagationKernel::addForces(ContextImpl &, int buffer, double weight) {
-    const std::vector<Vec3> &forces = *data.forces;
-    std::vector<Vec3> &impulse = impulses[buffer];
-    for (size_t i = 0; i < impulse.size(); i++)
-        impulse[i] += forces[i] * weight;
+void ReferencePropagationKernel::kick(ContextImpl &, const vector<Impulse> &impulses) {
+    vector<Vec3> &velocities = *data.velocities;
+    for (const Impulse &impulse : impulses) {
+        const vector<Vec3> &forces = buffers[impulse.buffer];
+        for (size_t i = 0; i < velocities.size(); i++)
+            if (inverseMasses[i] != 0)
+                velocities[i] += forces[i] * (impulse.weight * inverseMasses[i]);
+    }
 }
 
-void ReferencePropagationKernel::constrainVelocities(double tolerance) {
+void ReferencePropagationKernel::kickWithForces(ContextImpl &, double weight) {
+    vector<Vec3> &velocities = *data.velocities;
+    const vector<Vec3> &forces = *data.forces;
+    for (size_t i = 0; i < velocities.size(); i++)
+        if (inverseMasses[i] != 0)
+            velocities[i] += forces[i] * (weight * inverseMasses[i]);
+}
+
+void ReferencePropagationKernel::constrainVelocities(ContextImpl &, double tolerance) {
     if (hasConstraints)
         data.constraints->applyToVelocities(*data.positions, *data.velocities, inverseMasses, tolerance);
 }
 
-void ReferencePropagationKernel::kick(ContextImpl &, int buffer, double scale, double tolerance) {
-    std::vector<Vec3> &velocities = *data.velocities;
-    const std::vector<Vec3> &impulse = impulses[buffer];
-    for (size_t i = 0; i < velocities.size(); i++)
-        if (inverseMasses[i] != 0)
-            velocities[i] += impulse[i] * (scale * inverseMasses[i]);
-    constrainVelocities(tolerance);
-}
-
 void ReferencePropagationKernel::drift(ContextImpl &context, double dt, double tolerance) {
-    std::vector<Vec3> &positions = *data.positions;
-    std::vector<Vec3> &velocities = *data.velocities;
+    vector<Vec3> &positions = *data.positions;
+    vector<Vec3> &velocities = *data.velocities;
     if (hasConstraints)
         previousPositions = positions;
     for (size_t i = 0; i < positions.size(); i++)
@@ -100,84 +135,76 @@ void ReferencePropagationKernel::drift(ContextImpl &context, double dt, double t
         for (size_t i = 0; i < positions.size(); i++)
             if (inverseMasses[i] != 0)
                 velocities[i] += (positions[i] - unconstrainedPositions[i]) * (1 / dt);
-        constrainVelocities(tolerance);
     }
     data.virtualSites->computePositions(context.getSystem(), positions, data.periodicBoxVectors);
 }
 
-double ReferencePropagationKernel::nextGaussian() {
-    if (noise.hasSpare) {
-        noise.hasSpare = false;
-        return noise.spare;
-    }
-    // 53 random bits each; u is in (0, 1] so that its logarithm is finite.
-    const double u = (static_cast<double>(noise.generator() >> 11) + 1) * 0x1p-53;
-    const double angle = 2 * std::numbers::pi * static_cast<double>(noise.generator() >> 11) * 0x1p-53;
-    const double radius = std::sqrt(-2 * std::log(u));
-    noise.spare = radius * std::sin(angle);
-    noise.hasSpare = true;
-    return radius * std::cos(angle);
-}
-
-double ReferencePropagationKernel::thermostat(ContextImpl &context, double decay, double temperature,
-                                              double tolerance) {
-    const double before = computeKineticEnergy(context);
+void ReferencePropagationKernel::thermostat(ContextImpl &context, double decay, double temperature,
+                                            const Impulse &shift, double tolerance) {
+    constrainVelocities(context, tolerance);
     const double kT = BOLTZ * temperature;
-    std::vector<Vec3> &velocities = *data.velocities;
+    const double width = std::sqrt(kT * (1 - decay * decay));
+    // v = decay (v - u) + noise + u with u the shift
+    const double kept = shift.buffer < 0 ? 0 : (1 - decay) * shift.weight;
+    const vector<Vec3> *const forces = shift.buffer < 0 ? nullptr : &buffers[shift.buffer];
+    vector<Vec3> &velocities = *data.velocities;
+    double before = 0;
     for (size_t i = 0; i < velocities.size(); i++) {
         if (inverseMasses[i] == 0)
             continue;
-        const double width = std::sqrt(kT * (1 - decay * decay) * inverseMasses[i]);
+        Vec3 &v = velocities[i];
+        before += masses[i] * v.dot(v);
         // One after the other: the order in which the arguments of a call are evaluated is not fixed.
         Vec3 random;
         for (int j = 0; j < 3; j++)
-            random[j] = nextGaussian();
-        velocities[i] = velocities[i] * decay + random * width;
+            random[j] = noise.next();
+        v = v * decay + random * (width * std::sqrt(inverseMasses[i]));
+        if (forces != nullptr)
+            v += (*forces)[i] * (kept * inverseMasses[i]);
     }
-    constrainVelocities(tolerance);
-    return computeKineticEnergy(context) - before;
+    constrainVelocities(context, tolerance);
+    summary.heat += measureKineticEnergies() - 0.5 * before;
+}
+
+void ReferencePropagationKernel::measureMiddle(ContextImpl &) {
+    measureKineticEnergies();
+}
+
+double ReferencePropagationKernel::measureKineticEnergies() {
+    const vector<Vec3> &velocities = *data.velocities;
+    double sum = 0, regionSum = 0;
+    for (size_t i = 0; i < velocities.size(); i++)
+        sum += masses[i] * velocities[i].dot(velocities[i]);
+    for (int i : region)
+        regionSum += masses[i] * velocities[i].dot(velocities[i]);
+    middleKineticEnergy += 0.5 * sum;
+    middleRegionKineticEnergy += 0.5 * regionSum;
+    numMiddles++;
+    return 0.5 * sum;
 }
 
 double ReferencePropagationKernel::computeKineticEnergy(ContextImpl &) {
-    const std::vector<Vec3> &velocities = *data.velocities;
+    const vector<Vec3> &velocities = *data.velocities;
     double sum = 0;
     for (size_t i = 0; i < velocities.size(); i++)
         sum += masses[i] * velocities[i].dot(velocities[i]);
     return 0.5 * sum;
 }
 
-PropagationKernel::Norm ReferencePropagationKernel::measure(int buffer, const std::vector<int> &particles) {
-    Norm result = {0, 0};
-    for (int particle : particles) {
-        const Vec3 &v = impulses[buffer][particle];
-        const double square = v.dot(v);
-        if (!std::isfinite(square)) {
-            const double nan = std::numeric_limits<double>::quiet_NaN();
-            return {nan, nan};
-        }
-        result.sumOfSquares += square;
-        result.maxNorm = std::max(result.maxNorm, std::sqrt(square));
-    }
-    return result;
+vector<Vec3> ReferencePropagationKernel::getForces(int buffer) {
+    return buffers[buffer];
 }
 
-std::vector<Vec3> ReferencePropagationKernel::getImpulse(int buffer) {
-    return impulses[buffer];
-}
-
-void ReferencePropagationKernel::setImpulse(int buffer, const std::vector<Vec3> &impulse) {
-    impulses[buffer] = impulse;
+void ReferencePropagationKernel::setForces(int buffer, const vector<Vec3> &forces) {
+    buffers[buffer] = forces;
 }
 
 void ReferencePropagationKernel::createCheckpoint(std::ostream &stream) const {
-    stream << noise.generator << ' ' << noise.hasSpare << ' ';
-    stream.write(reinterpret_cast<const char *>(&noise.spare), sizeof(double));
+    noise.write(stream);
 }
 
 void ReferencePropagationKernel::loadCheckpoint(std::istream &stream) {
-    stream >> noise.generator >> noise.hasSpare;
-    stream.get();
-    stream.read(reinterpret_cast<char *>(&noise.spare), sizeof(double));
+    noise.read(stream);
 }
 
 } // namespace KStep

@@ -1,50 +1,53 @@
 #ifndef OPENMMKSTEP_REFERENCEPROPAGATIONKERNEL_H_
 #define OPENMMKSTEP_REFERENCEPROPAGATIONKERNEL_H_
 
+#include "GaussianNoise.h"
 #include "openmm/reference/ReferencePlatform.h"
 #include "openmmkstep/internal/PropagationKernel.h"
-#include <random>
 
 namespace KStep {
 
-/** The operations of a outer step in double precision, for the Reference and CPU platforms. */
+/** The operations of an outer step in double precision, for the Reference and CPU platforms. */
 class ReferencePropagationKernel : public PropagationKernel {
 public:
     ReferencePropagationKernel(const std::string &name, const OpenMM::Platform &platform,
                                OpenMM::ReferencePlatform::PlatformData &data)
         : PropagationKernel(name, platform), data(data) {}
-    void initialize(const OpenMM::System &system, int numBuffers, int seed) override;
-    void saveState(OpenMM::ContextImpl &context) override;
+    void initialize(const OpenMM::System &system, int numBuffers, const std::vector<int> &region, int seed) override;
+    void mark(OpenMM::ContextImpl &context) override;
+    bool isAtMark(OpenMM::ContextImpl &context) override;
+    Comparison beginStep(OpenMM::ContextImpl &context) override;
     void restoreState(OpenMM::ContextImpl &context) override;
-    bool stateIsFinite(OpenMM::ContextImpl &context) override;
-    bool positionsEqual(OpenMM::ContextImpl &context, const std::vector<OpenMM::Vec3> &positions) override;
-    void clearImpulse(int buffer) override;
-    void addForces(OpenMM::ContextImpl &context, int buffer, double weight) override;
-    void kick(OpenMM::ContextImpl &context, int buffer, double scale, double tolerance) override;
+    Summary finishStep(OpenMM::ContextImpl &context, int first, int second) override;
+    Difference compareForces(OpenMM::ContextImpl &context, int first, int second) override;
+    void storeForces(OpenMM::ContextImpl &context, int buffer) override;
+    void kick(OpenMM::ContextImpl &context, const std::vector<Impulse> &impulses) override;
+    void kickWithForces(OpenMM::ContextImpl &context, double weight) override;
+    void constrainVelocities(OpenMM::ContextImpl &context, double tolerance) override;
     void drift(OpenMM::ContextImpl &context, double dt, double tolerance) override;
-    double thermostat(OpenMM::ContextImpl &context, double decay, double temperature, double tolerance) override;
+    void thermostat(OpenMM::ContextImpl &context, double decay, double temperature, const Impulse &shift,
+                    double tolerance) override;
+    void measureMiddle(OpenMM::ContextImpl &context) override;
     double computeKineticEnergy(OpenMM::ContextImpl &context) override;
-    Norm measure(int buffer, const std::vector<int> &particles) override;
-    std::vector<OpenMM::Vec3> getImpulse(int buffer) override;
-    void setImpulse(int buffer, const std::vector<OpenMM::Vec3> &impulse) override;
+    std::vector<OpenMM::Vec3> getForces(int buffer) override;
+    void setForces(int buffer, const std::vector<OpenMM::Vec3> &forces) override;
     void createCheckpoint(std::ostream &stream) const override;
     void loadCheckpoint(std::istream &stream) override;
 
 private:
-    void constrainVelocities(double tolerance);
-    double nextGaussian();
+    double measureKineticEnergies();
     OpenMM::ReferencePlatform::PlatformData &data;
     bool hasConstraints = false;
+    /** Of particles without mass, which never move, the inverse mass is 0. */
     std::vector<double> masses, inverseMasses;
-    std::vector<std::vector<OpenMM::Vec3>> impulses;
-    std::vector<OpenMM::Vec3> savedPositions, savedVelocities, previousPositions, unconstrainedPositions;
-    /** Noise: a generator with an exactly specified sequence, and the Box-Muller method, so that it can be restarted.
-     */
-    struct Noise {
-        std::mt19937_64 generator;
-        double spare = 0;
-        bool hasSpare = false;
-    } noise, savedNoise;
+    std::vector<int> region;
+    std::vector<std::vector<OpenMM::Vec3>> buffers;
+    std::vector<OpenMM::Vec3> markedPositions, savedVelocities, previousPositions, unconstrainedPositions;
+    GaussianNoise noise, savedNoise;
+    /** Collected since beginStep(). */
+    Summary summary;
+    double middleKineticEnergy = 0, middleRegionKineticEnergy = 0;
+    int numMiddles = 0;
 };
 
 } // namespace KStep

@@ -27,7 +27,8 @@ ENTRY_POINT_GROUP = "openmmkstep.engines"
 EngineFactory = Callable[..., EngineDescription]
 """Makes an engine of its settings, given by keyword; it says by its parameters which there are."""
 
-_IN_THE_PLUGIN: dict[str, EngineFactory] = {"gfn2-xtb": XTB, "gfn1-xtb": XTB, "analytic": Analytic}
+_IN_THE_PLUGIN: dict[str, EngineFactory] = {"gfn2-xtb": XTB, "gfn1-xtb": XTB, "test-analytic": Analytic}
+_FOR_TESTS = "test-"
 _registered: dict[str, Callable[..., QMEngine]] = {}
 
 
@@ -68,8 +69,9 @@ class EngineSpecification:
 
 
 def names() -> list[str]:
-    """The names of all engines, sorted: inside the plugin, registered by a call, offered by installed packages."""
-    return sorted({*_IN_THE_PLUGIN, *names_in_python()})
+    """Names of all engines but those for tests, sorted: in the plugin, registered by a call, in installed packages."""
+    public = {name for name in _IN_THE_PLUGIN if not name.startswith(_FOR_TESTS)}
+    return sorted({*public, *names_in_python()})
 
 
 def names_in_python() -> list[str]:

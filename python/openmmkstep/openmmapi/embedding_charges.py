@@ -10,43 +10,30 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from openmmkstep import _openmmkstep
-
-
-def _length(value: Any) -> float:
-    return float(value.value_in_unit(unit.nanometer) if unit.is_quantity(value) else value)
+from openmmkstep.units import value_in
 
 
 class EmbeddingCharges(_openmmkstep.EmbeddingCharges):
     """The point charges of the environment that a QM region sees.
 
-    With a cut-off, the charges of a group (a molecule, or a residue of a large one) are switched together as a function
-    of the mean position c of the group's charges: the effective charge is s q, s = 1 - prod_i (1 - S(abs(x_i - c))),
-    where i runs over the atoms of the region and S goes from 1 at the switching distance to 0 at the cut-off by a
-    quintic with two continuous derivatives. In a periodic box a group is seen at every image within the cut-off; the
-    box must be at least twice the cut-off wide.
+    With a cut-off, the charges of a group (a small molecule, or a part of a large one) are switched together: the
+    effective charge is s q, s = 1 - prod_ij (1 - S(abs(x_i - x_j))), where i runs over the atoms of the region, j over
+    the charges of the group, and S goes from 1 at the switching distance to 0 at the cut-off by a quintic with two
+    continuous derivatives. So a group is seen as soon as any of its charges is near any atom of the region. In a
+    periodic box a group is seen at every image within the cut-off; the box must be at least twice the cut-off wide.
 
-    Parameters
-    ----------
-    particles : sequence of int
-        Indices of the particles; virtual sites may carry charges.
-    charges : sequence of float
-        Charges in e, or a Quantity.
-    groups : sequence of int, optional
-        Group of each charge, from 0. Default: every charge is a group of its own, which is wrong for molecules when
-        there is a cut-off.
-    cutoff : float or Quantity, optional
-        nm. Default: none, every charge is seen in full.
-    switchingDistance : float or Quantity, optional
-        nm, below the cut-off. Default: 80 % of the cut-off.
-    periodic : bool
-        Whether images are seen. Needs a cut-off.
+    Args:
+        particles: Indices of the particles; virtual sites may carry charges.
+        charges: Charges in e, or a Quantity.
+        groups: Group of each charge, from 0. Default: every charge is a group of its own, which is wrong for molecules
+            when there is a cut-off.
+        cutoff: nm or a Quantity. Default: none, every charge is seen in full.
+        switchingDistance: nm or a Quantity, below the cut-off. Default: 80 % of the cut-off.
+        periodic: Whether images are seen. Needs a cut-off.
 
-    Raises
-    ------
-    ValueError
-        If the sequences are of different lengths.
-    openmm.OpenMMException
-        If a distance is negative or not a finite number.
+    Raises:
+        ValueError: The sequences are of different lengths.
+        openmm.OpenMMException: A distance is negative or not a finite number.
     """
 
     def __init__(
@@ -61,8 +48,8 @@ class EmbeddingCharges(_openmmkstep.EmbeddingCharges):
         if unit.is_quantity(charges):
             charges = charges.value_in_unit(unit.elementary_charge)
         indices = [int(particle) for particle in particles]
-        reach = 0.0 if cutoff is None else _length(cutoff)
-        begin = 0.8 * reach if switchingDistance is None else _length(switchingDistance)
+        reach = 0.0 if cutoff is None else value_in(cutoff, unit.nanometer)
+        begin = 0.8 * reach if switchingDistance is None else value_in(switchingDistance, unit.nanometer)
         super().__init__(
             indices,
             [float(charge) for charge in charges],

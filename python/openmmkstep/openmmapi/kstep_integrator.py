@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,118 +11,125 @@ import openmm
 from openmm import unit
 
 from openmmkstep import _openmmkstep
+from openmmkstep.units import value_in
+
+from .interruption import interruptible
+from .wrapped import Wrapped
 
 _TIME = unit.picosecond
 _FORCE = unit.kilojoule_per_mole / unit.nanometer
-
-
-def _value(quantity: Any, inUnit: unit.Unit) -> float:
-    """The number behind a quantity; plain numbers are taken to be in OpenMM's units already."""
-    return float(quantity.value_in_unit(inUnit) if unit.is_quantity(quantity) else quantity)
 
 
 @dataclass(frozen=True)
 class KStepStatistics:
     """What a `KStepIntegrator` counted and measured. Energies in kJ/mol, forces in kJ/mol/nm, times in seconds.
 
-    Attributes
-    ----------
-    outerSteps, innerSteps : int
-        Steps taken; inner steps include those that were undone.
-    qmCalls, commonCalls : int
-        Evaluations of the QM group and of the common groups, fallbacks and undone steps included.
-    surrogateCalls : list of int
-        Evaluations of each level, lowest first.
-    fallbacks, consecutiveFallbacks : int
-        Outer steps redone with plain QM steps: all, and those in a row up to now.
-    lastFallbackReason : str
-    correctionRMS, meanCorrectionRMS : float
-        Root mean square, per coordinate, of F_Q - F_S over the monitored particles: last outer step, all outer steps.
-    maxCorrection : float
-        Largest abs(F_Q - F_S) on one particle in the last outer step.
-    energyError, cumulativeEnergyError : float
-        Change of T + U_C + U_Q less the heat taken from the thermostat: last outer step, and summed.
-    totalEnergy, potentialEnergy : float
-        T + U_C + U_Q after the last outer step, and U_C + U_Q.
-    heat : float
-        Energy taken from the thermostat so far.
-    qmTime, commonTime, integratorTime : float
-        Wall time; ``integratorTime`` is everything that is not a force evaluation.
-    surrogateTime : list of float
-        Wall time of each level, lowest first.
+    Attributes:
+        outerSteps: Outer steps taken.
+        innerSteps: Inner steps taken, those that were undone included.
+        qmCalls: Evaluations of the QM group that the integrator asked for, fallbacks and undone steps included.
+        otherQMCalls: QM calculations that others asked for (barostats, minimisers, reporters); None if the QM level is
+            a force that does not count them.
+        surrogateCalls: Evaluations of each surrogate level, lowest first.
+        commonCalls: Evaluations of the common groups.
+        fallbacks: Outer steps redone with plain QM steps.
+        consecutiveFallbacks: Those in a row up to now.
+        lastFallbackReason: Why the last of them was redone.
+        measuredCorrections: Outer steps at whose end the correction was measured.
+        correctionRMS: Root mean square, per coordinate, of F_Q - F_S over the monitored particles at the end of the
+            last outer step; None if it was not measured (no surrogate, or one that failed).
+        meanCorrectionRMS: The same over all outer steps at which it was measured; None if it never was.
+        maxCorrection: Largest abs(F_Q - F_S) on one particle at the end of the last outer step; None if not measured.
+        energyError: Change of T + U_C + U_Q less the heat taken from the thermostat in the last outer step.
+        cumulativeEnergyError: The same, summed over all outer steps.
+        totalEnergy: T + U_C + U_Q after the last outer step.
+        potentialEnergy: U_C + U_Q after the last outer step.
+        heat: Energy taken from the thermostat so far.
+        regionKineticEnergy: Kinetic energy of the monitored particles in the middle of the last outer step's drifts,
+            after the noise, where velocities have the distribution of the temperature. (At the ends of steps they are
+            too cold.)
+        restKineticEnergy: The same of all other particles.
+        qmTime: Wall time of the QM group.
+        surrogateTime: Wall time of each surrogate level, lowest first.
+        commonTime: Wall time of the common groups.
+        integratorTime: Wall time of everything that is not a force evaluation.
     """
 
     outerSteps: int
     innerSteps: int
     qmCalls: int
+    otherQMCalls: int | None
     surrogateCalls: list[int]
     commonCalls: int
     fallbacks: int
     consecutiveFallbacks: int
     lastFallbackReason: str
-    correctionRMS: float
-    meanCorrectionRMS: float
-    maxCorrection: float
+    measuredCorrections: int
+    correctionRMS: float | None
+    meanCorrectionRMS: float | None
+    maxCorrection: float | None
     energyError: float
     cumulativeEnergyError: float
     totalEnergy: float
     potentialEnergy: float
     heat: float
+    regionKineticEnergy: float
+    restKineticEnergy: float
     qmTime: float
     surrogateTime: list[float]
     commonTime: float
     integratorTime: float
 
 
-class KStepIntegrator(openmm.Integrator):
+class KStepIntegrator(Wrapped, openmm.Integrator):
     """Molecular dynamics on a QM or QM/MM potential for one QM call every k steps.
 
-    The potential is split into OpenMM force groups: common terms C (the MM force field), levels of surrogates S, ever
-    better and costlier descriptions of the QM region, and the QM level Q. The Hamiltonian is T + U_C + U_Q. One
+    The potential is split into OpenMM force groups: common terms C (the MM force field), surrogates S that describe the
+    QM region ever better and at ever higher cost, and the QM level Q. The Hamiltonian is T + U_C + U_Q. One
     ``step(1)`` is one outer step of k inner steps and costs one QM call: the surrogate carries the inner steps, and the
     QM force corrects them by the impulse k d (F_Q - F_S), half before and half after (reversible r-RESPA: Tuckerman,
     Berne and Martyna, J. Chem. Phys. 97, 1990 (1992)). At constant energy the map is symplectic and time reversible.
-    With a friction the inner step is BAOAB (Leimkuhler and Matthews, Proc. R. Soc. A 472, 20160138 (2016)).
+    With a friction the inner step is BAOAB (Leimkuhler and Matthews, Proc. R. Soc. A 472, 20160138 (2016)); friction
+    and noise act in the middle of the period of the slowest common forces, once for all of its inner steps.
 
-    A outer step that ends in a non-finite state, with a correction above `setMaxCorrection` or an energy error above
-    `setMaxEnergyError`, is undone and repeated with plain QM steps.
+    An outer step that ends in a non-finite state, with a correction above `setMaxCorrection` or an energy error above
+    `setMaxEnergyError`, or in which a force failed, is undone and repeated with plain QM steps.
 
-    Parameters
-    ----------
-    *args
-        ``(innerStepSize, k)`` for constant energy, or ``(temperature, friction, innerStepSize, k)`` for Langevin
-        dynamics. Quantities with units, or numbers in ps, K and 1/ps. ``k`` is the number of inner steps per QM call.
-    commonGroups : mapping of int to int, optional
-        Force groups of C with their periods in inner steps, each dividing k. Default: ``{0: 1}``.
-    surrogateLevels : mapping of int to int, optional
-        Force groups of the surrogates, lowest level first, with their periods: 1 for the first, each a multiple of
-        the one before, dividing k. Default: ``{1: 1}`` if the System has forces in group 1.
-    qmGroup : int
-        Force group of Q.
-    monitoredParticles : iterable of int, optional
-        Particles over which the correction is measured, normally the QM region. Default: all that have a mass.
+    Periods are inner steps between impulses. (OpenMM's own multiple time step integrators name substeps per step, the
+    reciprocal.) `openmmkstep.createIntegrator` names all groups and periods of a system from
+    `QMMMPotential.createMixedSystem`.
 
-    Raises
-    ------
-    openmm.OpenMMException
-        For impossible numbers at once; for groups that overlap, are empty or do not cover all forces, when the Context
-        is created; from ``step()`` when too many outer steps in a row had to be redone.
+    ``getStepSize()`` is the outer step, k inner steps. `Simulation` and reporters count outer steps. Barostats and
+    CMMotionRemover act once per outer step. Energies of the groups in ``getIntegrationForceGroups()`` (which
+    `Simulation`'s reporters and minimiser use) are those of the Hamiltonian; ``context.getState(energy=True)`` without
+    groups adds the surrogates on top. Stored forces are used again only if positions, box and parameters are what they
+    were computed for, whoever may have changed them. A checkpoint holds the stored forces and the state of the noise,
+    so that a run continues exactly on the same machine; the QM level forgets its last density whenever one is written
+    or read. Ctrl-C ends ``step()`` with KeyboardInterrupt before the next outer step.
 
-    Notes
-    -----
-    - ``getStepSize()`` is the outer step, k inner steps. `Simulation` and reporters count outer steps. Barostats and
-      CMMotionRemover act once per outer step.
-    - Energies of the groups in ``getIntegrationForceGroups()`` (which `Simulation`'s reporters and minimiser use) are
-      those of the Hamiltonian. ``context.getState(energy=True)`` without groups adds the surrogates on top.
-    - A checkpoint holds the stored forces and the state of the noise, so that a run continues exactly on the same
-      machine.
+    Args:
+        *args: ``(innerStepSize, k)`` for constant energy, or ``(temperature, friction, innerStepSize, k)`` for Langevin
+            dynamics. Quantities with units, or numbers in ps, K and 1/ps. ``k`` is the number of inner steps per QM
+            call.
+        commonGroups: Force groups of C with their periods in inner steps, each dividing k. Default: ``{0: 1}``.
+        surrogateLevels: Force groups of the surrogates, lowest level first, with their periods: 1 for the first, each a
+            multiple of the one before, dividing k. Default: ``{1: 1}`` if the System has forces in group 1.
+        qmGroup: Force group of Q.
+        monitoredParticles: Particles over which the correction is measured and whose temperature is told apart,
+            normally the QM region. Default: all that have a mass.
 
-    Examples
-    --------
-    >>> integrator = KStepIntegrator(300 * unit.kelvin, 1 / unit.picosecond, 0.5 * unit.femtosecond, 8)
-    >>> simulation = app.Simulation(topology, system, integrator)
-    >>> simulation.step(1000)  # 4 ps for 1001 QM calls
+    Raises:
+        openmm.OpenMMException: For impossible numbers at once; for groups that overlap, are empty or do not cover all
+            forces, when the Context is created; for groups that are changed after that; from ``step()`` when too many
+            outer steps in a row had to be redone.
+
+    Example:
+        >>> integrator = KStepIntegrator(300 * unit.kelvin, 1 / unit.picosecond, 0.5 * unit.femtosecond, 8)
+        >>> simulation = app.Simulation(topology, system, integrator)
+        >>> simulation.step(1000)  # 4 ps for 1001 QM calls
     """
+
+    _is_instance = staticmethod(_openmmkstep.KStepIntegrator_isInstance)
 
     def __init__(
         self,
@@ -140,7 +148,10 @@ class KStepIntegrator(openmm.Integrator):
             )
         temperature, friction, innerStepSize, k = args
         xml = _openmmkstep.KStepIntegrator_create(
-            _value(temperature, unit.kelvin), _value(friction, _TIME**-1), _value(innerStepSize, _TIME), int(k)
+            value_in(temperature, unit.kelvin),
+            value_in(friction, _TIME**-1),
+            value_in(innerStepSize, _TIME),
+            operator.index(k),
         )
         self.this = openmm.XmlSerializer._deserializeIntegrator(xml).this
         self.setQMGroup(qmGroup)
@@ -150,32 +161,23 @@ class KStepIntegrator(openmm.Integrator):
             self.addSurrogateLevel(group, period)
         self.setMonitoredParticles(monitoredParticles)
 
-    @classmethod
-    def cast(cls, integrator: openmm.Integrator) -> KStepIntegrator:
-        """Give an integrator that came out of an XML file or a Context this class again.
+    def step(self, steps: int) -> None:
+        """Take outer steps.
 
-        Raises
-        ------
-        TypeError
-            If it is not a KStepIntegrator.
+        Raises:
+            openmm.OpenMMException: A force fails where there is nothing to fall back to, or too many outer steps in a
+                row had to be redone; the state is that before the last outer step.
+            KeyboardInterrupt: Ctrl-C; the state is that after the last complete outer step.
         """
-        if not _openmmkstep.KStepIntegrator_isInstance(integrator):
-            raise TypeError(f"expected a KStepIntegrator, not {type(integrator).__name__}")
-        integrator.__class__ = cls
-        return integrator
-
-    def __copy__(self) -> KStepIntegrator:
-        return self.cast(super().__copy__())
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> KStepIntegrator:
-        return self.cast(super().__copy__())
+        with interruptible():
+            super().step(operator.index(steps))
 
     def addCommonGroup(self, group: int, period: int = 1) -> int:
         """Add a force group that all levels share; it acts every ``period`` inner steps. Returns its index."""
         return _openmmkstep.KStepIntegrator_addCommonGroup(self, group, period)
 
     def addSurrogateLevel(self, group: int, period: int = 1) -> int:
-        """Add the next better level; it is evaluated every ``period`` inner steps. Returns its index."""
+        """Add the next better surrogate level; it is evaluated every ``period`` inner steps. Returns its index."""
         return _openmmkstep.KStepIntegrator_addSurrogateLevel(self, group, period)
 
     def getCommonGroups(self) -> dict[int, int]:
@@ -200,7 +202,7 @@ class KStepIntegrator(openmm.Integrator):
 
     def setK(self, k: int) -> None:
         """Set the number of inner steps per outer step; the inner step stays as it is."""
-        _openmmkstep.KStepIntegrator_setK(self, k)
+        _openmmkstep.KStepIntegrator_setK(self, operator.index(k))
 
     def getInnerStepSize(self) -> unit.Quantity:
         """The length of an inner step."""
@@ -208,7 +210,7 @@ class KStepIntegrator(openmm.Integrator):
 
     def setInnerStepSize(self, size: Any) -> None:
         """Set the length of an inner step (a time, or a number in ps)."""
-        _openmmkstep.KStepIntegrator_setInnerStepSize(self, _value(size, _TIME))
+        _openmmkstep.KStepIntegrator_setInnerStepSize(self, value_in(size, _TIME))
 
     def getTemperature(self) -> unit.Quantity:
         """The temperature of the heat bath."""
@@ -216,7 +218,7 @@ class KStepIntegrator(openmm.Integrator):
 
     def setTemperature(self, temperature: Any) -> None:
         """Set the temperature of the heat bath (a temperature, or a number in K)."""
-        _openmmkstep.KStepIntegrator_setTemperature(self, _value(temperature, unit.kelvin))
+        _openmmkstep.KStepIntegrator_setTemperature(self, value_in(temperature, unit.kelvin))
 
     def getFriction(self) -> unit.Quantity:
         """The friction coefficient; 0 means constant energy."""
@@ -224,7 +226,7 @@ class KStepIntegrator(openmm.Integrator):
 
     def setFriction(self, friction: Any) -> None:
         """Set the friction coefficient (an inverse time, or a number in 1/ps)."""
-        _openmmkstep.KStepIntegrator_setFriction(self, _value(friction, _TIME**-1))
+        _openmmkstep.KStepIntegrator_setFriction(self, value_in(friction, _TIME**-1))
 
     def getRandomNumberSeed(self) -> int:
         """The seed of the thermostat's noise; 0 stands for a new one for every Context."""
@@ -240,7 +242,7 @@ class KStepIntegrator(openmm.Integrator):
 
     def setMonitoredParticles(self, particles: Iterable[int]) -> None:
         """Set the particles over which the correction is measured, before a Context is created."""
-        _openmmkstep.KStepIntegrator_setMonitoredParticles(self, [int(particle) for particle in particles])
+        _openmmkstep.KStepIntegrator_setMonitoredParticles(self, [operator.index(particle) for particle in particles])
 
     def getMaxCorrection(self) -> unit.Quantity:
         """The bound of abs(F_Q - F_S) on a monitored particle above which a outer step is redone."""
@@ -248,7 +250,7 @@ class KStepIntegrator(openmm.Integrator):
 
     def setMaxCorrection(self, bound: Any) -> None:
         """Set the bound of abs(F_Q - F_S) above which a outer step is redone (a force, or a number in kJ/mol/nm)."""
-        _openmmkstep.KStepIntegrator_setMaxCorrection(self, _value(bound, _FORCE))
+        _openmmkstep.KStepIntegrator_setMaxCorrection(self, value_in(bound, _FORCE))
 
     def getMaxEnergyError(self) -> unit.Quantity:
         """The bound of the energy error of a outer step above which it is redone."""
@@ -256,7 +258,7 @@ class KStepIntegrator(openmm.Integrator):
 
     def setMaxEnergyError(self, bound: Any) -> None:
         """Set the bound of the energy error of a outer step (an energy, or a number in kJ/mol)."""
-        _openmmkstep.KStepIntegrator_setMaxEnergyError(self, _value(bound, unit.kilojoule_per_mole))
+        _openmmkstep.KStepIntegrator_setMaxEnergyError(self, value_in(bound, unit.kilojoule_per_mole))
 
     def getMaxConsecutiveFallbacks(self) -> int:
         """How many outer steps in a row may be redone before ``step()`` gives up."""
@@ -269,9 +271,7 @@ class KStepIntegrator(openmm.Integrator):
     def getStatistics(self) -> KStepStatistics:
         """What was counted and measured since the Context was created; a checkpoint carries it on.
 
-        Raises
-        ------
-        openmm.OpenMMException
-            If the integrator is not bound to a Context.
+        Raises:
+            openmm.OpenMMException: The integrator is not bound to a Context.
         """
         return KStepStatistics(**_openmmkstep.KStepIntegrator_getStatistics(self))

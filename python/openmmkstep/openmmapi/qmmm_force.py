@@ -15,20 +15,18 @@ from openmm import unit
 from openmmkstep import _openmmkstep
 
 from .embedding_charges import EmbeddingCharges
+from .wrapped import Wrapped
 
 
 @dataclass(frozen=True)
 class LinkAtom:
     """An atom that saturates a bond cut between region and environment, at x_Q + ratio (x_M - x_Q).
 
-    Attributes
-    ----------
-    qmParticle, mmParticle : int
-        The particles Q and M of the cut bond.
-    ratio : float
-        Between 0 and 1: the length of the bond to the link atom over the length of the cut bond.
-    atomicNumber : int
-        Hydrogen by default.
+    Attributes:
+        qmParticle: The particle Q of the cut bond.
+        mmParticle: The particle M of the cut bond.
+        ratio: Between 0 and 1: the length of the bond to the link atom over the length of the cut bond.
+        atomicNumber: Hydrogen by default.
     """
 
     qmParticle: int
@@ -44,36 +42,21 @@ class QMResult:
     Sites are the atoms of the region, in the order in which they were given, followed by its link atoms. Positions are
     in the frame of the region in one piece. All arrays are float64 but indices and atomic numbers.
 
-    Attributes
-    ----------
-    energy : float
-        kJ/mol, with the interaction with the environment, without that of the environment with itself.
-    numbers : array [n]
-        Atomic numbers of the sites.
-    positions : array [n,3]
-        nm.
-    forces : array [n,3]
-        On the sites at fixed effective charges, kJ/mol/nm.
-    charges : array [n]
-        Mulliken charges of the sites, e.
-    dipole : array [3]
-        Of the QM region relative to the origin of the coordinates, e nm.
-    potential : array [n]
-        Of the effective charges at the sites by Coulomb's law, kJ/mol/e.
-    potentialGradient : array [n,3]
-        Its gradient, kJ/mol/e/nm.
-    environmentParticles : array [m]
-        Particles of the environment that were seen.
-    environmentCharges : array [m]
-        Their effective charges, e.
-    environmentPositions : array [m,3]
-        Where they were seen, nm.
-    environmentForces : array [m,3]
-        On them, at fixed effective charges, kJ/mol/nm.
-    iterations : int
-        Of the self-consistent calculation; -1 if the engine does not tell.
-    attempts : int
-        1, or 2 if the calculation failed from the last density and was repeated from scratch.
+    Attributes:
+        energy: kJ/mol, with the interaction with the environment, without that of the environment with itself.
+        numbers: Atomic numbers of the sites [n].
+        positions: Positions of the sites [n,3], nm.
+        forces: Forces on the sites at fixed effective charges [n,3], kJ/mol/nm.
+        charges: Atomic charges of the sites as the engine defines them [n], e (Mulliken charges for xTB).
+        dipole: Dipole moment of the QM region relative to the origin of the coordinates [3], e nm.
+        potential: Potential of the effective charges at the sites by Coulomb's law [n], kJ/mol/e.
+        potentialGradient: Its gradient [n,3], kJ/mol/e/nm.
+        environmentParticles: Particles of the environment that were seen [m].
+        environmentCharges: Their effective charges [m], e.
+        environmentPositions: Where they were seen [m,3], nm.
+        environmentForces: Forces on them at fixed effective charges [m,3], kJ/mol/nm.
+        iterations: Number of iterations of the self-consistent calculation; -1 if the engine does not tell.
+        attempts: 1, or 2 if the calculation failed from the last density and was repeated from scratch.
     """
 
     energy: float
@@ -92,7 +75,7 @@ class QMResult:
     attempts: int
 
 
-class QMMMForce(openmm.Force):
+class QMMMForce(Wrapped, openmm.Force):
     """The energy of a QM region, alone or in the field of point charges of its environment.
 
     The force acts on the QM atoms and on the charges and is the exact derivative of the energy, through link atoms and
@@ -100,33 +83,30 @@ class QMMMForce(openmm.Force):
     that reporters that ask for energies cost nothing.
 
     Everything is checked when a Context is created: indices, elements, charge and multiplicity against the number of
-    electrons, cut-off against box, and that the engine is there.
+    electrons, cut-off against box, and that the engine is there. A region that reaches around the periodic box, so that
+    it cannot be told which images belong together, is refused when it happens.
 
-    Parameters
-    ----------
-    particles : sequence of int
-        Indices of the QM atoms.
-    atomicNumbers : sequence of int
-        Their atomic numbers.
-    engine : str
-        ``"gfn2-xtb"``, ``"gfn1-xtb"``, ``"analytic"`` (for tests), or a registered engine: see `getEngines`.
-    charge : int
-        Total charge of the region.
-    multiplicity : int
-        Spin multiplicity of the region: the number of unpaired electrons plus 1.
-    settings : mapping, optional
-        Settings of the engine, of types that JSON has. For xTB: ``accuracy`` (0.01), ``max_iterations`` (250),
-        ``electronic_temperature`` (300, K), ``threads`` (1), ``library`` (the folder of libxtb, or libxtb itself).
-    embeddingCharges : EmbeddingCharges, optional
-        What the region sees of its environment. Default: nothing (mechanical embedding).
-    linkAtoms : iterable of LinkAtom, optional
-        Atoms that saturate cut bonds.
+    A calculation that fails raises; but while OpenMM's minimiser tries geometries, one at which it does not converge
+    has an infinite energy, from which the line search steps back.
 
-    Raises
-    ------
-    ValueError
-        If there are not as many atomic numbers as particles, or the settings cannot be written as JSON.
+    Args:
+        particles: Indices of the QM atoms.
+        atomicNumbers: Their atomic numbers.
+        engine: ``"gfn2-xtb"``, ``"gfn1-xtb"``, or an engine in Python; see `getEngines` and `openmmkstep.engines`.
+        charge: Total charge of the region, e.
+        multiplicity: Spin multiplicity of the region: the number of unpaired electrons plus 1.
+        settings: Settings of the engine, of types that JSON has. For xTB: ``accuracy`` (0.01), ``max_iterations``
+            (250), ``electronic_temperature`` (300, K), ``threads`` (1).
+        embeddingCharges: What the region sees of its environment; None for nothing (mechanical embedding).
+        linkAtoms: Atoms that saturate cut bonds.
+        bonds: Pairs of particles within the region that are bonded, so that barostats and wrapping move its molecules
+            one by one. None lets the region count as one molecule.
+
+    Raises:
+        ValueError: There are not as many atomic numbers as particles, or the settings cannot be written as JSON.
     """
+
+    _is_instance = staticmethod(_openmmkstep.QMMMForce_isInstance)
 
     def __init__(
         self,
@@ -138,66 +118,48 @@ class QMMMForce(openmm.Force):
         settings: Mapping[str, Any] | None = None,
         embeddingCharges: EmbeddingCharges | None = None,
         linkAtoms: Iterable[LinkAtom] = (),
+        bonds: Iterable[tuple[int, int]] | None = None,
     ) -> None:
         try:
             text = json.dumps(dict(settings or {}), allow_nan=False)
         except TypeError as error:
             raise ValueError(f"the settings of engine {engine!r} cannot be written as JSON: {error}") from error
-        xml = _openmmkstep.QMMMForce_create(
-            [int(particle) for particle in particles],
-            [int(number) for number in atomicNumbers],
-            int(charge),
-            int(multiplicity),
-            [(link.qmParticle, link.mmParticle, link.ratio, link.atomicNumber) for link in linkAtoms],
-            engine,
-            text,
-            EmbeddingCharges() if embeddingCharges is None else embeddingCharges,
-        )
+        region = nativeRegion(particles, atomicNumbers, charge, multiplicity, linkAtoms, bonds)
+        charges = EmbeddingCharges() if embeddingCharges is None else embeddingCharges
+        xml = _openmmkstep.QMMMForce_create(region, engine, text, charges)
         self.this = openmm.XmlSerializer._deserializeForce(xml).this
 
     @staticmethod
     def getEngines() -> list[str]:
-        """Names of the engines that are there."""
+        """Names of the engines that are there, native and in Python."""
         return _openmmkstep.QMMMForce_getEngineNames()
-
-    @staticmethod
-    def isinstance(force: openmm.Force) -> bool:
-        """Whether a force is a QMMMForce, whatever class OpenMM gave it on reading it from a file or a System."""
-        return _openmmkstep.QMMMForce_isInstance(force)
-
-    @classmethod
-    def cast(cls, force: openmm.Force) -> QMMMForce:
-        """Turn a force that OpenMM returned as a plain ``Force`` (from a System or a file) into a QMMMForce.
-
-        Raises
-        ------
-        TypeError
-            If it is another kind of force.
-        """
-        if not cls.isinstance(force):
-            raise TypeError(f"{type(force).__name__} {force.getName()!r} is not a QMMMForce")
-        force.__class__ = cls
-        return force
 
     def getParticles(self) -> NDArray[np.int32]:
         """Indices of the QM atoms [n]."""
-        return _openmmkstep.QMMMForce_getParticles(self)
+        return self._region().getParticles()
 
     def getAtomicNumbers(self) -> NDArray[np.int32]:
         """Atomic numbers of the QM atoms [n]."""
-        return _openmmkstep.QMMMForce_getAtomicNumbers(self)
+        return self._region().getAtomicNumbers()
 
     def getLinkAtoms(self) -> list[LinkAtom]:
         """The link atoms."""
-        return [LinkAtom(*link) for link in _openmmkstep.QMMMForce_getLinkAtoms(self)]
+        return [LinkAtom(*link) for link in self._region().getLinkAtoms()]
+
+    def getBonds(self) -> list[tuple[int, int]] | None:
+        """The bonds within the region, as pairs of particles, or None if it counts as one molecule."""
+        return self._region().getBonds()
 
     def getCharge(self) -> int:
         """Total charge of the region, e."""
-        return _openmmkstep.QMMMForce_getCharge(self)
+        return self._region().getCharge()
 
     def getMultiplicity(self) -> int:
         """Spin multiplicity of the region."""
-        return _openmmkstep.QMMMForce_getMultiplicity(self)
+        return self._region().getMultiplicity()
+
+    def _region(self) -> _openmmkstep.QMRegion:
+        return _openmmkstep.QMMMForce_getRegion(self)
 
     def getEngine(self) -> str:
         """Name of the engine."""
@@ -214,15 +176,13 @@ class QMMMForce(openmm.Force):
     def getLastResult(self, context: openmm.Context) -> QMResult:
         """The last calculation in a Context.
 
-        Raises
-        ------
-        openmm.OpenMMException
-            If there was none, or it failed, or the Context does not hold this force.
+        Raises:
+            openmm.OpenMMException: There was none, or it failed, or the Context does not hold this force.
         """
         return QMResult(**_openmmkstep.QMMMForce_getLastResult(self, context))
 
     def getNumCalls(self, context: openmm.Context) -> int:
-        """How many calculations the engine has made in a Context."""
+        """How many calculations were made in a Context, whoever asked for them; failed ones count."""
         return _openmmkstep.QMMMForce_getNumCalls(self, context)
 
     def getTime(self, context: openmm.Context) -> unit.Quantity:
@@ -232,7 +192,26 @@ class QMMMForce(openmm.Force):
     def reset(self, context: openmm.Context) -> None:
         """Forget the last result and the density from which the next calculation would start.
 
-        What follows does not depend on the past then, to the last bit. Call it where a trajectory must go on
-        identically from a checkpoint: when the checkpoint is written and when it is read.
+        What follows does not depend on the past then, to the last bit. `KStepIntegrator` does this by itself whenever a
+        checkpoint is written or read.
         """
         _openmmkstep.QMMMForce_reset(self, context)
+
+
+def nativeRegion(
+    particles: Sequence[int],
+    atomicNumbers: Sequence[int],
+    charge: int,
+    multiplicity: int,
+    linkAtoms: Iterable[LinkAtom],
+    bonds: Iterable[tuple[int, int]] | None,
+) -> _openmmkstep.QMRegion:
+    """The C++ description of a region, for the forces that take one; the arguments are those of `QMMMForce`."""
+    return _openmmkstep.QMRegion(
+        [int(particle) for particle in particles],
+        [int(number) for number in atomicNumbers],
+        int(charge),
+        int(multiplicity),
+        [(link.qmParticle, link.mmParticle, link.ratio, link.atomicNumber) for link in linkAtoms],
+        None if bonds is None else [(int(first), int(second)) for first, second in bonds],
+    )

@@ -1,9 +1,9 @@
-"""`TorchScriptForce`, a potential from a TorchScript archive, as OpenMM scripts use it."""
+"""`TorchScriptForce`, a potential from an exported archive, as OpenMM scripts use it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,76 +13,54 @@ import openmm
 from openmmkstep import _openmmkstep
 
 from .embedding_charges import EmbeddingCharges
+from .qmmm_force import LinkAtom, nativeRegion
+from .wrapped import Wrapped
 
 
-class TorchScriptForce(openmm.Force):
-    """A potential from a TorchScript archive, on some particles, with forces on the embedding charges if coupled to
-    any.
+class TorchScriptForce(Wrapped, openmm.Force):
+    """A potential from a TorchScript archive on some particles, with forces on embedding charges if coupled to any.
 
     The archive (written by ``kstep export`` or `kstep_models.potential.export`) carries a contract: units, elements,
     atomic numbers if the model was made for one molecule, inputs and outputs. It is checked here, before anything is
-    computed.
-    The module is called as ``forward(positions) -> energy`` or ``(energy, forces)``, or ``forward(positions, potential)
-    -> (energy, forces, charges)`` with positions [N, 3] in nm, the electrostatic potential of the embedding charges at
-    the atoms [N] in kJ/mol/e, energies in kJ/mol, forces [N, 3] in kJ/mol/nm at fixed potential, and charges [N] in e,
-    the derivative of the energy with respect to the potential.
+    computed. The module is called as ``forward(positions) -> energy`` or ``(energy, forces)``, or ``forward(positions,
+    potential) -> (energy, forces, charges)`` with positions [N, 3] in nm, the electrostatic potential of the embedding
+    charges at the atoms [N] in kJ/mol/e, forces [N, 3] in kJ/mol/nm at fixed potential, and charges [N] in e, the
+    derivative of the energy with respect to the potential. Atoms are the particles, followed by link atoms.
 
-    Parameters
-    ----------
-    archive : path or bytes
-        File name of the archive, or its content.
-    particles : sequence of int
-        The particles it acts on, in the order of the model's atoms.
-    atomicNumbers : sequence of int
-        Their atomic numbers.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the archive does not exist.
-    openmm.OpenMMException
-        If it cannot be read, has no contract or one that is not understood, or does not cover these atoms.
-
-    Notes
-    -----
     Evaluated on the CPU in the precision of the model, with one torch thread unless `setNumThreads` says otherwise. The
     XML form contains the archive.
 
-    Examples
-    --------
-    >>> force = TorchScriptForce("ala2-gfn2.pt", range(22), numbers)
-    >>> force.setForceGroup(1)
-    >>> system.addForce(force)
+    Args:
+        archive: File name of the archive, or its content.
+        particles: The particles it acts on, in the order of the model's atoms.
+        atomicNumbers: Their atomic numbers.
+        linkAtoms: Atoms that saturate cut bonds; they come after the particles.
+        bonds: Pairs of particles that are bonded, so that barostats and wrapping keep them together.
+
+    Raises:
+        FileNotFoundError: The archive does not exist.
+        openmm.OpenMMException: It cannot be read, has no contract or one that is not understood, or does not cover
+            these atoms.
+
+    Example:
+        >>> force = TorchScriptForce("ala2-gfn2.pt", range(22), numbers)
+        >>> force.setForceGroup(1)
+        >>> system.addForce(force)
     """
 
+    _is_instance = staticmethod(_openmmkstep.TorchScriptForce_isInstance)
+
     def __init__(
-        self, archive: str | PathLike[str] | bytes, particles: Sequence[int], atomicNumbers: Sequence[int]
+        self,
+        archive: str | PathLike[str] | bytes,
+        particles: Sequence[int],
+        atomicNumbers: Sequence[int],
+        linkAtoms: Iterable[LinkAtom] = (),
+        bonds: Iterable[tuple[int, int]] | None = None,
     ) -> None:
         content = archive if isinstance(archive, bytes) else Path(archive).read_bytes()
-        xml = _openmmkstep.TorchScriptForce_create(
-            content, [int(particle) for particle in particles], [int(number) for number in atomicNumbers]
-        )
-        self.this = openmm.XmlSerializer._deserializeForce(xml).this
-
-    @classmethod
-    def cast(cls, force: openmm.Force) -> TorchScriptForce:
-        """Give a force that came out of a System or an XML file this class again.
-
-        Raises
-        ------
-        TypeError
-            If it is not a TorchScriptForce.
-        """
-        if not _openmmkstep.TorchScriptForce_isInstance(force):
-            raise TypeError(f"expected a TorchScriptForce, not {type(force).__name__}")
-        force.__class__ = cls
-        return force
-
-    def __copy__(self) -> TorchScriptForce:
-        return self.cast(super().__copy__())
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> TorchScriptForce:
-        return self.cast(super().__copy__())
+        region = nativeRegion(particles, atomicNumbers, 0, 1, linkAtoms, bonds)
+        self.this = openmm.XmlSerializer._deserializeForce(_openmmkstep.TorchScriptForce_create(content, region)).this
 
     def getArchive(self) -> bytes:
         """The content of the archive."""
@@ -94,11 +72,15 @@ class TorchScriptForce(openmm.Force):
 
     def getParticles(self) -> list[int]:
         """The particles it acts on."""
-        return _openmmkstep.TorchScriptForce_getParticles(self)
+        return _openmmkstep.TorchScriptForce_getRegion(self).getParticles().tolist()
 
     def getAtomicNumbers(self) -> list[int]:
         """The atomic numbers of the particles it acts on."""
-        return _openmmkstep.TorchScriptForce_getAtomicNumbers(self)
+        return _openmmkstep.TorchScriptForce_getRegion(self).getAtomicNumbers().tolist()
+
+    def getLinkAtoms(self) -> list[LinkAtom]:
+        """The link atoms that follow the particles."""
+        return [LinkAtom(*link) for link in _openmmkstep.TorchScriptForce_getRegion(self).getLinkAtoms()]
 
     def getEmbeddingCharges(self) -> EmbeddingCharges:
         """A copy of the embedding charges that the model is coupled to."""
@@ -107,10 +89,8 @@ class TorchScriptForce(openmm.Force):
     def setEmbeddingCharges(self, charges: EmbeddingCharges) -> None:
         """Couple the model to embedding charges.
 
-        Raises
-        ------
-        openmm.OpenMMException
-            If the model does not take a potential.
+        Raises:
+            openmm.OpenMMException: The model does not take a potential.
         """
         _openmmkstep.TorchScriptForce_setEmbeddingCharges(self, charges)
 

@@ -14,6 +14,6 @@ def find_qm_force(system: openmm.System) -> QMMMForce:
         ValueError: there is none.
     """
     for force in system.getForces():
-        if QMMMForce.isinstance(force):
+        if QMMMForce.isInstance(force):
             return QMMMForce.cast(force)
     raise ValueError("the system has no QMMMForce: make it with QMMMPotential.createMixedSystem()")

@@ -78,7 +78,9 @@ class ProgressReporter:
             f"{simulated:.3f} ps{share}",
             f"{speed:.2f} ns/day",
             f"k = {integrator.getK()}",
-            f"correction {statistics.correctionRMS:.1f} kJ/mol/nm",
+            "correction not measured"
+            if statistics.correctionRMS is None
+            else f"correction {statistics.correctionRMS:.1f} kJ/mol/nm",
             f"fallbacks {statistics.fallbacks}",
         ]
         return "  ".join([self._label, *parts] if self._label else parts)

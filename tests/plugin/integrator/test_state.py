@@ -157,8 +157,8 @@ def test_checkpoint_of_other_levels_is_refused(reference):
         ((0.0, 8), "inner step size must be positive"),
         ((-STEP, 8), "inner step size must be positive"),
         ((float("nan"), 8), "inner step size must be positive"),
-        ((-1.0, 1.0, STEP, 8), "temperature must not be negative"),
-        ((300.0, -1.0, STEP, 8), "friction must not be negative"),
+        ((-1.0, 1.0, STEP, 8), "temperature must be finite and not negative"),
+        ((300.0, -1.0, STEP, 8), "friction must be finite and not negative"),
     ],
 )
 def test_bad_numbers(arguments, message):

@@ -63,7 +63,7 @@ def analytic_system() -> openmm.System:
         (1, {"harmonic": springs + angles + hold, "charges": charges}),
         (2, {"morse": morse, "harmonic": angles + hold, "charges": charges, "flux": flux}),
     ):
-        force = QMMMForce(range(6), NUMBERS, "analytic", settings=settings, embeddingCharges=field)
+        force = QMMMForce(range(6), NUMBERS, "test-analytic", settings=settings, embeddingCharges=field)
         force.setForceGroup(group)
         system.addForce(force)
     walls = openmm.CustomExternalForce("20000*((x-x0)^2+(y-y0)^2+(z-z0)^2)")

@@ -17,7 +17,7 @@ TIGHT = {"accuracy": 1e-4}
 SOLUTE = list(range(len(ETHANOL)))
 TRICLINIC = [[2.0, 0.0, 0.0], [0.3, 2.1, 0.0], [-0.4, 0.5, 1.95]]
 ANALYTIC = {
-    "engine": "analytic",
+    "engine": "test-analytic",
     "settings": {
         "charges": [-0.1, 0.1, -0.6, 0.4, 0.05, 0.05, 0.03, 0.04, 0.03],
         "morse": [{"atoms": [0, 1], "depth": 400.0, "width": 20.0, "length": 0.15}],

@@ -158,7 +158,7 @@ def test_energy_is_continuous_where_images_come_and_go():
         box=np.eye(3) * 1.8,
         cutoff=0.85,
         switching_distance=0.6,
-        engine="analytic",
+        engine="test-analytic",
         settings=settings,
     )
     energies, forces = [], []

@@ -57,7 +57,7 @@ def test_serialization():
     force = full_force()
     text = openmm.XmlSerializer.serialize(force)
     read = openmm.XmlSerializer.deserialize(text)
-    assert QMMMForce.isinstance(read)
+    assert QMMMForce.isInstance(read)
     assert_same(force, QMMMForce.cast(read))
     assert openmm.XmlSerializer.serialize(read) == text
 
@@ -111,11 +111,11 @@ BAD_REGIONS = {
     "multiplicity 0": ({"multiplicity": 0}, "number of unpaired electrons plus 1"),
     "multiplicity 5": ({"multiplicity": 5}, "4 unpaired electrons of 2"),
     "no valence electrons": ({"atomicNumbers": [3, 1], "charge": 2}, "0 valence electrons"),
-    "engine": ({"engine": "gfn3-xtb"}, "no QM engine 'gfn3-xtb'; there are analytic, gfn1-xtb, gfn2-xtb"),
+    "engine": ({"engine": "gfn3-xtb"}, "no QM engine 'gfn3-xtb'; there are gfn1-xtb, gfn2-xtb"),
     "setting": ({"settings": {"acuracy": 1}}, "setting 'acuracy' is not known; there are accuracy"),
     "accuracy": ({"settings": {"accuracy": 0}}, "setting 'accuracy' must be between"),
     "threads": ({"settings": {"threads": 1.5}}, "setting 'threads' must be a whole number"),
-    "library": ({"settings": {"library": "/no/such/folder"}}, "no libxtb in '/no/such/folder'.*pip install xtb"),
+    "library": ({"settings": {"library": "/usr/lib"}}, "setting 'library' is not known"),
     "link QM": ({"linkAtoms": [LinkAtom(2, 3, 0.7)]}, "QM particle 2 and MM particle 3: the first is not"),
     "link MM": ({"linkAtoms": [LinkAtom(0, 1, 0.7)]}, "no bond is cut"),
     "link ratio": ({"linkAtoms": [LinkAtom(0, 3, 1.7)]}, "ratio must be between 0 and 1, not 1.7"),
@@ -217,7 +217,7 @@ def test_bad_geometry(geometry):
     with pytest.raises(openmm.OpenMMException, match=message):
         case.energy(positions)
     assert case.force.getNumCalls(case.context) == 0
-    with pytest.raises(openmm.OpenMMException, match="no QM calculation"):
+    with pytest.raises(openmm.OpenMMException, match=r"no QM calculation|the last QM calculation failed"):
         case.result()
     assert np.isfinite(case.energy())
 
@@ -247,7 +247,7 @@ ANALYTIC_ERRORS = {
 def test_analytic_engine_refuses(case):
     settings, message = ANALYTIC_ERRORS[case]
     with pytest.raises(openmm.OpenMMException, match=message):
-        context_of(engine="analytic", settings=settings)
+        context_of(engine="test-analytic", settings=settings)
 
 
 def test_force_belongs_to_its_context():

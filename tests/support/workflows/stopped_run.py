@@ -51,15 +51,15 @@ def kill_at(config: Path, step: int, environment: Mapping[str, str]) -> None:
 
 
 def _main() -> None:
-    from openmmkstep.workflows.config.loading import load_config
     from rich.console import Console
 
+    from kstep_models.configuration import load_config
     from openmmkstep.workflows.config.run import RunConfig
     from openmmkstep.workflows.run.runner import Runner
 
     path, step, action = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     console = Console(stderr=True)
-    Runner(load_config(path, RunConfig), path.parent, "test", console, [_Stop(step, action)]).run()
+    Runner(load_config(path, RunConfig), "test", console, [_Stop(step, action)]).run()
 
 
 if __name__ == "__main__":

@@ -10,17 +10,18 @@ namespace KStep {
  * The point charges of the environment that a QM region sees. QMMMForce and TorchScriptForce take the same object, so
  * that the surrogate feels exactly the charges that the QM level feels.
  *
- * Without a cut-off every charge is seen in full. With a cut-off, the charges of one group (a molecule, or a residue of
- * a large one) are switched together, as a function of the group's centroid c (the mean position of its charges):
+ * Without a cut-off every charge is seen in full. With a cut-off, the charges of one group (a small molecule, or a part
+ * of a large one, of whole charge where possible) are switched together:
  *
- *     s = 1 - prod_i (1 - S(|x_i - c|)),    effective charge = s * charge,
+ *     s = 1 - prod_ij (1 - S(|x_i - x_j|)),    effective charge = s * charge,
  *
- * where i runs over the atoms of the region and S goes from 1 at the switching distance to 0 at the cut-off as the
- * quintic 1 - 10 t^3 + 15 t^4 - 6 t^5. The result has two continuous derivatives and does not favour any QM atom.
+ * where i runs over the atoms of the region, j over the charges of the group, and S goes from 1 at the switching
+ * distance to 0 at the cut-off as the quintic 1 - 10 t^3 + 15 t^4 - 6 t^5. So a group is seen as soon as any of its
+ * charges is near any atom of the region; the factor has two continuous derivatives and favours no atom.
  *
- * With periodic boundary conditions a cut-off is needed, and every image of a group with its centroid within the
- * cut-off of the region is seen: the nearest one, and others only if the region is longer than the box less twice the
- * cut-off. The box must be at least twice the cut-off wide.
+ * With periodic boundary conditions a cut-off is needed, and every image of a group that has a charge within the
+ * cut-off of the region is seen: the nearest one, and others only if region and group are longer than the box less
+ * twice the cut-off. The box must be at least twice the cut-off wide.
  *
  * Lengths are in nm, charges in units of the proton charge.
  */

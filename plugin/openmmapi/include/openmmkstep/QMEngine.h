@@ -22,8 +22,8 @@ struct QMInput {
     std::vector<OpenMM::Vec3> positions;
     std::vector<OpenMM::Vec3> chargePositions;
     std::vector<double> charges;
-    /** For which charges the derivative of the energy with respect to the charge is needed (1) or not (0). */
-    std::vector<char> needsChargeSlope;
+    /** At which charges the potential of the QM region is needed: 1 or 0 (a vector<bool> could not be handed on). */
+    std::vector<char> needsPotential;
 };
 
 /** What an engine returns. Energies in kJ/mol, lengths in nm, charges in e. */
@@ -33,8 +33,8 @@ struct QMOutput {
     std::vector<OpenMM::Vec3> gradient;
     /** dE/dr of the point charges. */
     std::vector<OpenMM::Vec3> chargeGradient;
-    /** dE/dq of the point charges (the potential of the QM region), where it was asked for. */
-    std::vector<double> chargeSlope;
+    /** dE/dq of the point charges, that is, the electrostatic potential of the QM region there, where it was needed. */
+    std::vector<double> potentialAtCharges;
     std::vector<double> atomicCharges;
     /** Dipole moment of the QM region, e nm, relative to the origin of the coordinates. */
     OpenMM::Vec3 dipole;
@@ -73,9 +73,21 @@ using QMEngineFactory = std::function<std::unique_ptr<QMEngine>(const std::strin
 /** The engines by name: those in this library, and those that others add. */
 class KSTEP_EXPORT QMEngineRegistry {
 public:
-    /** Add an engine, or replace the one of this name. */
+    /** Add an engine, or replace the one of this name. Called by code that the user has loaded, never by files. */
     static void registerEngine(const std::string &name, QMEngineFactory factory);
+    /** All engines by name, but those that are there for tests only (their names begin with "test-"). */
     static std::vector<std::string> getEngineNames();
+    /** The engines that are registered here, without foreign ones. */
+    static std::vector<std::string> getNativeNames();
+    /**
+     * Engines that a language binding offers and that are looked for by name when they are asked for.
+     *
+     * @param names    gives their names
+     * @param factory  makes one of them from its name and settings
+     */
+    static void
+    setForeignEngines(std::function<std::vector<std::string>()> names,
+                      std::function<std::unique_ptr<QMEngine>(const std::string &, const std::string &)> factory);
     /**
      * Make an engine.
      *

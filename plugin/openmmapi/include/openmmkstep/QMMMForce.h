@@ -42,6 +42,9 @@ struct QMMMResult {
  *
  * The QM level is an engine, named and described by settings in JSON (QMEngineRegistry). The calculation is repeated
  * only when the region, the charges or the box have changed.
+ *
+ * A calculation that fails is an error; but while OpenMM's minimiser tries geometries, one at which it does not
+ * converge has an infinite energy, from which the line search steps back.
  */
 class KSTEP_EXPORT QMMMForce : public OpenMM::Force {
 public:
@@ -61,7 +64,7 @@ public:
 
     /** The last calculation in a Context. Throws OpenMMException if there was none. */
     const QMMMResult &getLastResult(OpenMM::Context &context) const;
-    /** How many calculations the engine has made in a Context. */
+    /** How many calculations were made in a Context, whoever asked for them; failed ones count. */
     long long getNumCalls(OpenMM::Context &context) const;
     /** Wall time that they took, in seconds. */
     double getTime(OpenMM::Context &context) const;

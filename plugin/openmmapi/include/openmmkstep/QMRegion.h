@@ -3,7 +3,9 @@
 
 #include "openmm/System.h"
 #include "openmmkstep/Export.h"
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace KStep {
@@ -29,6 +31,15 @@ public:
     int addAtom(int particle, int atomicNumber);
     /** Add a link atom; returns its index among the link atoms. */
     int addLinkAtom(int qmParticle, int mmParticle, double ratio, int atomicNumber = 1);
+    /**
+     * Say which atoms of the region are bonded (pairs of particles), so that barostats and wrapping treat its molecules
+     * one by one. Without it the region counts as one molecule.
+     */
+    void setBonds(const std::vector<std::pair<int, int>> &pairs) { bonds = pairs; }
+    /** The bonds that setBonds() was given, or nothing if it was not called. */
+    const std::optional<std::vector<std::pair<int, int>>> &getBonds() const { return bonds; }
+    /** Pairs of particles that hold together, for OpenMM's search for molecules: bonds, and bonds that are cut. */
+    std::vector<std::pair<int, int>> getBondedParticles() const;
     const std::vector<int> &getParticles() const { return particles; }
     const std::vector<int> &getAtomicNumbers() const { return atomicNumbers; }
     const std::vector<LinkAtom> &getLinkAtoms() const { return linkAtoms; }
@@ -48,18 +59,21 @@ public:
      * @param system  the System that the particles belong to
      * @param owner   the name of the force, for error messages
      * @throws OpenMMException for an empty region, particles that do not exist, occur twice or are virtual sites,
-     * unknown elements, bad link atoms, and a charge and multiplicity that the number of electrons does not allow
+     * unknown elements, bad link atoms, and bonds of particles outside the region
      */
     void validate(const OpenMM::System &system, const std::string &owner) const;
+    /** @throws OpenMMException for a charge and multiplicity that the number of electrons does not allow */
+    void validateElectrons(const std::string &owner) const;
     bool operator==(const QMRegion &other) const = default;
 
 private:
     void validateAtoms(const OpenMM::System &system, const std::string &owner) const;
     void validateLinkAtoms(const OpenMM::System &system, const std::string &owner) const;
-    void validateElectrons(const std::string &owner) const;
+    void validateBonds(const std::string &owner) const;
     std::vector<int> particles;
     std::vector<int> atomicNumbers;
     std::vector<LinkAtom> linkAtoms;
+    std::optional<std::vector<std::pair<int, int>>> bonds;
     int charge = 0;
     int multiplicity = 1;
 };

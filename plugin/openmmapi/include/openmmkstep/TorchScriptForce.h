@@ -5,6 +5,7 @@
 #include "openmm/Force.h"
 #include "openmmkstep/EmbeddingCharges.h"
 #include "openmmkstep/Export.h"
+#include "openmmkstep/QMRegion.h"
 #include <string>
 #include <vector>
 
@@ -31,20 +32,17 @@ namespace KStep {
 class KSTEP_EXPORT TorchScriptForce : public OpenMM::Force {
 public:
     /**
-     * @param archive        the content of the archive (not its name)
-     * @param particles      the particles it acts on, in the order of the model's atoms
-     * @param atomicNumbers  their atomic numbers, which the model must cover
+     * @param archive  the content of the archive (not its name)
+     * @param region   the atoms it acts on, in the order of the model's atoms, and after them link atoms
      *
-     * Throws an OpenMMException if the archive cannot be read, has no contract or one that this version does not
-     * understand, or does not cover these atoms.
+     * @throws OpenMMException if the archive cannot be read, has no contract or one that this version does not
+     *         understand, or does not cover these atoms
      */
-    TorchScriptForce(const std::string &archive, const std::vector<int> &particles,
-                     const std::vector<int> &atomicNumbers);
+    TorchScriptForce(const std::string &archive, const QMRegion &region);
     const std::string &getArchive() const { return archive; }
     /** The archive's contract, a JSON document. */
     const std::string &getContract() const { return contract; }
-    const std::vector<int> &getParticles() const { return particles; }
-    const std::vector<int> &getAtomicNumbers() const { return atomicNumbers; }
+    const QMRegion &getRegion() const { return region; }
     const EmbeddingCharges &getEmbeddingCharges() const { return embeddingCharges; }
     /** Couple the model to embedding charges. Throws an OpenMMException if it does not take a potential. */
     void setEmbeddingCharges(const EmbeddingCharges &charges);
@@ -70,7 +68,7 @@ protected:
 
 private:
     std::string archive, contract, compiledPackage;
-    std::vector<int> particles, atomicNumbers;
+    QMRegion region;
     EmbeddingCharges embeddingCharges;
     bool takesPotential;
     int numThreads = 1;

@@ -20,7 +20,7 @@ namespace {
  */
 class AnalyticEngine : public QMEngine {
 public:
-    explicit AnalyticEngine(const string &text) : settings("analytic", text) {
+    explicit AnalyticEngine(const string &text) : settings("test-analytic", text) {
         morse = readPairs("morse", {"depth", "width", "length"});
         harmonic = readPairs("harmonic", {"k", "length"});
         flux = readPairs("flux", {"slope", "length"});
@@ -120,7 +120,7 @@ private:
     void addCoulomb(const QMInput &input, QMOutput &output) const {
         const size_t numCharges = input.charges.size();
         output.chargeGradient.assign(numCharges, Vec3());
-        output.chargeSlope.assign(numCharges, 0.0);
+        output.potentialAtCharges.assign(numCharges, 0.0);
         vector<double> potential(numAtoms, 0.0);
         for (size_t j = 0; j < numCharges; j++)
             for (size_t i = 0; i < numAtoms; i++) {
@@ -128,7 +128,7 @@ private:
                 const double inverse = 1 / std::sqrt(delta.dot(delta));
                 const double atomTerm = COULOMB_CONSTANT * output.atomicCharges[i] * inverse;
                 potential[i] += COULOMB_CONSTANT * input.charges[j] * inverse;
-                output.chargeSlope[j] += atomTerm;
+                output.potentialAtCharges[j] += atomTerm;
                 const Vec3 gradient = delta * (-atomTerm * input.charges[j] * inverse * inverse);
                 output.gradient[i] += gradient;
                 output.chargeGradient[j] -= gradient;

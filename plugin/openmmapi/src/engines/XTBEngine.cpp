@@ -1,6 +1,7 @@
 #include "BuiltInEngines.h"
 #include "EngineSettings.h"
-#include "PotentialProbes.h"
+#include "OddRotation.h"
+#include "PotentialByQuadrature.h"
 #include "XTBLibrary.h"
 #include "openmm/OpenMMException.h"
 #include <cmath>
@@ -50,24 +51,22 @@ public:
         temperature = settings.getNumber("electronic_temperature", 300.0, 0.0, 100000.0);
         maxIterations = settings.getInteger("max_iterations", 250, 1, 100000);
         threads = settings.getInteger("threads", 1, 1, 1024);
-        path = settings.getString("library", "");
         settings.finish();
     }
     XTBEngine(const XTBEngine &) = delete;
     XTBEngine &operator=(const XTBEngine &) = delete;
 
     ~XTBEngine() override {
-        if (library == nullptr)
+        if (environment == nullptr)
             return;
-        std::lock_guard<std::recursive_mutex> lock(XTBLibrary::getMutex());
-        if (results != nullptr)
-            library->delResults(&results);
-        if (calculator != nullptr)
-            library->delCalculator(&calculator);
-        if (molecule != nullptr)
-            library->delMolecule(&molecule);
-        if (environment != nullptr)
+        library->run(threads, [this] {
+            forgetResults();
+            if (calculator != nullptr)
+                library->delCalculator(&calculator);
+            if (molecule != nullptr)
+                library->delMolecule(&molecule);
             library->delEnvironment(&environment);
+        });
     }
 
     void initialize(const QMMolecule &description) override {
@@ -88,39 +87,41 @@ public:
         numbers = description.atomicNumbers;
         charge = description.charge;
         numUnpaired = unpaired;
-        library = &XTBLibrary::load(path);
+        library = &XTBLibrary::load();
     }
 
     void compute(const QMInput &input, QMOutput &output) override {
-        std::lock_guard<std::recursive_mutex> lock(XTBLibrary::getMutex());
-        const XTBLibrary::ThreadLimit limit(*library, threads);
-        // libxtb takes multipole integrals about the origin: far from it they lose digits (1e-8 hartree at 5 nm).
-        origin = std::accumulate(input.positions.begin(), input.positions.end(), Vec3()) * (1.0 / numbers.size());
-        setGeometry(input.positions);
         vector<int> probed;
         vector<Vec3> probedPositions;
-        for (size_t i = 0; i < input.needsChargeSlope.size(); i++)
-            if (input.needsChargeSlope[i]) {
+        for (size_t i = 0; i < input.needsPotential.size(); i++)
+            if (input.needsPotential[i]) {
                 probed.push_back(static_cast<int>(i));
                 probedPositions.push_back(input.chargePositions[i]);
             }
-        const PotentialProbes probes(input.positions, probedPositions);
-        setCharges(input, probes.getPositions());
-        output.attempts = runSinglePoint();
-        output.iterations = -1;
-        readResults(output);
-        readChargeGradients(input, probes, probed, output);
+        const PotentialByQuadrature probes(input.positions, probedPositions);
+        library->run(threads, [&] {
+            chooseFrame(input.positions);
+            setGeometry(input.positions);
+            setCharges(input, probes.getPositions());
+            output.attempts = runSinglePoint();
+            output.iterations = -1;
+            readResults(output);
+            readChargeGradients(input, probes, probed, output);
+        });
     }
 
     void reset() override {
-        if (results == nullptr)
-            return;
-        std::lock_guard<std::recursive_mutex> lock(XTBLibrary::getMutex());
-        library->delResults(&results);
-        results = nullptr;
+        if (results != nullptr)
+            library->run(threads, [this] { forgetResults(); });
     }
 
 private:
+    void forgetResults() {
+        if (results != nullptr)
+            library->delResults(&results);
+        results = nullptr;
+    }
+
     /** The error that libxtb has to report, empty if there is none. Clears it. */
     string takeError() {
         if (library->checkEnvironment(environment) == 0)
@@ -138,6 +139,20 @@ private:
         const string message = takeError();
         if (!message.empty())
             throw OpenMMException(method + ": libxtb failed to " + task + ": " + message);
+    }
+
+    /**
+     * The frame of libxtb's coordinates. It takes multipole integrals about the origin, far from which they lose digits
+     * (1e-8 hartree at 5 nm); and its gradient is wrong where two atoms share a coordinate to 1e-9 bohr, as they do in
+     * flat molecules and at the precision of PDB files, so coordinates are turned until no two atoms do.
+     */
+    void chooseFrame(const vector<Vec3> &positions) {
+        origin = std::accumulate(positions.begin(), positions.end(), Vec3()) * (1.0 / numbers.size());
+        if (!rotation.separates(positions)) {
+            // The last density is one in the frame before.
+            forgetResults();
+            rotation = OddRotation::find(positions);
+        }
     }
 
     void setGeometry(const vector<Vec3> &positions) {
@@ -159,20 +174,27 @@ private:
             check("set up the molecule");
         }
         XTBLibrary::Handle fresh = library->newCalculator();
-        (secondGeneration ? library->loadGFN2xTB : library->loadGFN1xTB)(environment, molecule, fresh, nullptr);
+        try {
+            (secondGeneration ? library->loadGFN2xTB : library->loadGFN1xTB)(environment, molecule, fresh, nullptr);
+            check("load the parameters");
+            library->setAccuracy(environment, fresh, accuracy);
+            library->setElectronicTemp(environment, fresh, temperature);
+            library->setMaxIter(environment, fresh, maxIterations);
+            check("take the settings");
+        } catch (...) {
+            library->delCalculator(&fresh);
+            throw;
+        }
         calculator = fresh;
-        check("load the parameters");
-        library->setAccuracy(environment, calculator, accuracy);
-        library->setElectronicTemp(environment, calculator, temperature);
-        library->setMaxIter(environment, calculator, maxIterations);
-        check("take the settings");
     }
 
     vector<double> toBohr(const vector<Vec3> &positions) const {
         vector<double> bohr(3 * positions.size());
-        for (size_t i = 0; i < positions.size(); i++)
+        for (size_t i = 0; i < positions.size(); i++) {
+            const Vec3 turned = rotation.apply(positions[i] - origin);
             for (int k = 0; k < 3; k++)
-                bohr[3 * i + k] = (positions[i][k] - origin[k]) / NM_PER_BOHR;
+                bohr[3 * i + k] = turned[k] / NM_PER_BOHR;
+        }
         return bohr;
     }
 
@@ -216,7 +238,7 @@ private:
             }
             if (message.empty())
                 return attempt;
-            reset();
+            forgetResults();
             if (!warm)
                 throw OpenMMException(method + ": the calculation failed: " + message +
                                       "\nCheck the geometry, charge and multiplicity of the QM region; raising "
@@ -238,10 +260,10 @@ private:
         output.gradient.resize(numAtoms);
         for (size_t i = 0; i < numAtoms; i++)
             output.gradient[i] = toGradient(&gradient[3 * i]);
-        output.dipole = Vec3(dipole[0], dipole[1], dipole[2]) * NM_PER_BOHR + origin * charge;
+        output.dipole = rotation.undo(Vec3(dipole[0], dipole[1], dipole[2])) * NM_PER_BOHR + origin * charge;
     }
 
-    void readChargeGradients(const QMInput &input, const PotentialProbes &probes, const vector<int> &probed,
+    void readChargeGradients(const QMInput &input, const PotentialByQuadrature &probes, const vector<int> &probed,
                              QMOutput &output) {
         const size_t numReal = input.charges.size();
         vector<double> gradient(3 * static_cast<size_t>(numCharges), 0.0);
@@ -256,25 +278,25 @@ private:
         for (size_t i = 0; i < field.size(); i++)
             field[i] = toGradient(&gradient[3 * (numReal + i)]) * (1 / PROBE_CHARGE);
         const vector<double> potential = probes.integrate(field);
-        output.chargeSlope.assign(numReal, 0.0);
+        output.potentialAtCharges.assign(numReal, 0.0);
         for (size_t i = 0; i < probed.size(); i++)
-            output.chargeSlope[probed[i]] = potential[i];
+            output.potentialAtCharges[probed[i]] = potential[i];
     }
 
-    static Vec3 toGradient(const double *atomic) {
-        return Vec3(atomic[0], atomic[1], atomic[2]) * (KJMOL_PER_HARTREE / NM_PER_BOHR);
+    Vec3 toGradient(const double *atomic) const {
+        return rotation.undo(Vec3(atomic[0], atomic[1], atomic[2])) * (KJMOL_PER_HARTREE / NM_PER_BOHR);
     }
 
     string method;
     bool secondGeneration;
     double accuracy, temperature;
     int maxIterations, threads;
-    string path;
     const XTBLibrary *library = nullptr;
     vector<int> numbers;
     int charge = 0, numUnpaired = 0;
     int numCharges = 0;
     Vec3 origin; // of the coordinates that libxtb sees
+    OddRotation rotation;
     bool hasCharges = false;
     XTBLibrary::Handle environment = nullptr, molecule = nullptr, calculator = nullptr, results = nullptr;
 };

@@ -1,11 +1,13 @@
 #include "XTBLibrary.h"
+#include "LargeStackThread.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/Platform.h"
+#include "openmmkstep/internal/XTBLocation.h"
 #include <array>
 #include <dlfcn.h>
 #include <filesystem>
-#include <map>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 namespace fs = std::filesystem;
@@ -19,8 +21,8 @@ namespace {
 // The libraries of the wheel cannot find each other by themselves; loaded in this order each finds its predecessors.
 constexpr std::array LOAD_ORDER = {"libquadmath", "libgfortran", "libgomp", "libopenblas", "libmctc", "libxtb"};
 
-const char *const REMEDY = "Install it with `pip install xtb==22.1`, or name the folder that holds libxtb in the "
-                           "setting 'library'.";
+const char *const REMEDY = "Install it with `pip install xtb==22.1`, or name the folder that holds libxtb with "
+                           "openmmkstep.engines.xtb.use_library().";
 
 fs::path folderOf(const void *symbol) {
     Dl_info info;
@@ -71,6 +73,20 @@ void *openLibrary(const fs::path &file) {
     return library;
 }
 
+/** What the process has of libxtb: one of each, since it keeps state of its own. */
+struct ProcessState {
+    std::mutex mutex;
+    string path; // empty for the library of the Python package
+    std::unique_ptr<XTBLibrary> library;
+    LargeStackThread thread;
+};
+
+ProcessState &state() {
+    // Never destroyed: engines may outlive everything else at the end of the process.
+    static auto *const instance = new ProcessState;
+    return *instance;
+}
+
 template <class Function> void resolve(void *library, const char *name, Function &function) {
     function = reinterpret_cast<Function>(dlsym(library, name));
     if (function == nullptr)
@@ -79,19 +95,30 @@ template <class Function> void resolve(void *library, const char *name, Function
 
 } // namespace
 
-const XTBLibrary &XTBLibrary::load(const string &path) {
-    static std::mutex mutex;
-    static std::map<string, std::unique_ptr<XTBLibrary>> loaded;
-    std::lock_guard<std::mutex> lock(mutex);
-    auto &library = loaded[path];
+void useXTBLibrary(const string &path) {
+    XTBLibrary::useFile(path);
+}
+
+const XTBLibrary &XTBLibrary::load() {
+    std::lock_guard<std::mutex> lock(state().mutex);
+    auto &library = state().library;
     if (!library)
-        library.reset(new XTBLibrary(path));
+        library.reset(new XTBLibrary(state().path));
     return *library;
 }
 
-std::recursive_mutex &XTBLibrary::getMutex() {
-    static std::recursive_mutex mutex;
-    return mutex;
+void XTBLibrary::useFile(const string &path) {
+    std::lock_guard<std::mutex> lock(state().mutex);
+    if (state().library && path != state().path)
+        throw OpenMMException("libxtb is in use already; name another one before the first Context with an xTB force");
+    state().path = path;
+}
+
+void XTBLibrary::run(int threads, const std::function<void()> &function) const {
+    state().thread.run([&] {
+        setThreads(threads);
+        function();
+    });
 }
 
 XTBLibrary::XTBLibrary(const string &path) {
@@ -142,26 +169,18 @@ void XTBLibrary::findThreadControls(void *xtb) {
     // libxtb runs on whichever OpenMP was visible first: torch makes its own visible to all, otherwise it is the one
     // beside libxtb.
     for (void *scope : {RTLD_DEFAULT, xtb}) {
-        const OpenMP found{reinterpret_cast<void (*)(int)>(dlsym(scope, "omp_set_num_threads")),
-                           reinterpret_cast<int (*)()>(dlsym(scope, "omp_get_max_threads"))};
-        const bool isNew = openMP.empty() || openMP.front().setNumThreads != found.setNumThreads;
-        if (found.setNumThreads != nullptr && found.getMaxThreads != nullptr && isNew)
-            openMP.push_back(found);
+        const auto found = reinterpret_cast<void (*)(int)>(dlsym(scope, "omp_set_num_threads"));
+        if (found != nullptr && (openMPSetNumThreads.empty() || openMPSetNumThreads.front() != found))
+            openMPSetNumThreads.push_back(found);
     }
 }
 
-XTBLibrary::ThreadLimit::ThreadLimit(const XTBLibrary &library, int threads) : library(library) {
-    if (library.openblasSetNumThreads != nullptr)
-        library.openblasSetNumThreads(threads);
-    for (const OpenMP &runtime : library.openMP) {
-        before.push_back(runtime.getMaxThreads());
-        runtime.setNumThreads(threads);
-    }
-}
-
-XTBLibrary::ThreadLimit::~ThreadLimit() {
-    for (size_t i = 0; i < before.size(); i++)
-        library.openMP[i].setNumThreads(before[i]);
+/** OpenMP's limit belongs to the calling thread, which is libxtb's own. */
+void XTBLibrary::setThreads(int threads) const {
+    if (openblasSetNumThreads != nullptr)
+        openblasSetNumThreads(threads);
+    for (const auto setNumThreads : openMPSetNumThreads)
+        setNumThreads(threads);
 }
 
 } // namespace KStep

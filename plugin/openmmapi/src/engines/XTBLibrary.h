@@ -1,7 +1,7 @@
 #ifndef OPENMMKSTEP_XTBLIBRARY_H_
 #define OPENMMKSTEP_XTBLIBRARY_H_
 
-#include <mutex>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -14,28 +14,24 @@ namespace KStep {
 class XTBLibrary {
 public:
     /**
-     * Load the library, or return the one that is loaded.
+     * Load the library, or return the one that is loaded: that of the Python package xtb, installed beside OpenMM or
+     * beside this library, unless useFile() named another.
      *
-     * @param path  libxtb itself or the folder that holds it; empty for the one of the Python package xtb, which is
-     *              installed beside OpenMM or beside this library
      * @throws OpenMMException telling how to install it
      */
-    static const XTBLibrary &load(const std::string &path);
-
-    /** libxtb keeps state of its own: only one thread of the process may be inside. */
-    static std::recursive_mutex &getMutex();
-    /** Limits libxtb to a number of threads while it exists; the calling thread's own limit comes back afterwards. */
-    class ThreadLimit {
-    public:
-        ThreadLimit(const XTBLibrary &library, int threads);
-        ~ThreadLimit();
-        ThreadLimit(const ThreadLimit &) = delete;
-        ThreadLimit &operator=(const ThreadLimit &) = delete;
-
-    private:
-        const XTBLibrary &library;
-        std::vector<int> before;
-    };
+    static const XTBLibrary &load();
+    /**
+     * Use another libxtb in this process.
+     *
+     * @param path  libxtb itself, or the folder that holds it
+     * @throws OpenMMException if one is loaded already
+     */
+    static void useFile(const std::string &path);
+    /**
+     * Run a function with a number of OpenMP and BLAS threads, alone inside libxtb (which keeps state of its own) and
+     * on a large stack (on which it puts arrays of the size of the molecule squared).
+     */
+    void run(int threads, const std::function<void()> &function) const;
 
     using Handle = void *;
     Handle (*newEnvironment)();
@@ -67,13 +63,10 @@ public:
 
 private:
     explicit XTBLibrary(const std::string &path);
-    struct OpenMP {
-        void (*setNumThreads)(int);
-        int (*getMaxThreads)();
-    };
     void findThreadControls(void *xtb);
+    void setThreads(int threads) const;
     void (*openblasSetNumThreads)(int) = nullptr;
-    std::vector<OpenMP> openMP;
+    std::vector<void (*)(int)> openMPSetNumThreads;
 };
 
 } // namespace KStep

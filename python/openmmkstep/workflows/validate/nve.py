@@ -114,7 +114,7 @@ def _measure(run: _Run, atoms: int) -> dict[str, Any]:
         "wallTime_s": time.perf_counter() - begin,
         "fallbacks": statistics.fallbacks,
         "qmCalls": statistics.qmCalls,
-        "meanCorrectionRMS_meV_A": MEV_PER_ANGSTROM * statistics.meanCorrectionRMS,
+        "meanCorrectionRMS_meV_A": MEV_PER_ANGSTROM * (statistics.meanCorrectionRMS or 0.0),
     }
     if done >= 3:
         line = drift(times[:done], energies[:done])

@@ -16,7 +16,7 @@ extern KSTEP_EXPORT const double COULOMB_CONSTANT;
  * The embedding charges at one geometry: which ones the region sees, where and how strongly, their electrostatic
  * potential, and the way back from derivatives with respect to them to forces on particles.
  *
- * Use: update() for every new geometry, then any of the other methods.
+ * Use: update() for every new geometry of the region and its environment, then any of the other methods.
  */
 class KSTEP_EXPORT EmbeddingField {
 public:
@@ -34,14 +34,14 @@ public:
     /**
      * Select the charges for a geometry.
      *
+     * @param sites      positions of the region's atoms in one piece, in the order of its particles; what follows them
+     *                   (link atoms) is not looked at
      * @param positions  the positions of all particles of the System
      * @param box        the periodic box vectors, used only with periodic boundary conditions
      * @throws OpenMMException if the box is smaller than twice the cut-off or a position is not finite
      */
-    void update(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
-
-    /** Positions of the region's particles, in one piece (moved by box vectors where the box cuts the region). */
-    const std::vector<OpenMM::Vec3> &getRegionPositions() const { return region; }
+    void update(const std::vector<OpenMM::Vec3> &sites, const std::vector<OpenMM::Vec3> &positions,
+                const OpenMM::Vec3 box[3]);
 
     /** How many charges the region sees. The arrays below all have this length. */
     int getNumSelected() const { return static_cast<int>(selectedCharge.size()); }
@@ -51,7 +51,7 @@ public:
     const std::vector<double> &getCharges() const { return selectedCharge; }
     /** Switching factor of each selected charge, above 0 and at most 1. */
     const std::vector<double> &getSwitchFactors() const { return selectedFactor; }
-    /** Position of the image that is seen, in the frame of getRegionPositions(). */
+    /** Position of the image that is seen, in the frame of the region's sites. */
     const std::vector<OpenMM::Vec3> &getPositions() const { return selectedPosition; }
 
     /**
@@ -71,20 +71,22 @@ public:
      * @param sites            the sites of computePotential()
      * @param weights          dE/dpotential at each site, e
      * @param chargeGradients  dE/dr of each selected charge, kJ/mol/nm
-     * @param chargeSlopes     dE/dq of each selected charge, kJ/mol/e
+     * @param potentialAtCharges  dE/dq of each selected charge, kJ/mol/e
      */
     void backPropagatePotential(const std::vector<OpenMM::Vec3> &sites, const std::vector<double> &weights,
-                                std::vector<OpenMM::Vec3> &chargeGradients, std::vector<double> &chargeSlopes) const;
+                                std::vector<OpenMM::Vec3> &chargeGradients,
+                                std::vector<double> &potentialAtCharges) const;
 
     /**
      * Turn derivatives with respect to effective charges and their positions into forces on particles: those on the
      * charges, and those on charges and region that come from the switching factors. Adds to the forces.
      *
      * @param chargeGradients  dE/dr of each selected charge at fixed effective charge, kJ/mol/nm
-     * @param chargeSlopes     dE/dq of each selected charge, kJ/mol/e; only used where the switching factor is below 1
+     * @param potentialAtCharges  dE/dq of each selected charge, kJ/mol/e; only used where the switching factor is below
+     * 1
      * @param forces           forces on all particles of the System
      */
-    void addForces(const std::vector<OpenMM::Vec3> &chargeGradients, const std::vector<double> &chargeSlopes,
+    void addForces(const std::vector<OpenMM::Vec3> &chargeGradients, const std::vector<double> &potentialAtCharges,
                    std::vector<OpenMM::Vec3> &forces) const;
 
 private:
@@ -92,11 +94,12 @@ private:
     struct Group {
         int first, end;
     };
-    /** How the switching factor of an image depends on an atom of the region. */
+    /** How the switching factor of an image depends on the distance of one of its charges from an atom of the region.
+     */
     struct SwitchTerm {
-        int atom;
+        int atom, particle;
         double remaining;      // 1 - S(distance)
-        OpenMM::Vec3 gradient; // of S, later of the switching factor
+        OpenMM::Vec3 gradient; // of S with respect to the atom, later of the switching factor
     };
     /** An image of a group in the switching region: ranges of the selected charges and of the terms. */
     struct SwitchedImage {
@@ -104,13 +107,17 @@ private:
     };
     void validateCharges(const EmbeddingCharges &embedding, const OpenMM::System &system) const;
     void validateBox(const OpenMM::Vec3 box[3], const char *which) const;
-    void makeRegionWhole(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
-    OpenMM::Vec3 makeGroupWhole(const Group &group, const std::vector<OpenMM::Vec3> &positions,
-                                const OpenMM::Vec3 box[3]);
-    void selectImages(const Group &group, const OpenMM::Vec3 &centroid, const OpenMM::Vec3 box[3]);
-    void selectImage(const Group &group, const OpenMM::Vec3 &centroid, const OpenMM::Vec3 &shift);
+    void placeRegion(const std::vector<OpenMM::Vec3> &sites);
+    /** A sphere that holds all charges of a group. */
+    struct Sphere {
+        OpenMM::Vec3 center;
+        double radius;
+    };
+    Sphere makeGroupWhole(const Group &group, const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
+    void selectImages(const Group &group, const Sphere &sphere, const OpenMM::Vec3 box[3]);
+    void selectImage(const Group &group, const Sphere &sphere, const OpenMM::Vec3 &shift);
     void append(const Group &group, const OpenMM::Vec3 &shift, double factor);
-    double switchingFactor(const OpenMM::Vec3 &centroid);
+    double switchingFactor(const Group &group, const OpenMM::Vec3 &shift);
     void addSwitchingForces(const SwitchedImage &image, double slope, std::vector<OpenMM::Vec3> &forces) const;
 
     std::string owner;
@@ -121,7 +128,7 @@ private:
     std::vector<double> charges;
     std::vector<Group> groups;
 
-    std::vector<OpenMM::Vec3> region;
+    std::vector<OpenMM::Vec3> region; // atoms only
     OpenMM::Vec3 regionCenter;
     double regionRadius = 0;
     double widths[3] = {0, 0, 0};    // of the box, between opposite faces
@@ -130,6 +137,7 @@ private:
     std::vector<double> selectedCharge, selectedBareCharge, selectedFactor;
     std::vector<OpenMM::Vec3> selectedPosition;
     std::vector<double> x, y, z; // the same positions, laid out for vector instructions
+    mutable std::vector<double> gradientBuffer;
     std::vector<SwitchedImage> switchedImages;
     std::vector<SwitchTerm> switchTerms;
 };

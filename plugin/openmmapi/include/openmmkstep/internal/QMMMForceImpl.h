@@ -5,12 +5,15 @@
 #include "openmmkstep/QMEngine.h"
 #include "openmmkstep/QMMMForce.h"
 #include "openmmkstep/internal/EmbeddingField.h"
+#include "openmmkstep/internal/QMLevelForce.h"
+#include "openmmkstep/internal/RegionSites.h"
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace KStep {
 
-class QMMMForceImpl : public OpenMM::CustomCPPForceImpl {
+class QMMMForceImpl : public OpenMM::CustomCPPForceImpl, public QMLevelForce {
 public:
     explicit QMMMForceImpl(const QMMMForce &owner) : CustomCPPForceImpl(owner), owner(owner) {}
     void initialize(OpenMM::ContextImpl &context) override;
@@ -18,30 +21,33 @@ public:
     double computeForce(OpenMM::ContextImpl &context, const std::vector<OpenMM::Vec3> &positions,
                         std::vector<OpenMM::Vec3> &forces) override;
     std::vector<std::pair<int, int>> getBondedParticles() const override;
-    const QMMMResult &getLastResult() const;
-    long long getNumCalls() const { return numCalls; }
+    const QMMMResult &getLastResult();
     double getTime() const { return time; }
-    void reset();
+    long long getNumCalls() const override { return numCalls; }
+    void setTriesGeometries(bool doesTry) override { triesGeometries = doesTry; }
+    const std::string &getLastFailure() const override { return lastFailure; }
+    void forget() override;
 
 private:
-    bool repeatsLastGeometry(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
-    void placeSites(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
+    void fillInput();
     void checkDistances() const;
     void callEngine();
-    void storeResult();
     void collectForces();
+    void collectResult();
 
     const QMMMForce &owner;
     std::unique_ptr<QMEngine> engine;
+    std::unique_ptr<RegionSites> sites;
     std::unique_ptr<EmbeddingField> field;
-    std::vector<int> regionIndex;       // position in the region of each particle, -1 outside
-    std::vector<int> involvedParticles; // on whose positions the energy depends
-    std::vector<OpenMM::Vec3> lastGeometry;
-    bool hasResult = false;
+    std::unique_ptr<LastGeometry> geometry;
     QMInput input;
     QMOutput output;
     QMMMResult result;
-    std::vector<OpenMM::Vec3> lastForces; // of all particles
+    bool resultIsCollected = false;
+    std::vector<OpenMM::Vec3> siteForces, lastForces; // of the sites; of all particles
+    /** Why the last calculation failed; empty if it did not. */
+    std::string lastFailure;
+    bool triesGeometries = false;
     long long numCalls = 0;
     double time = 0;
 };

@@ -1,0 +1,38 @@
+#ifndef OPENMMKSTEP_FLOWPROPAGATOR_H_
+#define OPENMMKSTEP_FLOWPROPAGATOR_H_
+
+#include "Evaluator.h"
+#include "LevelSchedule.h"
+#include "Propagator.h"
+
+namespace KStep {
+
+/**
+ * Inner steps of velocity Verlet, or of BAOAB with a friction, under the forces that a table names: reversible, and
+ * symplectic without friction.
+ */
+class FlowPropagator : public Propagator {
+public:
+    /** @param table  its number of rows is the number of inner steps */
+    FlowPropagator(const LevelSchedule::Table &table, const LevelSchedule &schedule, const KStepIntegrator &integrator,
+                   OpenMM::ContextImpl &context, PropagationKernel &kernel, Evaluator &evaluator,
+                   Statistics &statistics);
+    std::vector<PropagationKernel::Impulse> getEndImpulses(int side) const override;
+    void propagate(int start) override;
+
+private:
+    void advance(int innerStep, int slowBuffer);
+    LevelSchedule::Table table;
+    const LevelSchedule &schedule;
+    const KStepIntegrator &integrator;
+    OpenMM::ContextImpl &context;
+    PropagationKernel &kernel;
+    Evaluator &evaluator;
+    Statistics &statistics;
+    /** Whether the thermostat needs the slow common forces in the middle of the step. */
+    bool keepsSlowForces;
+};
+
+} // namespace KStep
+
+#endif

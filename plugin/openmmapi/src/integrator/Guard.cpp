@@ -1,0 +1,43 @@
+#include "Guard.h"
+#include <cmath>
+#include <sstream>
+
+namespace KStep {
+
+namespace {
+
+std::string describeExcess(const std::string &what, double value, const std::string &unit, double bound) {
+    std::ostringstream text;
+    text << what << " of " << value << " " << unit << " exceeds the bound of " << bound;
+    return text.str();
+}
+
+} // namespace
+
+void Guard::judge(StepEnd &end) const {
+    if (!end.correction || end.rejection)
+        return;
+    const double largest = end.correction->maxNorm;
+    if (!std::isfinite(largest)) {
+        end.correction.reset();
+        end.rejection = "the forces of the surrogate are not finite";
+    } else if (largest > integrator.getMaxCorrection())
+        end.rejection =
+            describeExcess("a correction", largest, "kJ/mol/nm on one particle", integrator.getMaxCorrection());
+}
+
+std::optional<std::string> Guard::findRejection(const StepEnd &start, const Attempt &attempt) const {
+    if (attempt.end.rejection)
+        return attempt.end.rejection;
+    if (!attempt.summary.isFinite)
+        return "positions or velocities are not finite";
+    const PropagationKernel::Summary &summary = attempt.summary;
+    const double error = attempt.end.potentialEnergy + summary.kineticEnergy - start.potentialEnergy -
+                         summary.startKineticEnergy - summary.heat;
+    if (!(std::abs(error) <= integrator.getMaxEnergyError()))
+        return describeExcess("an energy error", std::abs(error), "kJ/mol in one outer step",
+                              integrator.getMaxEnergyError());
+    return std::nullopt;
+}
+
+} // namespace KStep

@@ -1,0 +1,78 @@
+#ifndef OPENMMKSTEP_INTEGRATION_H_
+#define OPENMMKSTEP_INTEGRATION_H_
+
+#include "Evaluator.h"
+#include "FlowPropagator.h"
+#include "Guard.h"
+#include "LevelSchedule.h"
+#include "OuterStep.h"
+#include "Statistics.h"
+#include "openmm/internal/ContextImpl.h"
+#include "openmmkstep/KStepIntegrator.h"
+#include "openmmkstep/internal/PropagationKernel.h"
+#include <array>
+#include <map>
+#include <memory>
+
+namespace KStep {
+
+/**
+ * A KStepIntegrator at work in a Context: the forces stored at the present positions and whether they still belong to
+ * them, steps that are tried, kept or redone, and checkpoints. It works through ContextImpl and PropagationKernel only,
+ * so it is the same on every platform.
+ */
+class KStepIntegrator::Integration {
+public:
+    Integration(const KStepIntegrator &integrator, OpenMM::ContextImpl &context, PropagationKernel &kernel,
+                const LevelSchedule &schedule, const std::vector<int> &monitored);
+    void step();
+    /** OpenMM says that something changed; what, is looked at in the next step. */
+    void stateChanged(OpenMM::State::DataType changed);
+    /** Forget the forces at the present positions. */
+    void forgetForces() { forcesAreStored = false; }
+    KStepStatistics getStatistics() const;
+    void createCheckpoint(std::ostream &stream);
+    void loadCheckpoint(std::istream &stream);
+
+private:
+    using Box = std::array<OpenMM::Vec3, 3>;
+    Box getBox() const;
+    void prepareStep();
+    void makePropagators();
+    bool forcesBelongToState() const;
+    void computeForces();
+    void requireFiniteState();
+    /** Try one outer step; false if it began from other positions than those of the stored forces and must be repeated.
+     */
+    bool tryStep();
+    bool takePlainStep(Attempt &attempt);
+    void keep(const Attempt &attempt, bool fellBack);
+    [[noreturn]] void giveUp(const std::string &reason) const;
+
+    const KStepIntegrator &integrator;
+    OpenMM::ContextImpl &context;
+    PropagationKernel &kernel;
+    LevelSchedule schedule;
+    Statistics statistics;
+    Evaluator evaluator;
+    OuterStep outerStep;
+    Guard guard;
+    int k = 0;
+    std::unique_ptr<FlowPropagator> levels, plain;
+
+    // What is stored at the present positions. The two ends swap roles when a step is kept.
+    int current = 0;
+    StepEnd end;
+    Box box;
+    std::map<std::string, double> parameters;
+    bool forcesAreStored = false, positionsMayDiffer = true;
+
+    // updateParametersInContext() and the like, counted; a checkpoint remembers for which of them its forces hold.
+    long long systemChanges = 0;
+    bool isLoading = false;
+    std::optional<long long> loadedOtherQMCalls;
+};
+
+} // namespace KStep
+
+#endif

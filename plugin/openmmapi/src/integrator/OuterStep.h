@@ -1,0 +1,42 @@
+#ifndef OPENMMKSTEP_OUTERSTEP_H_
+#define OPENMMKSTEP_OUTERSTEP_H_
+
+#include "Evaluator.h"
+#include "Propagator.h"
+
+namespace KStep {
+
+/** An outer step that was tried, up to its end or to the failure of a surrogate there. */
+struct Attempt {
+    StepEnd end;
+    PropagationKernel::Summary summary;
+    /** Whether it reached its end, so that the summary has a meaning. */
+    bool isComplete = false;
+};
+
+/** Half kick, map, QM call, half kick. Whether the result is kept is decided by others. */
+class OuterStep {
+public:
+    OuterStep(const LevelSchedule &schedule, const KStepIntegrator &integrator, OpenMM::ContextImpl &context,
+              PropagationKernel &kernel, Evaluator &evaluator)
+        : schedule(schedule), integrator(integrator), context(context), kernel(kernel), evaluator(evaluator) {}
+    /**
+     * @param propagator     the map
+     * @param start          the end, 0 or 1, at which the step starts; the other one's buffers are filled
+     * @param stopAtFailure  see Evaluator::evaluateEnd()
+     * @throws OpenMMException if a force fails
+     */
+    Attempt take(Propagator &propagator, int start, bool stopAtFailure);
+
+private:
+    void halfKick(const Propagator &propagator, int side);
+    const LevelSchedule &schedule;
+    const KStepIntegrator &integrator;
+    OpenMM::ContextImpl &context;
+    PropagationKernel &kernel;
+    Evaluator &evaluator;
+};
+
+} // namespace KStep
+
+#endif

@@ -1,0 +1,22 @@
+#ifndef OPENMMKSTEP_STEPEND_H_
+#define OPENMMKSTEP_STEPEND_H_
+
+#include "openmmkstep/internal/PropagationKernel.h"
+#include <optional>
+#include <string>
+
+namespace KStep {
+
+/** What is known at an end of an outer step, besides the forces in the kernel's buffers. */
+struct StepEnd {
+    /** of common forces and QM level (kJ/mol) */
+    double potentialEnergy = 0;
+    /** Of QM level and best surrogate; nothing if it was not measured: no surrogate, or one that failed here. */
+    std::optional<PropagationKernel::Difference> correction;
+    /** Why no step on all levels may start or end here; nothing if one may. */
+    std::optional<std::string> rejection;
+};
+
+} // namespace KStep
+
+#endif

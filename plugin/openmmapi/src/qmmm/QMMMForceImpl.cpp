@@ -1,0 +1,182 @@
+#include "openmmkstep/internal/QMMMForceImpl.h"
+#include "openmm/OpenMMException.h"
+#include "openmm/internal/ContextImpl.h"
+#include "openmmkstep/internal/Interruption.h"
+#include "openmmkstep/internal/PeriodicBox.h"
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <sstream>
+
+using OpenMM::OpenMMException;
+using OpenMM::Vec3;
+using std::string;
+using std::vector;
+
+namespace KStep {
+
+namespace {
+
+/** nm; no bond and no collision at any temperature of interest brings nuclei this close. */
+constexpr double MIN_SITE_DISTANCE = 0.03, MIN_CHARGE_DISTANCE = 0.01;
+
+} // namespace
+
+void QMMMForceImpl::initialize(OpenMM::ContextImpl &context) {
+    const OpenMM::System &system = context.getSystem();
+    const QMRegion &region = owner.getRegion();
+    const string &name = owner.getName();
+    region.validate(system, name);
+    region.validateElectrons(name);
+    const bool periodic = owner.usesPeriodicBoundaryConditions();
+    sites = std::make_unique<RegionSites>(region, system, periodic, name);
+    field = std::make_unique<EmbeddingField>(owner.getEmbeddingCharges(), region.getParticles(), system, name);
+    geometry = std::make_unique<LastGeometry>(involvedParticles(region, owner.getEmbeddingCharges()), periodic);
+    lastForces.assign(system.getNumParticles(), Vec3());
+    try {
+        engine = QMEngineRegistry::createEngine(owner.getEngine(), owner.getEngineSettings());
+        engine->initialize({region.getSiteNumbers(), region.getCharge(), region.getMultiplicity()});
+    } catch (const std::exception &error) {
+        throw OpenMMException(name + ": " + error.what());
+    }
+    CustomCPPForceImpl::initialize(context);
+}
+
+double QMMMForceImpl::computeForce(OpenMM::ContextImpl &context, const vector<Vec3> &positions, vector<Vec3> &forces) {
+    Vec3 box[3];
+    context.getPeriodicBoxVectors(box[0], box[1], box[2]);
+    if (!geometry->matches(positions, box)) {
+        geometry->forget();
+        resultIsCollected = false;
+        try {
+            sites->place(positions, box);
+            field->update(sites->getPositions(), positions, box);
+        } catch (const std::exception &error) {
+            // A minimiser that could not step back from a failed calculation arrives here.
+            throw OpenMMException(lastFailure.empty() ? error.what() : error.what() + (". Before: " + lastFailure));
+        }
+        try {
+            fillInput();
+            checkDistances();
+            callEngine();
+            collectForces();
+        } catch (const InterruptedException &) {
+            throw;
+        } catch (const std::exception &error) {
+            lastFailure = error.what();
+            if (!triesGeometries)
+                throw;
+            forces.assign(lastForces.size(), Vec3());
+            const double nan = std::numeric_limits<double>::quiet_NaN();
+            for (const int particle : owner.getRegion().getParticles())
+                forces[particle] = Vec3(nan, nan, nan);
+            return std::numeric_limits<double>::infinity();
+        }
+        lastFailure.clear();
+        geometry->remember(positions, box);
+    }
+    forces = lastForces;
+    return output.energy;
+}
+
+void QMMMForceImpl::fillInput() {
+    input.positions = sites->getPositions();
+    input.chargePositions = field->getPositions();
+    input.charges = field->getCharges();
+    const int numSelected = field->getNumSelected();
+    input.needsPotential.resize(numSelected);
+    for (int i = 0; i < numSelected; i++)
+        input.needsPotential[i] = field->getSwitchFactors()[i] < 1;
+}
+
+void QMMMForceImpl::checkDistances() const {
+    const auto fail = [&](size_t site, const string &other, double distance) {
+        std::ostringstream message;
+        message << owner.getName() << ": QM atom " << site << " (" << owner.getRegion().describeSite(site) << ") and "
+                << other << " are " << distance << " nm apart. Minimise the structure, or shorten the step";
+        throw OpenMMException(message.str());
+    };
+    const auto closer = [](const Vec3 &delta, double limit) { return !(delta.dot(delta) >= limit * limit); };
+    for (size_t i = 0; i < input.positions.size(); i++) {
+        for (size_t j = 0; j < i; j++) {
+            const Vec3 delta = input.positions[i] - input.positions[j];
+            if (closer(delta, MIN_SITE_DISTANCE))
+                fail(j, "QM atom " + std::to_string(i) + " (" + owner.getRegion().describeSite(i) + ")", norm(delta));
+        }
+        for (size_t j = 0; j < input.charges.size(); j++) {
+            const Vec3 delta = input.positions[i] - input.chargePositions[j];
+            if (closer(delta, MIN_CHARGE_DISTANCE))
+                fail(i, "the embedding charge on particle " + std::to_string(field->getParticles()[j]), norm(delta));
+        }
+    }
+}
+
+void QMMMForceImpl::callEngine() {
+    const auto start = std::chrono::steady_clock::now();
+    numCalls++;
+    try {
+        engine->compute(input, output);
+    } catch (const InterruptedException &) {
+        throw;
+    } catch (const std::exception &error) {
+        throw OpenMMException(owner.getName() + ": " + error.what());
+    }
+    time += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    // A gradient that is not finite stays in the sum.
+    const double sum = std::accumulate(output.gradient.begin(), output.gradient.end(), output.energy,
+                                       [](double total, const Vec3 &g) { return total + g[0] + g[1] + g[2]; });
+    if (!std::isfinite(sum))
+        throw OpenMMException(owner.getName() + ": the QM engine returned an energy or forces that are not finite");
+}
+
+void QMMMForceImpl::collectForces() {
+    siteForces.clear();
+    for (const Vec3 &gradient : output.gradient)
+        siteForces.push_back(-gradient);
+    std::fill(lastForces.begin(), lastForces.end(), Vec3());
+    sites->addForces(siteForces, lastForces);
+    field->addForces(output.chargeGradient, output.potentialAtCharges, lastForces);
+}
+
+vector<std::pair<int, int>> QMMMForceImpl::getBondedParticles() const {
+    return owner.getRegion().getBondedParticles();
+}
+
+const QMMMResult &QMMMForceImpl::getLastResult() {
+    if (!geometry->isRemembered())
+        throw OpenMMException(owner.getName() + (lastFailure.empty()
+                                                     ? ": no QM calculation has been made in this "
+                                                       "Context yet; ask for energy or forces first"
+                                                     : ": the last QM calculation failed: " + lastFailure));
+    if (!resultIsCollected)
+        collectResult();
+    return result;
+}
+
+/** Done when it is asked for: the potential of thousands of charges costs as much as a small calculation. */
+void QMMMForceImpl::collectResult() {
+    result.energy = output.energy;
+    result.siteNumbers = owner.getRegion().getSiteNumbers();
+    result.sitePositions = input.positions;
+    result.siteForces = siteForces;
+    result.siteCharges = output.atomicCharges;
+    result.dipole = output.dipole;
+    result.environmentParticles = field->getParticles();
+    result.environmentCharges = input.charges;
+    result.environmentPositions = input.chargePositions;
+    result.environmentForces.clear();
+    for (const Vec3 &gradient : output.chargeGradient)
+        result.environmentForces.push_back(-gradient);
+    field->computePotential(input.positions, result.potential, result.potentialGradient);
+    result.iterations = output.iterations;
+    result.attempts = output.attempts;
+    resultIsCollected = true;
+}
+
+void QMMMForceImpl::forget() {
+    engine->reset();
+    geometry->forget();
+}
+
+} // namespace KStep

@@ -1,0 +1,57 @@
+#ifndef OPENMMKSTEP_QMMMFORCEIMPL_H_
+#define OPENMMKSTEP_QMMMFORCEIMPL_H_
+
+#include "openmm/internal/CustomCPPForceImpl.h"
+#include "openmmkstep/QMEngine.h"
+#include "openmmkstep/QMMMForce.h"
+#include "openmmkstep/internal/EmbeddingField.h"
+#include "openmmkstep/internal/QMLevelForce.h"
+#include "openmmkstep/internal/RegionSites.h"
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace KStep {
+
+class QMMMForceImpl : public OpenMM::CustomCPPForceImpl, public QMLevelForce {
+public:
+    explicit QMMMForceImpl(const QMMMForce &owner) : CustomCPPForceImpl(owner), owner(owner) {}
+    void initialize(OpenMM::ContextImpl &context) override;
+    const QMMMForce &getOwner() const override { return owner; }
+    double computeForce(OpenMM::ContextImpl &context, const std::vector<OpenMM::Vec3> &positions,
+                        std::vector<OpenMM::Vec3> &forces) override;
+    std::vector<std::pair<int, int>> getBondedParticles() const override;
+    const QMMMResult &getLastResult();
+    double getTime() const { return time; }
+    long long getNumCalls() const override { return numCalls; }
+    void setTriesGeometries(bool doesTry) override { triesGeometries = doesTry; }
+    const std::string &getLastFailure() const override { return lastFailure; }
+    void forget() override;
+
+private:
+    void fillInput();
+    void checkDistances() const;
+    void callEngine();
+    void collectForces();
+    void collectResult();
+
+    const QMMMForce &owner;
+    std::unique_ptr<QMEngine> engine;
+    std::unique_ptr<RegionSites> sites;
+    std::unique_ptr<EmbeddingField> field;
+    std::unique_ptr<LastGeometry> geometry;
+    QMInput input;
+    QMOutput output;
+    QMMMResult result;
+    bool resultIsCollected = false;
+    std::vector<OpenMM::Vec3> siteForces, lastForces; // of the sites; of all particles
+    /** Why the last calculation failed; empty if it did not. */
+    std::string lastFailure;
+    bool triesGeometries = false;
+    long long numCalls = 0;
+    double time = 0;
+};
+
+} // namespace KStep
+
+#endif
