@@ -30,12 +30,17 @@ void ReferencePropagationKernel::initialize(const OpenMM::System &system, int nu
     const int numParticles = system.getNumParticles();
     masses.resize(numParticles);
     inverseMasses.resize(numParticles);
+    inverseRootMasses.resize(numParticles);
     for (int i = 0; i < numParticles; i++) {
         masses[i] = system.getParticleMass(i);
         inverseMasses[i] = masses[i] == 0 ? 0 : 1 / masses[i];
+        inverseRootMasses[i] = std::sqrt(inverseMasses[i]);
     }
     hasConstraints = system.getNumConstraints() > 0;
     region = regionParticles;
+    regionMasses.assign(numParticles, 0);
+    for (int particle : region)
+        regionMasses[particle] = masses[particle];
     buffers.assign(numBuffers, vector<Vec3>(numParticles));
     noise.seed(static_cast<unsigned int>(seed == 0 ? osrngseed() : seed));
 }
@@ -142,28 +147,39 @@ void ReferencePropagationKernel::drift(ContextImpl &context, double dt, double t
 void ReferencePropagationKernel::thermostat(ContextImpl &context, double decay, double temperature,
                                             const Impulse &shift, double tolerance) {
     constrainVelocities(context, tolerance);
-    const double kT = BOLTZ * temperature;
-    const double width = std::sqrt(kT * (1 - decay * decay));
-    // v = decay (v - u) + noise + u with u the shift
-    const double kept = shift.buffer < 0 ? 0 : (1 - decay) * shift.weight;
-    const vector<Vec3> *const forces = shift.buffer < 0 ? nullptr : &buffers[shift.buffer];
+    const double width = std::sqrt(BOLTZ * temperature * (1 - decay * decay));
     vector<Vec3> &velocities = *data.velocities;
-    double before = 0;
+    double before = 0, shiftWork = 0;
+    kicks.resize(velocities.size());
     for (size_t i = 0; i < velocities.size(); i++) {
+        before += masses[i] * velocities[i].dot(velocities[i]);
         if (inverseMasses[i] == 0)
             continue;
-        Vec3 &v = velocities[i];
-        before += masses[i] * v.dot(v);
         // One after the other: the order in which the arguments of a call are evaluated is not fixed.
-        Vec3 random;
         for (int j = 0; j < 3; j++)
-            random[j] = noise.next();
-        v = v * decay + random * (width * std::sqrt(inverseMasses[i]));
-        if (forces != nullptr)
-            v += (*forces)[i] * (kept * inverseMasses[i]);
+            kicks[i][j] = noise.next() * width * inverseRootMasses[i];
     }
-    constrainVelocities(context, tolerance);
-    summary.heat += measureKineticEnergies() - 0.5 * before;
+    if (shift.buffer < 0) {
+        for (size_t i = 0; i < velocities.size(); i++)
+            if (inverseMasses[i] != 0)
+                velocities[i] = velocities[i] * decay + kicks[i];
+        constrainVelocities(context, tolerance);
+    } else {
+        // v = decay (v - u) + noise + u; all three obey the constraints, so their sum does.
+        const vector<Vec3> &forces = buffers[shift.buffer];
+        shifts.resize(velocities.size());
+        for (size_t i = 0; i < velocities.size(); i++)
+            shifts[i] = forces[i] * (shift.weight * inverseMasses[i]);
+        if (hasConstraints)
+            for (vector<Vec3> *array : {&kicks, &shifts})
+                data.constraints->applyToVelocities(*data.positions, *array, inverseMasses, tolerance);
+        for (size_t i = 0; i < velocities.size(); i++)
+            if (inverseMasses[i] != 0) {
+                velocities[i] = velocities[i] * decay + kicks[i] + shifts[i] * (1 - decay);
+                shiftWork += masses[i] * shifts[i].dot(kicks[i]);
+            }
+    }
+    summary.heat += measureKineticEnergies() - 0.5 * before - shiftWork;
 }
 
 void ReferencePropagationKernel::measureMiddle(ContextImpl &) {
@@ -173,10 +189,11 @@ void ReferencePropagationKernel::measureMiddle(ContextImpl &) {
 double ReferencePropagationKernel::measureKineticEnergies() {
     const vector<Vec3> &velocities = *data.velocities;
     double sum = 0, regionSum = 0;
-    for (size_t i = 0; i < velocities.size(); i++)
-        sum += masses[i] * velocities[i].dot(velocities[i]);
-    for (int i : region)
-        regionSum += masses[i] * velocities[i].dot(velocities[i]);
+    for (size_t i = 0; i < velocities.size(); i++) {
+        const double square = velocities[i].dot(velocities[i]);
+        sum += masses[i] * square;
+        regionSum += regionMasses[i] * square;
+    }
     middleKineticEnergy += 0.5 * sum;
     middleRegionKineticEnergy += 0.5 * regionSum;
     numMiddles++;

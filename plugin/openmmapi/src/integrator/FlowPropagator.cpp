@@ -7,11 +7,17 @@ FlowPropagator::FlowPropagator(const LevelSchedule::Table &table, const LevelSch
                                const KStepIntegrator &integrator, OpenMM::ContextImpl &context,
                                PropagationKernel &kernel, Evaluator &evaluator, Statistics &statistics)
     : table(table), schedule(schedule), integrator(integrator), context(context), kernel(kernel), evaluator(evaluator),
-      statistics(statistics), keepsSlowForces(false) {
+      statistics(statistics) {
     // A table in which they act at every inner step, as in plain steps, has no impulse that is given too early.
     if (schedule.getNumCommon() > 0)
         for (const LevelSchedule::Due &due : table.front())
             keepsSlowForces |= due.slot == schedule.getSlowestCommon() && due.weight > 1;
+    const int k = static_cast<int>(table.size());
+    for (int innerStep = 1; innerStep <= k; innerStep++)
+        strokes.push_back(schedule.getStroke(innerStep));
+    middle = (k + 1) / 2;
+    while (!strokes[middle - 1])
+        middle++;
 }
 
 std::vector<PropagationKernel::Impulse> FlowPropagator::getEndImpulses(int side) const {
@@ -46,10 +52,10 @@ void FlowPropagator::advance(int innerStep, int slowBuffer) {
     const double d = integrator.getInnerStepSize();
     const double tolerance = integrator.getConstraintTolerance();
     const double friction = integrator.getFriction();
-    const auto stroke = schedule.getStroke(innerStep);
+    const auto &stroke = strokes[innerStep - 1];
     statistics.values.innerSteps++;
     if (!stroke || friction == 0) {
-        if (stroke)
+        if (friction == 0 && innerStep == middle)
             kernel.measureMiddle(context);
         kernel.drift(context, d, tolerance);
         return;

@@ -23,6 +23,8 @@ public:
 private:
     void advance(int innerStep, int slowBuffer);
     LevelSchedule::Table table;
+    /** What the thermostat does in each inner step. */
+    std::vector<std::optional<LevelSchedule::Stroke>> strokes;
     const LevelSchedule &schedule;
     const KStepIntegrator &integrator;
     OpenMM::ContextImpl &context;
@@ -30,7 +32,9 @@ private:
     Evaluator &evaluator;
     Statistics &statistics;
     /** Whether the thermostat needs the slow common forces in the middle of the step. */
-    bool keepsSlowForces;
+    bool keepsSlowForces = false;
+    /** The inner step at which kinetic energies are measured where there is no thermostat that does. */
+    int middle;
 };
 
 } // namespace KStep

@@ -104,10 +104,14 @@ public:
      */
     virtual void drift(OpenMM::ContextImpl &context, double dt, double tolerance) = 0;
     /**
-     * Friction and noise on u = v - shift.weight * shift.buffer / m, the velocity relative to that which an impulse has
-     * given too early: u = decay * u + sqrt(kT (1 - decay^2) / m) * noise. Velocities are made consistent with the
-     * constraints before and after. The heat, and the kinetic energies after it, are added to what finishStep()
-     * reports.
+     * Friction and noise on w = v - u with u = shift.weight * shift.buffer / m, the velocity that an impulse has given
+     * too early: w = decay * w + kick, kick = sqrt(kT (1 - decay^2) / m) * noise. Velocities are made consistent with
+     * the constraints before and after, u and kick too.
+     *
+     * The heat is the change of sum m v^2 / 2, less sum m u kick: of the work of the noise, the part that it does only
+     * because velocities are off by u. It vanishes on average, and from the energy at the end of the step; left in, it
+     * would make the conserved quantity a random walk. Heat, and kinetic energies after it, are added to what
+     * finishStep() reports.
      *
      * @param shift  buffer -1 for none
      */

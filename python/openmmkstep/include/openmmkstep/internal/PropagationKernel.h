@@ -19,8 +19,8 @@ namespace KStep {
  * operation comes when is decided by the integrator; a platform only carries them out.
  *
  * Between beginStep() and finishStep() nothing is asked that a GPU would have to wait for: sums are left on the device,
- * and finishStep() brings them all back at once. The other questions (isAtMark(), compareForces(), computeKineticEnergy(), getForces())
- * are asked only when something unusual happened, or by users.
+ * and finishStep() brings them all back at once. The other questions (isAtMark(), compareForces(),
+ * computeKineticEnergy(), getForces()) are asked only when something unusual happened, or by users.
  *
  * Forces are kept in numbered buffers, one per level and end of the step, as the forces themselves: weights and time
  * steps enter with the kicks.
@@ -28,8 +28,8 @@ namespace KStep {
  * What must survive a reordering of atoms: platforms reorder and wrap atoms inside calcForcesAndEnergy(), which comes
  * between any two operations here. Buffers, mark, saved positions and saved velocities are therefore kept in the order
  * of the particles of the System (or are moved along by a reorder listener); two positions are compared after undoing
- * the wrapping; restoreState() puts back the order and the cell offsets that belong to the saved positions. OpenMM's own
- * save and restore for the barostat (CommonApplyMonteCarloBarostatKernel) is the model.
+ * the wrapping; restoreState() puts back the order and the cell offsets that belong to the saved positions. OpenMM's
+ * own save and restore for the barostat (CommonApplyMonteCarloBarostatKernel) is the model.
  */
 class PropagationKernel : public OpenMM::KernelImpl {
 public:
@@ -99,14 +99,19 @@ public:
     /** Make the velocities consistent with the constraints, after all kicks at one place. */
     virtual void constrainVelocities(OpenMM::ContextImpl &context, double tolerance) = 0;
     /**
-     * x += dt * v under the constraints (which also change v), then virtual sites are placed. The velocities need not be
-     * consistent with the constraints at the new place before the next constrainVelocities() or thermostat().
+     * x += dt * v under the constraints (which also change v), then virtual sites are placed. The velocities need not
+     * be consistent with the constraints at the new place before the next constrainVelocities() or thermostat().
      */
     virtual void drift(OpenMM::ContextImpl &context, double dt, double tolerance) = 0;
     /**
-     * Friction and noise on u = v - shift.weight * shift.buffer / m, the velocity relative to that which an impulse has
-     * given too early: u = decay * u + sqrt(kT (1 - decay^2) / m) * noise. Velocities are made consistent with the
-     * constraints before and after. The heat, and the kinetic energies after it, are added to what finishStep() reports.
+     * Friction and noise on w = v - u with u = shift.weight * shift.buffer / m, the velocity that an impulse has given
+     * too early: w = decay * w + kick, kick = sqrt(kT (1 - decay^2) / m) * noise. Velocities are made consistent with
+     * the constraints before and after, u and kick too.
+     *
+     * The heat is the change of sum m v^2 / 2, less sum m u kick: of the work of the noise, the part that it does only
+     * because velocities are off by u. It vanishes on average, and from the energy at the end of the step; left in, it
+     * would make the conserved quantity a random walk. Heat, and kinetic energies after it, are added to what
+     * finishStep() reports.
      *
      * @param shift  buffer -1 for none
      */
