@@ -9,9 +9,12 @@ from itertools import combinations
 import openmm
 from openmm import unit
 
+from openmmkstep.units import value_in
+
 # 1/(4 pi eps0) in kJ mol^-1 nm e^-2, the value inside OpenMM (SimTKOpenMMRealType.h, ONE_4PI_EPS0).
 COULOMB_CONSTANT = 138.93545764438198
 
+_CHARGE = unit.elementary_charge
 _LJ_COULOMB = "{k}*qq/r + 4*eps*(s6^2 - s6); s6 = (sigma/r)^6"
 
 
@@ -86,11 +89,11 @@ def region_pair_force(force: openmm.NonbondedForce, region: Sequence[int]) -> op
     for index in range(force.getNumExceptions()):
         i, j, charge, sigma, epsilon = force.getExceptionParameters(index)
         if i in members and j in members:
-            exceptions[frozenset((i, j))] = (_e2(charge), _nm(sigma), _kj(epsilon))
+            exceptions[frozenset((i, j))] = (value_in(charge, _CHARGE**2), *_lennard_jones(sigma, epsilon))
     particles = {}
     for particle in region:
         charge, sigma, epsilon = force.getParticleParameters(particle)
-        particles[particle] = (charge.value_in_unit(unit.elementary_charge), _nm(sigma), _kj(epsilon))
+        particles[particle] = (value_in(charge, _CHARGE), *_lennard_jones(sigma, epsilon))
     pairs = openmm.CustomBondForce(_LJ_COULOMB.format(k=COULOMB_CONSTANT))
     pairs.setName("RegionPairs")
     for name in ("qq", "sigma", "eps"):
@@ -144,13 +147,6 @@ def _refuse_offsets(force: openmm.NonbondedForce, members: set[int]) -> None:
         )
 
 
-def _e2(value: unit.Quantity) -> float:
-    return float(value.value_in_unit(unit.elementary_charge**2))
-
-
-def _nm(value: unit.Quantity) -> float:
-    return float(value.value_in_unit(unit.nanometer))
-
-
-def _kj(value: unit.Quantity) -> float:
-    return float(value.value_in_unit(unit.kilojoule_per_mole))
+def _lennard_jones(sigma: unit.Quantity, epsilon: unit.Quantity) -> tuple[float, float]:
+    """Sigma in nm and epsilon in kJ/mol."""
+    return value_in(sigma, unit.nanometer), value_in(epsilon, unit.kilojoule_per_mole)

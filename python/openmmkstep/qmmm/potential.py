@@ -11,6 +11,7 @@ import openmm
 from openmm import app, unit
 
 from openmmkstep.surrogates.bonded_fit.model import BondedFit, BondedFitError
+from openmmkstep.units import value_in
 
 from . import force_groups
 from .division import divide_system, refuse_missing_bond_terms
@@ -105,7 +106,7 @@ class QMMMPotential:
         graph = MoleculeGraph(topology, system)
         region = QMRegion.create(topology, system, atoms, charge, multiplicity, graph)
         self.engine.check(region)
-        charges, settings = _environment(system, region, graph, embedding, _nm(cutoff), _nm(switchDistance))
+        charges, settings = _environment(system, region, graph, embedding, _length(cutoff), _length(switchDistance))
         if surrogate is not None:
             refuse_unsuitable_surrogate(surrogate, region, self.engine, needs_environment=bool(charges))
         force_field_below = baseLevel == FORCE_FIELD
@@ -178,7 +179,5 @@ def _bonded_fit(path: str | os.PathLike[str], region: QMRegion) -> BondedFit:
     return model
 
 
-def _nm(value: float | unit.Quantity | None) -> float | None:
-    if isinstance(value, unit.Quantity):
-        return float(value.value_in_unit(unit.nanometer))
-    return None if value is None else float(value)
+def _length(value: float | unit.Quantity | None) -> float | None:
+    return None if value is None else value_in(value, unit.nanometer)
