@@ -95,8 +95,8 @@ def assert_same_trajectory(first: Path, second: Path) -> None:
         ("qm", {"method": "gfn7"}, "unknown QM method"),
         ("system", {"structure": "nothing.pdb"}, "nothing.pdb does not exist"),
         ("integrator", {"kk": 3}, "did you mean integrator.k?"),
-        ("qm", {"options": {"maxIterationz": 3}}, "maxIterationz"),
-        ("qm", {"options": {"library": "/nowhere"}}, "libxtb"),
+        ("qm", {"settings": {"max_iterationz": 3}}, "did you mean 'max_iterations'?"),
+        ("qm", {"settings": {"threads": 0}}, "threads must be a positive integer"),
     ],
 )
 def test_bad_input_is_refused_before_any_dynamics(

@@ -217,15 +217,6 @@ def test_another_level_of_theory_is_warned_about(ala2: Molecule, ala2_atoms: lis
         analytic().createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms, surrogate=archive)
 
 
-def test_unknown_methods_and_settings() -> None:
-    with pytest.raises(ValueError, match=r"unknown QM method 'gfn3-xtb'.*gfn2-xtb"):
-        QMMMPotential("gfn3-xtb")
-    with pytest.raises(ValueError, match="accuracy"):
-        QMMMPotential("gfn2-xtb", accuracy=-1.0)
-    with pytest.raises(ValueError, match="threads"):
-        QMMMPotential("gfn2-xtb", threads=0)
-
-
 def test_topology_of_another_system(ala2: Molecule, solvated_ala2: Molecule) -> None:
     with pytest.raises(ValueError, match="22 atoms and the system"):
         analytic().createMixedSystem(ala2.topology, periodic(solvated_ala2), [0])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import openmm
 
-from openmmkstep.engines.specification import QMEngine
+from openmmkstep.engines.registry import EngineSpecification
 from openmmkstep.openmmapi.embedding_charges import EmbeddingCharges
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.surrogates.compilation import compiled_package
@@ -21,7 +21,9 @@ from .region import QMRegion
 Charges = Sequence[tuple[int, float, int]]
 
 
-def create_qm_force(engine: QMEngine, region: QMRegion, charges: Charges, settings: EmbeddingSettings) -> openmm.Force:
+def create_qm_force(
+    engine: EngineSpecification, region: QMRegion, charges: Charges, settings: EmbeddingSettings
+) -> openmm.Force:
     """The QMMMForce of a region; ``charges`` are (particle, charge, group), empty for mechanical embedding."""
     return QMMMForce(
         list(region.particles),
@@ -57,7 +59,7 @@ def create_surrogate_force(
 
 
 def refuse_unsuitable_surrogate(
-    archive: str | os.PathLike[str], region: QMRegion, engine: QMEngine, needs_environment: bool
+    archive: str | os.PathLike[str], region: QMRegion, engine: EngineSpecification, needs_environment: bool
 ) -> None:
     """Check a surrogate's contract against the region, without loading the network.
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import openmm
 from openmm import app, unit
 
+from openmmkstep.engines.registry import specification
+from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.surrogates.bonded_fit.model import BondedFit, BondedFitError
 from openmmkstep.units import value_in
 
@@ -28,20 +30,19 @@ class QMMMPotential:
     """A QM method, ready to be put to use in any system.
 
     Args:
-        name: ``"gfn2-xtb"``, ``"gfn1-xtb"``, or ``"analytic"`` (harmonic bonds with charges; for tests).
-        accuracy: of the SCF, as xtb defines it; smaller is tighter. 0.01 conserves energy with the warm start between
-            steps; the default of the xtb program (1) does not.
-        threads: of the QM program. More than one pays only on an idle machine and for many atoms.
-        engineOptions: what else the engine takes, by keyword.
+        name: Name of the method: ``"gfn2-xtb"``, ``"gfn1-xtb"``, ``"analytic"`` (harmonic bonds with charges; for
+            tests), or an engine in Python that a script or an installed package has registered
+            (`openmmkstep.engines.registry`). Upper and lower case are the same.
+        settings: Settings of the method by keyword, such as ``accuracy``, ``max_iterations``,
+            ``electronic_temperature`` and ``threads`` of xTB; each engine documents its own
+            (`openmmkstep.engines.xtb`).
 
     Raises:
-        ValueError: an unknown name, or options that the engine refuses.
+        EngineError: An unknown name, or settings that the engine does not have or refuses.
     """
 
-    def __init__(self, name: str, accuracy: float = 0.01, threads: int = 1, **engineOptions: Any) -> None:
-        from openmmkstep.engines.specification import checked_engine
-
-        self.engine = checked_engine(name, accuracy, threads, engineOptions)
+    def __init__(self, name: str, **settings: Any) -> None:
+        self.engine = specification(name, settings, others=QMMMForce.getEngines())
 
     def createMixedSystem(
         self,
@@ -105,7 +106,7 @@ class QMMMPotential:
 
         graph = MoleculeGraph(topology, system)
         region = QMRegion.create(topology, system, atoms, charge, multiplicity, graph)
-        self.engine.check(region)
+        self.engine.check(region.numbers, region.charge, region.multiplicity)
         charges, settings = _environment(system, region, graph, embedding, _length(cutoff), _length(switchDistance))
         if surrogate is not None:
             refuse_unsuitable_surrogate(surrogate, region, self.engine, needs_environment=bool(charges))

@@ -9,7 +9,7 @@ import openmm
 from openmm import app, unit
 
 from kstep_models.frames import FrameWriter
-from openmmkstep.engines.specification import QMEngine
+from openmmkstep.engines.registry import specification
 from openmmkstep.io.frames import append_patiently, describe_region, flush_patiently, frame_of_result
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.mixed_forces import find_qm_force
@@ -72,7 +72,8 @@ class FrameReporter:
                 qm_force.getCharge(),
                 qm_force.getMultiplicity(),
             )
-            engine = QMEngine(qm_force.getEngine(), qm_force.getEngineSettings())
+            name = qm_force.getEngine()
+            engine = specification(name, qm_force.getEngineSettings(), others=[name])
             self._writer = FrameWriter(
                 self._file,
                 describe_region(region, engine.describe(), self._command),

@@ -74,9 +74,7 @@ class QMSection(Section):
         embedding: "electrostatic" or "mechanical".
         cutoff: of the embedding charges, nm; none for all.
         switchDistance: where their switching begins, nm.
-        accuracy: of the SCF.
-        threads: of the QM program.
-        options: further settings of the engine by its own names, such as max_iterations for xtb.
+        settings: Settings of the method by its own names, such as accuracy, max_iterations and threads of xTB.
     """
 
     method: str = "gfn2-xtb"
@@ -86,9 +84,7 @@ class QMSection(Section):
     embedding: Literal["electrostatic", "mechanical"] = "electrostatic"
     cutoff: Length | None = None
     switch_distance: Length | None = None
-    accuracy: float = Field(default=0.01, gt=0.0)
-    threads: int = Field(default=1, ge=1)
-    options: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class SurrogateSection(Section):

@@ -36,7 +36,7 @@ def region_of(molecules: MolecularSystem, qm: QMSection) -> QMRegion:
 
 def potential_of(qm: QMSection) -> QMMMPotential:
     """The QM method that a configuration means."""
-    return QMMMPotential(qm.method, accuracy=qm.accuracy, threads=qm.threads, **qm.options)
+    return QMMMPotential(qm.method, **qm.settings)
 
 
 def build_mixed_system(

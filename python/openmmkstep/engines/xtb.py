@@ -1,0 +1,65 @@
+"""GFN2-xTB and GFN1-xTB, computed by libxtb inside the plugin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .protocol import EngineError
+
+HEAVIEST_ELEMENT = 86
+"""Both methods have parameters from hydrogen to radon."""
+
+
+@dataclass(frozen=True)
+class XTB:
+    """Settings of the xTB methods, and what they cover.
+
+    Attributes:
+        accuracy: Accuracy of the self-consistent calculation as xtb defines it; smaller is tighter. 0.01 conserves
+            energy with the warm start between steps; the default of the xtb program (1) does not.
+        max_iterations: Bound of the iterations of one self-consistent calculation.
+        electronic_temperature: Temperature of the Fermi smearing of occupations, K.
+        threads: Threads of libxtb. More than one pays only on an idle machine and for many atoms.
+
+    Raises:
+        EngineError: A value out of range.
+    """
+
+    accuracy: float = 0.01
+    max_iterations: int = 250
+    electronic_temperature: float = 300.0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        _check_range("accuracy", self.accuracy, 1e-4, 1000.0)
+        _check_range("electronic_temperature", self.electronic_temperature, 0.0, 100_000.0)
+        _check_integer("max_iterations", self.max_iterations, 100_000)
+        _check_integer("threads", self.threads, 1024)
+
+    def check(self, numbers: Sequence[int], charge: int, multiplicity: int) -> None:
+        """Refuse elements without parameters.
+
+        Raises:
+            EngineError: Elements beyond radon.
+        """
+        heavy = sorted({int(number) for number in numbers if not 1 <= number <= HEAVIEST_ELEMENT})
+        if heavy:
+            raise EngineError(f"xTB covers the elements up to Z = {HEAVIEST_ELEMENT}, the molecule has {heavy}")
+
+    def describe(self) -> dict[str, Any]:
+        """The settings that change results; neither threads nor the bound of iterations do."""
+        return {"accuracy": self.accuracy, "electronic_temperature": self.electronic_temperature}
+
+
+def _check_range(name: str, value: object, lowest: float, highest: float) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not lowest <= value <= highest:  # type: ignore[operator]
+        raise EngineError(f"{name} must be a number from {lowest:g} to {highest:g}, got {value!r}")
+
+
+def _check_integer(name: str, value: object, highest: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= highest:
+        raise EngineError(f"{name} must be a positive integer of at most {highest}, got {value!r}")
