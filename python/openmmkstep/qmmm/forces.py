@@ -1,4 +1,4 @@
-"""The forces of a mixed system that come from this plugin: QM level and surrogate, with the same embedding charges."""
+"""The forces of a mixed system that come from this plugin: QM level and surrogate, in the same embedding charges."""
 
 from __future__ import annotations
 
@@ -106,3 +106,15 @@ def _embedding_charges(charges: Charges, settings: EmbeddingSettings) -> Embeddi
         switchingDistance=settings.switch_distance,
         periodic=settings.periodic,
     )
+
+
+def find_qm_force(system: openmm.System) -> QMMMForce:
+    """The QM/MM force in a system; it lives as long as the system does.
+
+    Raises:
+        ValueError: The system has none.
+    """
+    for force in system.getForces():
+        if QMMMForce.isinstance(force):
+            return QMMMForce.cast(force)
+    raise ValueError("the system has no QMMMForce: make it with QMMMPotential.createMixedSystem()")

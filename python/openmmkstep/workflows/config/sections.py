@@ -67,14 +67,17 @@ class QMSection(Section):
     """The QM region and its method.
 
     Attributes:
-        method: name for QMMMPotential.
-        atoms: indices ("0-21,30"), a list of indices, "all", or "solute" (everything but water and ions).
-        charge: of the region, e.
-        multiplicity: of the region.
+        method: Name of the QM method.
+        atoms: Indices ("0-21,30"), a list of indices, "all", or "solute" (everything but water and ions).
+        charge: Total charge of the region, e.
+        multiplicity: Spin multiplicity of the region.
         embedding: "electrostatic" or "mechanical".
-        cutoff: of the embedding charges, nm; none for all.
-        switchDistance: where their switching begins, nm.
+        cutoff: Distance beyond which the region does not see charges, nm; none for all.
+        switch_distance: Distance where the charges begin to be switched off, nm.
         settings: Settings of the method by its own names, such as accuracy, max_iterations and threads of xTB.
+        keep_forces: Names or indices of force-field forces that stay as they are inside the region too.
+        remove_forces: Names or indices of forces whose terms inside the region are the force field's, where that
+            cannot be told.
     """
 
     method: str = "gfn2-xtb"
@@ -85,6 +88,8 @@ class QMSection(Section):
     cutoff: Length | None = None
     switch_distance: Length | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
+    keep_forces: tuple[str | int, ...] = ()
+    remove_forces: tuple[str | int, ...] = ()
 
 
 class SurrogateSection(Section):

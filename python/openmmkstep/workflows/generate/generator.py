@@ -11,11 +11,11 @@ import openmm
 
 from kstep_models.frames import FrameFile, FrameWriter
 from openmmkstep.io.frames import append_patiently, describe_region, flush_patiently, frame_of_result, keep_frames
+from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.integrator import createIntegrator
-from openmmkstep.qmmm.mixed_forces import find_qm_force
 from openmmkstep.workflows.config.generate import GenerateConfig
 from openmmkstep.workflows.setup.equilibration import equilibrate
-from openmmkstep.workflows.setup.mixed_system import build_mixed_system, potential_of, region_of
+from openmmkstep.workflows.setup.mixed_system import build_mixed_system, engine_of, region_of
 from openmmkstep.workflows.setup.molecular_system import SystemBuilder
 from openmmkstep.workflows.setup.platforms import find_platform
 
@@ -76,7 +76,7 @@ class Generator:
         self._report = report
         self._builder = SystemBuilder(config.system, folder)
         self._region = region_of(self._builder.build_in_vacuum(), config.qm)
-        self._potential = potential_of(config.qm)
+        self._engine = engine_of(config.qm)
         self._command = command
 
     def run(self, resume: bool) -> GenerationResult:
@@ -89,14 +89,12 @@ class Generator:
             FrameFileError: the output exists and must not be, or cannot be, continued.
         """
         config, sampling = self._config, self._config.sampling
-        isolated = not self._builder.has_solvent and len(self._region.particles) == len(
-            self._builder.structure.positions
-        )
+        isolated = not self._builder.has_solvent and len(self._region.members) == len(self._builder.structure.positions)
         first = _first_missing(config.output, sampling.frames_per_trajectory) if resume else 0
         config.output.parent.mkdir(parents=True, exist_ok=True)
         sampler = ConformerSampler(self._builder, sampling.conformers, config.platform)
         failures: dict[int, str] = {}
-        description = describe_region(self._region, self._potential.engine.describe(), self._command)
+        description = describe_region(self._region, self._engine.describe(), self._command)
         embedded = config.qm.embedding == "electrostatic" and not isolated
         with FrameWriter(config.output, description, environment=embedded, resume=resume) as writer:
             for index in range(first, sampling.trajectories):

@@ -15,7 +15,7 @@ from openmm import app
 from openmmkstep.io import dcd, frames
 from openmmkstep.io.atomic import write_atomically
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.qmmm.mixed_forces import find_qm_force
+from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.reporters import FrameReporter, StatisticsReporter
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run_folder import RunFolder

@@ -11,15 +11,13 @@ from openmm import unit
 
 from openmmkstep.units import value_in
 
+from .recognition import UnsupportedForceFieldError
+
 # 1/(4 pi eps0) in kJ mol^-1 nm e^-2, the value inside OpenMM (SimTKOpenMMRealType.h, ONE_4PI_EPS0).
 COULOMB_CONSTANT = 138.93545764438198
 
 _CHARGE = unit.elementary_charge
 _LJ_COULOMB = "{k}*qq/r + 4*eps*(s6^2 - s6); s6 = (sigma/r)^6"
-
-
-class UnsupportedForceFieldError(ValueError):
-    """The system has something that cannot be divided into region and surroundings without changing its meaning."""
 
 
 def exclude_region_pairs(force: openmm.NonbondedForce, region: Sequence[int], zero_charges: bool) -> None:
@@ -32,7 +30,7 @@ def exclude_region_pairs(force: openmm.NonbondedForce, region: Sequence[int], ze
     Args:
         force: changed in place.
         region: particle indices.
-        zero_charges: take the region's charges out of the force field (electrostatic embedding).
+        zero_charges: Whether the region's charges are taken out of the force field (electrostatic embedding).
     """
     members = set(region)
     if zero_charges:
