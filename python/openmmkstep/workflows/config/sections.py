@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from openmmkstep.qmmm.levels import LevelSettings
+
 from .loading import Section
 from .quantities import Length
 
@@ -123,3 +125,22 @@ class SurrogateSection(Section):
     def has_base_level(self) -> bool:
         """Whether there is a level below the network."""
         return self.base_level is not None
+
+
+def level_settings(
+    k: int, inner_step: float, surrogate: SurrogateSection | None, nonbonded_period: int = 1
+) -> LevelSettings:
+    """The time step and periods that a configuration means, checked against each other.
+
+    Args:
+        k: Inner steps per QM call.
+        inner_step: Length of an inner step, ps.
+        surrogate: The surrogate and its period.
+        nonbonded_period: Inner steps between evaluations of nonbonded MM forces.
+
+    Raises:
+        ValueError: Periods that do not divide k; more than one inner step without a surrogate.
+    """
+    if surrogate is None and k > 1:
+        raise ValueError(f"k = {k} needs a surrogate between the QM calls: add the section 'surrogate', or set k to 1")
+    return LevelSettings(k, inner_step, 1 if surrogate is None else surrogate.period, nonbonded_period)

@@ -12,7 +12,7 @@ import openmm
 from kstep_models.frames import FrameFile, FrameWriter
 from openmmkstep.io.frames import append_patiently, describe_region, flush_patiently, frame_of_result, keep_frames
 from openmmkstep.qmmm.forces import find_qm_force
-from openmmkstep.qmmm.integrator import createIntegrator
+from openmmkstep.qmmm.integrator import integrator_for
 from openmmkstep.workflows.config.generate import GenerateConfig
 from openmmkstep.workflows.setup.equilibration import equilibrate
 from openmmkstep.workflows.setup.mixed_system import build_mixed_system, engine_of, region_of
@@ -120,23 +120,14 @@ class Generator:
         mixed = build_mixed_system(
             molecules, config.qm, config.surrogate, self._folder, split_nonbonded=sampling.nonbonded_period > 1
         )
-        integrator = createIntegrator(
-            mixed.system,
-            sampling.time_step,
-            sampling.k,
-            temperature,
-            sampling.friction,
-            surrogatePeriod=1 if config.surrogate is None else config.surrogate.period,
-            nonbondedPeriod=sampling.nonbonded_period,
-            monitoredParticles=mixed.region.particles,
-        )
+        integrator = integrator_for(mixed.system, config.levels, temperature, sampling.friction)
         integrator.setRandomNumberSeed(seed)
         platform, properties = find_platform(config.platform)
         context = openmm.Context(mixed.system, integrator, platform, properties)
         context.setPositions(start.positions)
         context.setVelocities(start.velocities)
         self._log(writer, index, "QM equilibration")
-        outer_step = sampling.k * sampling.time_step
+        outer_step = config.levels.outer_step
         integrator.step(round(sampling.equilibration / outer_step))
         qm_force = find_qm_force(mixed.system)
         for number in range(sampling.frames_per_trajectory):

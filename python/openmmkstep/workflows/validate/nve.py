@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from openmmkstep.analysis.averages import drift
 from openmmkstep.analysis.temperature import BOLTZMANN
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.provenance import machine_info
-from openmmkstep.qmmm.integrator import createIntegrator
+from openmmkstep.qmmm.integrator import integrator_for
 from openmmkstep.workflows.config.validate import ValidateConfig
 
 from .systems import ValidationSystems
@@ -76,17 +76,12 @@ def _runs(config: ValidateConfig, systems: ValidationSystems) -> list[_Run]:
     for base_level in with_base:
         mixed = systems.mixed(base_level)
         for k in section.ks:
-            integrator = createIntegrator(
-                mixed.system,
-                inner,
-                k,
-                surrogatePeriod=config.surrogate.period if base_level else 1,
-                monitoredParticles=mixed.region.particles,
-            )
+            levels = config.levels(k)
+            integrator = integrator_for(mixed.system, levels if base_level else replace(levels, surrogate_period=1))
             label = f"k = {k}, " + (
                 f"base level (network every {config.surrogate.period})" if base_level else "network only"
             )
-            runs.append(_Run(label, mixed.system, integrator, k * inner, section.time))
+            runs.append(_Run(label, mixed.system, integrator, levels.outer_step, section.time))
     if section.surrogate_alone:
         alone = systems.surrogate_alone()
         runs.append(_Run("surrogate alone", alone, KStepIntegrator(inner, 1), inner, section.time))
