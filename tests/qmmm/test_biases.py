@@ -343,15 +343,26 @@ def assert_parts_add_up_in_box(water: Molecule, system: openmm.System, **options
     assert_parts_add_up(water, system, TWO_WATERS, **options)
 
 
+def exclusions(force: openmm.CustomNonbondedForce) -> list[list[int]]:
+    return [force.getExclusionParticles(index) for index in range(force.getNumExclusions())]
+
+
 def test_pairs_that_a_custom_force_leaves_to_the_surroundings(water: Molecule) -> None:
     system = water.create_system()
     force = custom_nonbonded(system.getNumParticles())
     force.setNonbondedMethod(openmm.CustomNonbondedForce.CutoffPeriodic)
     force.setCutoffDistance(0.8)
+    force.createExclusionsFromBonds(
+        [(3 * i, 3 * i + k) for i in range(system.getNumParticles() // 3) for k in (1, 2)], 2
+    )
     force.addInteractionGroup(TWO_WATERS, list(range(6, system.getNumParticles())))
     system.addForce(force)
     left = SystemDivision(system, TWO_WATERS, MoleculeGraph(water.topology, system)).system
     assert energies(left, water.positions)[4] == pytest.approx(energies(system, water.positions)[4], rel=1e-12)
+    # The same exclusions as those of the NonbondedForce, which platforms on GPUs demand.
+    nonbonded = next(f for f in left.getForces() if isinstance(f, openmm.NonbondedForce))
+    excluded = {frozenset(nonbonded.getExceptionParameters(k)[:2]) for k in range(nonbonded.getNumExceptions())}
+    assert {frozenset(pair) for pair in exclusions(left.getForce(4))} == excluded
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ class EmbeddingSettings:
     """How the MM charges enter the QM calculation.
 
     Attributes:
-        cutoff: nm; None for all charges.
-        switch_distance: nm, where charge groups begin to be switched off; None without a cut-off.
-        periodic: whether images are considered.
+        cutoff: Distance beyond which charges are not seen, nm; None for all charges.
+        switch_distance: Distance where charge groups begin to be switched off, nm; None without a cut-off.
+        periodic: Whether images are considered.
     """
 
     cutoff: float | None
@@ -41,13 +41,13 @@ def embedding_settings(
     """Check cut-off and switching distance against each other and against the system's box.
 
     Args:
-        system: its default box vectors are the box.
-        cutoff: nm or None.
-        switch_distance: nm or None: 80 % of the cut-off.
-        uses_periodic: whether the nonbonded force is periodic.
+        system: The system, for its default box vectors.
+        cutoff: Distance beyond which charges are not seen, nm; None for all charges.
+        switch_distance: Distance where charge groups begin to be switched off, nm; None for 80 % of the cut-off.
+        uses_periodic: Whether the nonbonded force is periodic.
 
     Raises:
-        EmbeddingError: distances that make no sense, no cut-off in a periodic box, or a box that is too small.
+        EmbeddingError: Distances that make no sense, no cut-off in a periodic box, or a box that is too small.
     """
     if cutoff is None:
         if switch_distance is not None:

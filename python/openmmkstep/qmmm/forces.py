@@ -12,6 +12,7 @@ import openmm
 from openmmkstep.engines.registry import EngineSpecification
 from openmmkstep.openmmapi.embedding_charges import EmbeddingCharges
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
+from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 from openmmkstep.surrogates.compilation import compiled_package
 from openmmkstep.surrogates.suitability import SurrogateError, read_surrogate_contract
 
@@ -45,8 +46,6 @@ def create_surrogate_force(
     compiled: bool,
 ) -> openmm.Force:
     """The TorchScriptForce of a region, in the same charges as the QM level, compiled for this machine or not."""
-    from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
-
     force = TorchScriptForce(archive, list(region.particles), [int(number) for number in region.numbers])
     takes_potential = "potential" in force.getContract()["inputs"]
     if charges or (settings.periodic and takes_potential):
@@ -64,8 +63,8 @@ def refuse_unsuitable_surrogate(
     """Check a surrogate's contract against the region, without loading the network.
 
     Raises:
-        SurrogateError: no archive of ours, of other elements, atoms, charge or spin, or one that knows nothing of an
-            environment although there is one.
+        SurrogateError: An archive that is none of a surrogate, that is for other elements, atoms, charge or spin, or
+            that knows nothing of an environment although there is one.
     """
     contract = read_surrogate_contract(Path(archive))
     missing = sorted({int(z) for z in region.numbers} - set(contract["elements"]))

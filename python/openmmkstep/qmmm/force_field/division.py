@@ -102,7 +102,8 @@ class SystemDivision:
         everything = len(self._region) == self.system.getNumParticles()
         if rest is None or (entry.has_pairs and everything and not rest.usesPeriodicBoundaryConditions()):
             return  # Nothing is left of it, and evaluating nothing at every inner step has its price.
-        if entry.has_pairs:
+        if entry.has_pairs or entry.spares_pairs:
+            # Some platforms demand the same exclusions of all nonbonded forces.
             self._exclude_pairs(rest)
         users = entry.origin in (Origin.USER, Origin.INSEPARABLE)
         if not users or rest.getForceGroup() in force_groups.RESERVED:

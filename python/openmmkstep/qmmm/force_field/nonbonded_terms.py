@@ -28,8 +28,8 @@ def exclude_region_pairs(force: openmm.NonbondedForce, region: Sequence[int], ze
     act on the surroundings and, under PME and Ewald, on their own periodic images.
 
     Args:
-        force: changed in place.
-        region: particle indices.
+        force: The force of the whole system; it is changed.
+        region: Particle indices of the region.
         zero_charges: Whether the region's charges are taken out of the force field (electrostatic embedding).
     """
     members = set(region)
@@ -72,14 +72,14 @@ def region_pair_force(force: openmm.NonbondedForce, region: Sequence[int]) -> op
     """Lennard-Jones and Coulomb energy of the region's own pairs in vacuum, with the force field's 1-4 scaling.
 
     Args:
-        force: as the force field made it, before exclude_region_pairs().
-        region: particle indices.
+        force: The force as the force field made it, before exclude_region_pairs().
+        region: Particle indices of the region.
 
     Returns:
         A CustomBondForce with one term per interacting pair.
 
     Raises:
-        UnsupportedForceFieldError: parameter offsets act on the region.
+        UnsupportedForceFieldError: Parameter offsets act on the region.
     """
     members = set(region)
     _refuse_offsets(force, members)
@@ -111,7 +111,7 @@ def custom_region_pair_force(force: openmm.CustomNonbondedForce, region: Sequenc
     """The region's own pairs of a CustomNonbondedForce in vacuum, without cut-off.
 
     Raises:
-        UnsupportedForceFieldError: the force has interaction groups already.
+        UnsupportedForceFieldError: The force has interaction groups already.
     """
     if force.getNumInteractionGroups() > 0:
         raise UnsupportedForceFieldError(

@@ -51,6 +51,7 @@ class RecognisedForce:
         bonded: Its terms, if it is a bonded force of which terms are in question.
         places: The terms inside the region that are the force field's, by their place in the list of terms.
         has_pairs: Whether it is a nonbonded force whose pairs inside the region are the force field's.
+        spares_pairs: Whether it is a nonbonded force that does not act on pairs inside the region.
     """
 
     force: openmm.Force
@@ -58,6 +59,7 @@ class RecognisedForce:
     bonded: BondedForce | None = None
     places: list[int] = field(default_factory=list)
     has_pairs: bool = False
+    spares_pairs: bool = False
 
 
 def recognise_forces(
@@ -157,7 +159,9 @@ class _Recognition:
 
     def _consider(self, index: int, entry: RecognisedForce) -> None:
         kind = type(entry.force).__name__
-        if kind == "NonbondedForce" or (kind == "CustomNonbondedForce" and self._acts_inside(entry.force)):
+        if kind == "CustomNonbondedForce" and not self._acts_inside(entry.force):
+            entry.spares_pairs = True
+        elif kind in ("NonbondedForce", "CustomNonbondedForce"):
             entry.has_pairs = True
             if entry.origin is Origin.SHARED and index not in self._removed:
                 self._doubt(index, "it acts on pairs inside the region")
