@@ -247,6 +247,13 @@ def test_all_constraints_of_bonds_and_of_angles_in_water_go(water: Molecule) -> 
     assert division.system.getNumConstraints() == rigid.getNumConstraints() - 6
 
 
+def test_constraints_of_angles_go(ala2: Molecule, ala2_atoms: list[int]) -> None:
+    system = ala2.create_system(constraints=app.HAngles)
+    assert system.getNumConstraints() > 21
+    left = SystemDivision(system, ala2_atoms, MoleculeGraph(ala2.topology, system)).system
+    assert left.getNumConstraints() == 0
+
+
 # What cannot be told apart
 
 
@@ -317,6 +324,17 @@ def test_a_spring_on_a_rigid_bond_is_in_doubt(water: Molecule) -> None:
     with pytest.raises(AmbiguousForceError, match=r"force 4 \(HarmonicBondForce"):
         mixed(water, system, TWO_WATERS, cutoff=0.8)
     assert counts(mixed(water, system, TWO_WATERS, cutoff=0.8, keepForces=[4])) == [("HarmonicBondForce", 1)]
+
+
+def test_springs_across_the_angles_of_all_waters_are_in_doubt(water: Molecule) -> None:
+    """A force field would have put them beside its bonds."""
+    system = water.create_system()
+    springs = restraint(1, 2)
+    for oxygen in range(3, system.getNumParticles(), 3):
+        springs.addBond(oxygen + 1, oxygen + 2, 0.15, 1000)
+    index = system.addForce(springs)
+    with pytest.raises(AmbiguousForceError, match=rf"force {index} .*H1 of HOH 1 .* - H2 .* across an angle"):
+        mixed(water, system, TWO_WATERS, cutoff=0.8)
 
 
 def test_two_terms_on_one_bond_are_in_doubt(water: Molecule) -> None:

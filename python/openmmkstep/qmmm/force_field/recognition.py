@@ -199,7 +199,7 @@ class _Recognition:
         elif kind in _ALONG_BONDS:
             entry.places.append(place)
         elif kind is Role.SPANNED_ANGLE:
-            if self._charmm or self._has_equivalent(bonded, particles):
+            if self._charmm or self._treats_alike(bonded, particles):
                 entry.places.append(place)
             else:
                 self._doubt(index, f"{self._described(particles)} is a {kind.value} (Urey-Bradley, or a restraint)")
@@ -212,8 +212,10 @@ class _Recognition:
             return True
         return any(self._members.intersection(first) and self._members.intersection(second) for first, second in groups)
 
-    def _has_equivalent(self, bonded: BondedForce, particles: tuple[int, ...]) -> bool:
-        """Whether a force treats the same atoms of another residue alike, as a force field does."""
+    def _treats_alike(self, bonded: BondedForce, particles: tuple[int, ...]) -> bool:
+        """Whether a force of bonds has a pair across an angle in other residues as well, as a force field does."""
+        if not any(role(terms, self._graph) is Role.BOND for terms in bonded.terms):
+            return False
         wanted = sorted(self._graph.type_name(particle) for particle in particles)
         outside = (other for other in bonded.terms if not self._members.intersection(other))
         return any(sorted(self._graph.type_name(particle) for particle in other) == wanted for other in outside)
