@@ -2,7 +2,7 @@
 
 from openmm import Platform, Vec3, app, unit
 
-from openmmkstep import KStepIntegrator, QMMMPotential
+from openmmkstep import QMMMPotential, createIntegrator
 from openmmkstep.reporters import ProgressReporter, StatisticsReporter
 
 pdb = app.PDBFile("alanine_dipeptide.pdb")
@@ -15,10 +15,9 @@ mixed = QMMMPotential("gfn2-xtb").createMixedSystem(
     modeller.topology, system, atoms=range(22), cutoff=0.85, switchDistance=0.70,
     surrogate="ala2-gfn2.pt", compileSurrogate=True, baseLevel="ala2-base.json", splitNonbonded=True,
 )  # fmt: skip
-integrator = KStepIntegrator(
-    300 * unit.kelvin, 1 / unit.picosecond, 0.5 * unit.femtosecond, 8,
-    commonGroups={4: 4}, surrogateLevels={3: 1, 1: 2}, monitoredParticles=range(22),
-)  # fmt: skip
+integrator = createIntegrator(
+    mixed, 300 * unit.kelvin, 1 / unit.picosecond, 0.5 * unit.femtosecond, 8, surrogatePeriod=2, nonbondedPeriod=4
+)
 simulation = app.Simulation(modeller.topology, mixed, integrator, Platform.getPlatformByName("CPU"))
 simulation.context.setPositions(modeller.positions)
 simulation.minimizeEnergy(maxIterations=50)

@@ -1,8 +1,9 @@
-"""divide_system() takes exactly the region's own energy out of a system: nothing is lost, nothing counted twice."""
+"""SystemDivision takes exactly the region's own energy out of a system: nothing is lost, nothing counted twice."""
 
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import openmm
@@ -10,29 +11,25 @@ import pytest
 from openmm import app
 
 from kstep_models.units import COULOMB
-from openmmkstep.qmmm.division import SystemDivision, divide_system, refuse_missing_bond_terms
+from openmmkstep.qmmm import force_groups
+from openmmkstep.qmmm.force_field.division import SystemDivision
+from openmmkstep.qmmm.force_field.recognition import UnsupportedForceFieldError
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
-from openmmkstep.qmmm.nonbonded_terms import UnsupportedForceFieldError
 from tests.support.qmmm.energies import energy_and_forces, with_forces
-from tests.support.qmmm.molecules import Molecule
+from tests.support.qmmm.molecules import Molecule, make_topology
 
 
-def divide(system: openmm.System, region: list[int], **options: object) -> SystemDivision:
-    arguments = {
-        "zero_charges": False,
-        "split_nonbonded": False,
-        "with_region_forces": True,
-        "keep_forces": (),
-        **options,
-    }
-    return divide_system(system, region, **arguments)  # type: ignore[arg-type]
+def divide(molecule: Molecule, system: openmm.System, region: list[int], **options: Any) -> SystemDivision:
+    return SystemDivision(system, region, MoleculeGraph(molecule.topology, system), **options)
 
 
 def test_parts_add_up_without_cutoff(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
     system = solvated_ala2.create_system(nonbondedMethod=app.NoCutoff)
-    division = divide(system, ala2_atoms)
+    division = divide(solvated_ala2, system, ala2_atoms)
     whole, whole_forces = energy_and_forces(system, solvated_ala2.positions)
-    both, both_forces = energy_and_forces(with_forces(division.system, division.region_forces), solvated_ala2.positions)
+    both, both_forces = energy_and_forces(
+        with_forces(division.system, division.region_forces()), solvated_ala2.positions
+    )
     assert both == pytest.approx(whole, rel=1e-11)
     np.testing.assert_allclose(both_forces, whole_forces, rtol=1e-9, atol=1e-6)
 
@@ -40,9 +37,11 @@ def test_parts_add_up_without_cutoff(solvated_ala2: Molecule, ala2_atoms: list[i
 def test_parts_add_up_with_pme(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
     # A cut-off beyond the size of the molecule: inside it PME counts the pairs that the vacuum terms count.
     system = solvated_ala2.create_system(nonbondedMethod=app.PME, nonbondedCutoff=1.05, ewaldErrorTolerance=1e-6)
-    division = divide(system, ala2_atoms)
+    division = divide(solvated_ala2, system, ala2_atoms)
     whole, whole_forces = energy_and_forces(system, solvated_ala2.positions)
-    both, both_forces = energy_and_forces(with_forces(division.system, division.region_forces), solvated_ala2.positions)
+    both, both_forces = energy_and_forces(
+        with_forces(division.system, division.region_forces()), solvated_ala2.positions
+    )
     # Lennard-Jones between far ends of the molecule is cut off in the one and not in the other.
     assert both == pytest.approx(whole, abs=0.02)
     np.testing.assert_allclose(both_forces, whole_forces, atol=0.5)
@@ -51,11 +50,13 @@ def test_parts_add_up_with_pme(solvated_ala2: Molecule, ala2_atoms: list[int]) -
 def test_region_forces_are_the_molecule_in_vacuum(
     solvated_ala2: Molecule, ala2: Molecule, ala2_atoms: list[int]
 ) -> None:
-    division = divide(solvated_ala2.create_system(nonbondedMethod=app.PME, nonbondedCutoff=0.9), ala2_atoms)
+    division = divide(
+        solvated_ala2, solvated_ala2.create_system(nonbondedMethod=app.PME, nonbondedCutoff=0.9), ala2_atoms
+    )
     alone = openmm.System()
     for _ in range(solvated_ala2.topology.getNumAtoms()):
         alone.addParticle(1.0)
-    inside, inside_forces = energy_and_forces(with_forces(alone, division.region_forces), solvated_ala2.positions)
+    inside, inside_forces = energy_and_forces(with_forces(alone, division.region_forces()), solvated_ala2.positions)
     vacuum, vacuum_forces = energy_and_forces(ala2.create_system(), solvated_ala2.positions[:22])
     assert inside == pytest.approx(vacuum, rel=1e-10)
     np.testing.assert_allclose(inside_forces[:22], vacuum_forces, rtol=1e-8, atol=1e-7)
@@ -66,8 +67,10 @@ def test_electrostatic_division_leaves_lennard_jones_with_the_surroundings(
     solvated_ala2: Molecule, ala2_atoms: list[int]
 ) -> None:
     system = solvated_ala2.create_system(nonbondedMethod=app.NoCutoff)
-    kept, _ = energy_and_forces(divide(system, ala2_atoms).system, solvated_ala2.positions)
-    zeroed, _ = energy_and_forces(divide(system, ala2_atoms, zero_charges=True).system, solvated_ala2.positions)
+    kept, _ = energy_and_forces(divide(solvated_ala2, system, ala2_atoms).system, solvated_ala2.positions)
+    zeroed, _ = energy_and_forces(
+        divide(solvated_ala2, system, ala2_atoms, zero_charges=True).system, solvated_ala2.positions
+    )
     nonbonded = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
     charges = np.array([nonbonded.getParticleParameters(i)[0]._value for i in range(system.getNumParticles())])
     x = np.asarray(solvated_ala2.positions)
@@ -78,7 +81,7 @@ def test_electrostatic_division_leaves_lennard_jones_with_the_surroundings(
 
 def test_energy_inside_an_isolated_region_is_gone(ala2: Molecule, ala2_atoms: list[int]) -> None:
     energy, forces = energy_and_forces(
-        divide(ala2.create_system(), ala2_atoms, zero_charges=True).system, ala2.positions
+        divide(ala2, ala2.create_system(), ala2_atoms, zero_charges=True).system, ala2.positions
     )
     assert energy == pytest.approx(0.0, abs=1e-12)
     np.testing.assert_allclose(forces, 0.0, atol=1e-10)
@@ -94,7 +97,7 @@ def test_pme_sees_nothing_of_a_region_without_charges(solvated_ala2: Molecule, a
             for particle in ala2_atoms:
                 charge, sigma, _ = force.getParticleParameters(particle)
                 force.setParticleParameters(particle, charge, sigma, 0.0)
-    mixed = divide(system, ala2_atoms, zero_charges=True).system
+    mixed = divide(solvated_ala2, system, ala2_atoms, zero_charges=True).system
     far = np.array(solvated_ala2.positions)
     far[:22] += 0.35
     first, _ = energy_and_forces(mixed, solvated_ala2.positions)
@@ -104,26 +107,28 @@ def test_pme_sees_nothing_of_a_region_without_charges(solvated_ala2: Molecule, a
 
 def test_constraints_inside_the_region_are_removed(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
     system = solvated_ala2.create_system(nonbondedMethod=app.NoCutoff, constraints=app.HBonds, flexibleConstraints=True)
-    division = divide(system, ala2_atoms)
+    division = divide(solvated_ala2, system, ala2_atoms)
     assert len(division.removed_constraints) == 12
     assert division.system.getNumConstraints() == system.getNumConstraints() - 12
-    refuse_missing_bond_terms(division, MoleculeGraph(solvated_ala2.topology, system))
+    assert division.region_forces()
 
 
 def test_base_level_refuses_constraints_without_bond_terms(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
     system = solvated_ala2.create_system(nonbondedMethod=app.NoCutoff, constraints=app.HBonds)
-    division = divide(system, ala2_atoms)
+    division = divide(solvated_ala2, system, ala2_atoms)
     with pytest.raises(UnsupportedForceFieldError, match=r"ACE 1 .*flexibleConstraints"):
-        refuse_missing_bond_terms(division, MoleculeGraph(solvated_ala2.topology, system))
+        division.region_forces()
 
 
 def test_groups(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
     system = solvated_ala2.create_system(nonbondedMethod=app.PME, nonbondedCutoff=0.9)
-    for split, group in ((False, 0), (True, 4)):
-        mixed = divide(system, ala2_atoms, split_nonbonded=split).system
-        groups = {type(force).__name__: force.getForceGroup() for force in mixed.getForces()}
+    for split, group in ((False, force_groups.COMMON), (True, force_groups.SLOW_COMMON)):
+        division = divide(solvated_ala2, system, ala2_atoms)
+        if split:
+            division.split_off_nonbonded()
+        groups = {type(force).__name__: force.getForceGroup() for force in division.system.getForces()}
         assert groups.pop("NonbondedForce") == groups.pop("CMMotionRemover") == group
-        assert set(groups.values()) <= {0}
+        assert set(groups.values()) <= {force_groups.COMMON}
 
 
 def every_bonded_force() -> openmm.System:
@@ -146,7 +151,7 @@ def every_bonded_force() -> openmm.System:
         bond.addBond(s, s + 1, 0.1, 1000.0)
         angle.addAngle(s, s + 1, s + 2, 1.5, 200.0)
         torsion.addTorsion(s, s + 1, s + 2, s + 3, 2, 0.3, 4.0)
-        rb.addTorsion(s, s + 1, s + 2, s + 3, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+        rb.addTorsion(s + 1, s + 2, s + 3, s + 4, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
         cmap.addTorsion(0, s, s + 1, s + 2, s + 3, s + 4, s + 5, s + 6, s + 7)
         custom_bond.addBond(s, s + 2)
         custom_angle.addAngle(s + 1, s + 2, s + 3, [7.0])
@@ -158,20 +163,24 @@ def every_bonded_force() -> openmm.System:
     return system
 
 
+TWO_CHAINS = make_topology(2 * [("CHN", 8 * ["C"], [(i, i + 1) for i in range(7)])])
+
+
 def test_every_bonded_force_is_split_without_loss() -> None:
     system = every_bonded_force()
     positions = np.random.default_rng(2).normal(size=(16, 3))
-    division = divide(system, list(range(8)))
+    names = [f"Custom{kind}Force" for kind in ("Bond", "Angle", "Torsion", "CompoundBond")]
+    division = SystemDivision(system, range(8), MoleculeGraph(TWO_CHAINS, system), remove_forces=names)
     whole, whole_forces = energy_and_forces(system, positions)
-    both, both_forces = energy_and_forces(with_forces(division.system, division.region_forces), positions)
-    assert len(division.region_forces) == 9
+    both, both_forces = energy_and_forces(with_forces(division.system, division.region_forces()), positions)
+    assert len(division.region_forces()) == 9
     assert division.system.getNumForces() == 9
     assert both == pytest.approx(whole, rel=1e-12)
     np.testing.assert_allclose(both_forces, whole_forces, rtol=1e-9, atol=1e-9)
     inside = openmm.System()
     for _ in range(16):
         inside.addParticle(1.0)
-    _, inside_forces = energy_and_forces(with_forces(inside, division.region_forces), positions)
+    _, inside_forces = energy_and_forces(with_forces(inside, division.region_forces()), positions)
     assert np.all(inside_forces[8:] == 0)
 
 
@@ -201,33 +210,11 @@ def test_custom_nonbonded_and_exceptions(method: int) -> None:
     system.addForce(custom)
     system.setDefaultPeriodicBoxVectors([3, 0, 0], [0, 3, 0], [0, 0, 3])
     positions = generator.uniform(0, 0.75, size=(10, 3))
-    division = divide(system, [1, 3, 4, 6])
+    atoms = make_topology([(f"A{i}", ["Ar"], []) for i in range(10)])
+    division = SystemDivision(system, [1, 3, 4, 6], MoleculeGraph(atoms, system), remove_forces=[custom.getName()])
     whole, _ = energy_and_forces(system, positions)
-    both, _ = energy_and_forces(with_forces(division.system, division.region_forces), positions)
+    both, _ = energy_and_forces(with_forces(division.system, division.region_forces()), positions)
     assert both == pytest.approx(whole, rel=1e-10 if method == 0 else 1e-6)
-
-
-def test_unknown_forces_are_named(ala2: Molecule, ala2_atoms: list[int]) -> None:
-    system = ala2.create_system()
-    force = openmm.GBSAOBCForce()
-    for _ in ala2_atoms:
-        force.addParticle(0.0, 0.1, 1.0)
-    system.addForce(force)
-    with pytest.raises(UnsupportedForceFieldError, match=r"GBSAOBCForce.*keepForces"):
-        divide(system, ala2_atoms)
-
-
-def test_forces_to_keep_are_kept(ala2: Molecule, ala2_atoms: list[int]) -> None:
-    system = ala2.create_system()
-    restraint = openmm.CustomBondForce("10*(r-0.3)^2")
-    restraint.setName("bias")
-    restraint.addBond(0, 21)
-    system.addForce(restraint)
-    mixed = divide(system, ala2_atoms, keep_forces=["bias"]).system
-    kept = [force for force in mixed.getForces() if force.getName() == "bias"]
-    assert len(kept) == 1 and kept[0].getNumBonds() == 1
-    with pytest.raises(UnsupportedForceFieldError, match="the forces are"):
-        divide(system, ala2_atoms, keep_forces=["biass"])
 
 
 def test_parameter_offsets(ala2: Molecule, ala2_atoms: list[int]) -> None:
@@ -237,8 +224,8 @@ def test_parameter_offsets(ala2: Molecule, ala2_atoms: list[int]) -> None:
     nonbonded.addParticleParameterOffset("lambda", 3, 0.5, 0.0, 0.1)
     nonbonded.addExceptionParameterOffset("lambda", 2, 0.5, 0.0, 0.1)
     with pytest.raises(UnsupportedForceFieldError, match="lambda"):
-        divide(system, ala2_atoms)
-    mixed = divide(system, ala2_atoms, zero_charges=True, with_region_forces=False).system
+        divide(ala2, system, ala2_atoms).region_forces()
+    mixed = divide(ala2, system, ala2_atoms, zero_charges=True).system
     energy, _ = energy_and_forces(mixed, ala2.positions)
     assert energy == pytest.approx(0.0, abs=1e-12)
 
@@ -246,5 +233,5 @@ def test_parameter_offsets(ala2: Molecule, ala2_atoms: list[int]) -> None:
 def test_the_original_system_is_not_changed(ala2: Molecule, ala2_atoms: list[int]) -> None:
     system = ala2.create_system(constraints=app.HBonds)
     before = openmm.XmlSerializer.serialize(system)
-    divide(system, ala2_atoms, zero_charges=True, split_nonbonded=True)
+    divide(ala2, system, ala2_atoms, zero_charges=True).split_off_nonbonded()
     assert openmm.XmlSerializer.serialize(system) == before

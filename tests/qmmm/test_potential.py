@@ -11,8 +11,9 @@ import pytest
 from openmm import app, unit
 
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
+from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.embedding import EmbeddingError
-from openmmkstep.qmmm.mixed_forces import find_qm_force
+from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.potential import QMMMPotential
 from openmmkstep.qmmm.region import RegionError
 from openmmkstep.surrogates.suitability import SurrogateError
@@ -48,11 +49,11 @@ def test_groups_of_all_levels(solvated_ala2: Molecule, ala2: Molecule, ala2_atom
         **CUTOFF,
     )
     groups = groups_of(mixed)
-    assert set(groups.values()) == {1, 2, 3, 4}
-    assert groups["NonbondedForce"] == 4
-    assert [force.getForceGroup() for force in mixed.getForces()].count(1) == 1
-    assert find_qm_force(mixed).getForceGroup() == 2
-    assert groups["HarmonicBondForce"] == groups["RegionPairs"] == 3
+    assert set(groups.values()) == force_groups.RESERVED
+    assert groups["NonbondedForce"] == force_groups.SLOW_COMMON
+    assert [force.getForceGroup() for force in mixed.getForces()].count(force_groups.SURROGATE) == 1
+    assert find_qm_force(mixed).getForceGroup() == force_groups.QM
+    assert groups["BaseHarmonicBondForce"] == groups["BaseRegionPairs"] == force_groups.BASE_LEVEL
 
 
 def test_both_levels_see_the_same_charges(
@@ -62,7 +63,9 @@ def test_both_levels_see_the_same_charges(
     system = periodic(solvated_ala2)
     mixed = analytic().createMixedSystem(solvated_ala2.topology, system, ala2_atoms, surrogate=archive, **CUTOFF)
     qm_charges = find_qm_force(mixed).getEmbeddingCharges()
-    surrogate = TorchScriptForce.cast(next(force for force in mixed.getForces() if force.getForceGroup() == 1))
+    surrogate = TorchScriptForce.cast(
+        next(force for force in mixed.getForces() if force.getForceGroup() == force_groups.SURROGATE)
+    )
     assert surrogate.getEmbeddingCharges() == qm_charges
     particles, charges, groups = qm_charges.getCharges()
     assert list(particles) == list(range(22, system.getNumParticles()))
@@ -79,9 +82,9 @@ def test_mechanical_embedding_adds_up(solvated_ala2: Molecule, ala2_atoms: list[
     )
     whole, _ = energy_and_forces(system, solvated_ala2.positions)
     everything, _ = energy_and_forces(mixed, solvated_ala2.positions)
-    qm, _ = energy_and_forces(mixed, solvated_ala2.positions, {2})
-    internal, _ = energy_and_forces(mixed, solvated_ala2.positions, {3})
-    hamiltonian, _ = energy_and_forces(mixed, solvated_ala2.positions, {0, 2})
+    qm, _ = energy_and_forces(mixed, solvated_ala2.positions, {force_groups.QM})
+    internal, _ = energy_and_forces(mixed, solvated_ala2.positions, {force_groups.BASE_LEVEL})
+    hamiltonian, _ = energy_and_forces(mixed, solvated_ala2.positions, {force_groups.COMMON, force_groups.QM})
     assert everything - qm == pytest.approx(whole, rel=1e-10)
     assert hamiltonian - qm + internal == pytest.approx(whole, rel=1e-10)
 
@@ -90,7 +93,7 @@ def test_electrostatic_embedding_by_hand(solvated_ala2: Molecule, ala2_atoms: li
     """The analytic engine's charges in the MM charges are a plain Coulomb sum."""
     system = solvated_ala2.create_system(nonbondedMethod=app.NoCutoff)
     mixed = analytic().createMixedSystem(solvated_ala2.topology, system, ala2_atoms)
-    energy, _ = energy_and_forces(mixed, solvated_ala2.positions, {2})
+    energy, _ = energy_and_forces(mixed, solvated_ala2.positions, {force_groups.QM})
     x = np.asarray(solvated_ala2.positions)
     nonbonded = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
     mm = np.array([nonbonded.getParticleParameters(i)[0]._value for i in range(22, len(x))])
@@ -103,7 +106,10 @@ def test_electrostatic_embedding_by_hand(solvated_ala2: Molecule, ala2_atoms: li
 
 def test_isolated_molecule_has_nothing_left_in_common(ala2: Molecule, ala2_atoms: list[int]) -> None:
     mixed = analytic().createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms)
-    assert groups_of(mixed) == {"CMMotionRemover": 0, find_qm_force(mixed).getName(): 2}
+    assert groups_of(mixed) == {
+        "CMMotionRemover": force_groups.COMMON,
+        find_qm_force(mixed).getName(): force_groups.QM,
+    }
 
 
 def test_masses_constraints_and_order_are_kept(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
@@ -245,7 +251,7 @@ def test_a_region_of_two_molecules_may_lie_in_different_images(solvated_ala2: Mo
         )
         moved = np.array(solvated_ala2.positions)
         moved[22:25] += [2.2, 0, -2.2]
-        for group in (0, 2, 3):
+        for group in (force_groups.COMMON, force_groups.QM, force_groups.BASE_LEVEL):
             here, _ = energy_and_forces(mixed, solvated_ala2.positions, {group})
             there, _ = energy_and_forces(mixed, moved, {group})
             assert there == pytest.approx(here, abs=1e-4), (embedding, group)

@@ -16,7 +16,8 @@ from kstep_models.frames import FrameFile
 from kstep_models.units import BOLTZMANN
 from openmmkstep.analysis.temperature import degrees_of_freedom
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.qmmm.mixed_forces import find_qm_force
+from openmmkstep.qmmm import force_groups
+from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.potential import QMMMPotential
 from openmmkstep.reporters import FrameReporter, ProgressReporter, StatisticsReporter
 from tests.support.models.springs import write_springs
@@ -77,7 +78,7 @@ def test_frame_reporter_saves_labels_without_qm_calls(simulation: app.Simulation
         qm_force.getNumCalls(simulation.context) == KStepIntegrator.cast(simulation.integrator).getStatistics().qmCalls
     )
     reporter.flush()
-    state = simulation.context.getState(positions=True, energy=True, forces=True, groups={2})
+    state = simulation.context.getState(positions=True, energy=True, forces=True, groups={force_groups.QM})
     with FrameFile(path) as file:
         assert len(file) == len(reporter) == 2
         assert not file.has_environment

@@ -11,6 +11,7 @@ import pytest
 
 from kstep_models.frames import Environment, Frame, FrameWriter, RegionDescription
 from openmmkstep import QMMMPotential
+from openmmkstep.qmmm import force_groups
 from openmmkstep.surrogates.bonded_fit import internal_coordinates as internal
 from openmmkstep.surrogates.bonded_fit.fitting import fit_bonded
 from openmmkstep.surrogates.bonded_fit.model import BondedFit, BondedFitError
@@ -149,12 +150,12 @@ def test_mixed_system_takes_it(ala2: Molecule, ala2_atoms: list[int], tmp_path: 
     shipped = EXAMPLES / "alanine_dipeptide" / "ala2-base.json"
     potential = QMMMPotential("gfn2-xtb")
     mixed = potential.createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms, baseLevel=shipped)
-    names = {force.getName() for force in mixed.getForces() if force.getForceGroup() == 3}
+    names = {force.getName() for force in mixed.getForces() if force.getForceGroup() == force_groups.BASE_LEVEL}
     assert names == {"BaseBonds", "BaseAngles", "BaseDihedrals", "BasePairs"}
-    _, fitted = energy_and_forces(mixed, ala2.positions, {3})
-    _, qm = energy_and_forces(mixed, ala2.positions, {2})
+    _, fitted = energy_and_forces(mixed, ala2.positions, {force_groups.BASE_LEVEL})
+    _, qm = energy_and_forces(mixed, ala2.positions, {force_groups.QM})
     force_field = potential.createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms, baseLevel="force-field")
-    _, terms = energy_and_forces(force_field, ala2.positions, {3})
+    _, terms = energy_and_forces(force_field, ala2.positions, {force_groups.BASE_LEVEL})
     assert np.sqrt(np.mean((fitted - qm) ** 2)) < 0.4 * np.sqrt(np.mean((terms - qm) ** 2))
     foreign = tmp_path / "foreign.json"
     true_model().write(foreign)

@@ -7,6 +7,7 @@ import openmm
 from openmm import app
 
 from openmmkstep import KStepIntegrator, QMMMPotential
+from openmmkstep.qmmm import force_groups
 from openmmkstep.surrogates.suitability import read_surrogate_contract
 from tests.support.qmmm.molecules import EXAMPLES, Molecule
 
@@ -32,7 +33,7 @@ def test_its_forces_are_near_those_of_gfn2(ala2: Molecule, ala2_atoms: list[int]
     context.setVelocitiesToTemperature(300, 3)
     integrator.step(50)
     statistics = integrator.getStatistics()
-    forces = context.getState(forces=True, groups={2}).getForces(asNumpy=True)._value
+    forces = context.getState(forces=True, groups={force_groups.QM}).getForces(asNumpy=True)._value
     # A tenth of the forces themselves, averaged over a tenth of a picosecond: a wrong unit, a wrong order of atoms or a
     # damaged archive is far beyond.
     assert statistics.meanCorrectionRMS < 0.1 * np.sqrt(np.mean(np.asarray(forces) ** 2))
@@ -48,8 +49,8 @@ def test_it_follows_the_field_of_the_water(solvated_ala2: Molecule, ala2_atoms: 
     context.setPositions(solvated_ala2.positions)
     forces = {
         group: np.asarray(context.getState(forces=True, groups={group}).getForces(asNumpy=True)._value)[22:]
-        for group in (1, 2)
+        for group in (force_groups.SURROGATE, force_groups.QM)
     }
-    size = np.sqrt(np.mean(forces[2] ** 2))
+    size = np.sqrt(np.mean(forces[force_groups.QM] ** 2))
     assert size > 1.0
-    assert np.sqrt(np.mean((forces[1] - forces[2]) ** 2)) < 0.3 * size
+    assert np.sqrt(np.mean((forces[force_groups.SURROGATE] - forces[force_groups.QM]) ** 2)) < 0.3 * size

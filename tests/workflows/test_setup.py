@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import openmm
 import pytest
 
 from kstep_models.configuration import parse_config
 from openmmkstep.io.topology import read_topology, write_topology
+from openmmkstep.qmmm.force_field.recognition import AmbiguousForceError
+from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
-from openmmkstep.workflows.config.sections import SystemSection
+from openmmkstep.qmmm.region import RegionChargeWarning
+from openmmkstep.workflows.config.sections import QMSection, SystemSection
 from openmmkstep.workflows.setup.equilibration import equilibrate
+from openmmkstep.workflows.setup.mixed_system import build_mixed_system
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem, PreparationError, SystemBuilder
 from openmmkstep.workflows.setup.platforms import PlatformError, find_platform
 from openmmkstep.workflows.setup.selection import SelectionError, select_atoms
@@ -81,10 +87,42 @@ def test_equilibration_is_reproducible(ala2: Molecule) -> None:
     assert not np.array_equal(first.positions, ala2.positions)
 
 
-def test_charge_groups_are_residues_of_molecules(solvated_ala2: Molecule) -> None:
-    graph = MoleculeGraph(solvated_ala2.topology, solvated_ala2.create_system())
-    groups = graph.charge_groups()
-    assert len(set(groups[:22])) == 3, "ACE, ALA and NME are one molecule, but three charge groups"
-    assert len(set(graph.molecules[:22])) == 1
-    assert np.all(np.bincount(groups)[3:] == 3)
-    assert len(graph.bonds_within(range(22))) == 21
+def test_a_charge_that_the_force_field_contradicts_is_named(ala2: Molecule) -> None:
+    molecules = MolecularSystem(ala2.topology, ala2.positions, ala2.create_system())
+    section = QMSection.model_validate({"atoms": "all", "charge": 2})
+    with pytest.warns(RegionChargeWarning, match=r"given the charge \+2, but .* sum to \+0: pass charge=0"):
+        build_mixed_system(molecules, section)
+
+
+def test_several_mixed_systems_of_one_molecular_system_share_its_graph(
+    ala2: Molecule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    class Counted(MoleculeGraph):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr("openmmkstep.workflows.setup.molecular_system.MoleculeGraph", Counted)
+    monkeypatch.setattr("openmmkstep.qmmm.region.MoleculeGraph", Counted)
+    molecules = MolecularSystem(ala2.topology, ala2.positions, ala2.create_system())
+    for _ in range(2):
+        build_mixed_system(molecules, QMSection.model_validate({"atoms": "all"}))
+    assert len(made) == 1
+
+
+def test_settings_and_doubtful_forces_in_a_configuration(ala2: Molecule) -> None:
+    system = ala2.create_system()
+    bias = openmm.CustomTorsionForce("50*(1-cos(theta-1))")
+    bias.addTorsion(4, 6, 8, 14)
+    system.addForce(bias)
+    molecules = MolecularSystem(ala2.topology, ala2.positions, system)
+    section = {"atoms": "all", "settings": {"accuracy": 0.1}}
+    with pytest.raises(AmbiguousForceError, match="force 5"):
+        build_mixed_system(molecules, QMSection.model_validate(section))
+    for key, left in (("keep_forces", 1), ("remove_forces", 0)):
+        for reference in (5, "CustomTorsionForce"):
+            mixed = build_mixed_system(molecules, QMSection.model_validate({**section, key: [reference]})).system
+            assert [type(force) for force in mixed.getForces()].count(openmm.CustomTorsionForce) == left
+            assert find_qm_force(mixed).getEngineSettings()["accuracy"] == 0.1

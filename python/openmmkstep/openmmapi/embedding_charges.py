@@ -19,8 +19,9 @@ class EmbeddingCharges(_openmmkstep.EmbeddingCharges):
     With a cut-off, the charges of a group (a small molecule, or a part of a large one) are switched together: the
     effective charge is s q, s = 1 - prod_ij (1 - S(abs(x_i - x_j))), where i runs over the atoms of the region, j over
     the charges of the group, and S goes from 1 at the switching distance to 0 at the cut-off by a quintic with two
-    continuous derivatives. So a group is seen as soon as any of its charges is near any atom of the region. In a
-    periodic box a group is seen at every image within the cut-off; the box must be at least twice the cut-off wide.
+    continuous derivatives. So a group is seen as soon as any of its charges is near any atom of the region. For groups
+    of up to three charges (ions, most models of water) their mean position stands for all x_j. In a periodic box a
+    group is seen at every image within the cut-off; the box must be at least twice the cut-off wide.
 
     Args:
         particles: Indices of the particles; virtual sites may carry charges.

@@ -10,6 +10,9 @@ import openmm
 from numpy.typing import ArrayLike, NDArray
 from openmm import unit
 
+from openmmkstep.units import value_in
+
+from .charge_groups import charge_groups
 from .molecule_graph import MoleculeGraph
 
 
@@ -22,9 +25,9 @@ class EmbeddingSettings:
     """How the MM charges enter the QM calculation.
 
     Attributes:
-        cutoff: nm; None for all charges.
-        switch_distance: nm, where charge groups begin to be switched off; None without a cut-off.
-        periodic: whether images are considered.
+        cutoff: Distance beyond which charges are not seen, nm; None for all charges.
+        switch_distance: Distance where charge groups begin to be switched off, nm; None without a cut-off.
+        periodic: Whether images are considered.
     """
 
     cutoff: float | None
@@ -38,13 +41,13 @@ def embedding_settings(
     """Check cut-off and switching distance against each other and against the system's box.
 
     Args:
-        system: its default box vectors are the box.
-        cutoff: nm or None.
-        switch_distance: nm or None: 80 % of the cut-off.
-        uses_periodic: whether the nonbonded force is periodic.
+        system: The system, for its default box vectors.
+        cutoff: Distance beyond which charges are not seen, nm; None for all charges.
+        switch_distance: Distance where charge groups begin to be switched off, nm; None for 80 % of the cut-off.
+        uses_periodic: Whether the nonbonded force is periodic.
 
     Raises:
-        EmbeddingError: distances that make no sense, no cut-off in a periodic box, or a box that is too small.
+        EmbeddingError: Distances that make no sense, no cut-off in a periodic box, or a box that is too small.
     """
     if cutoff is None:
         if switch_distance is not None:
@@ -89,27 +92,36 @@ def collect_embedding_charges(
 
     Particles without charge are left out; groups are numbered from 0 without gaps.
 
+    Args:
+        force: The nonbonded force as the force field made it.
+        region: Particle indices of the region, virtual sites included.
+        graph: The molecular graph of the system.
+
     Raises:
-        EmbeddingError: no charges at all, or charges that depend on a global parameter.
+        EmbeddingError: No charges at all, or charges that depend on a global parameter.
     """
+    members = set(region)
     for index in range(force.getNumParticleParameterOffsets()):
         parameter, particle, charge_scale, _, _ = force.getParticleParameterOffset(index)
-        if particle not in region and charge_scale.value_in_unit(unit.elementary_charge) != 0.0:
+        if particle not in members and value_in(charge_scale, unit.elementary_charge) != 0.0:
             raise EmbeddingError(
                 f"the charge of {graph.name(particle)} depends on the global parameter {parameter!r}; embedding "
                 "charges are constants, so electrostatic embedding is not possible. Use embedding='mechanical'"
             )
-    members = set(region)
-    groups = graph.charge_groups()
+    charges = [
+        value_in(force.getParticleParameters(particle)[0], unit.elementary_charge)
+        for particle in range(force.getNumParticles())
+    ]
+    groups = charge_groups(graph, charges, members)
     numbers: dict[int, int] = {}
-    charges = []
-    for particle in range(force.getNumParticles()):
-        charge = force.getParticleParameters(particle)[0].value_in_unit(unit.elementary_charge)
-        if particle not in members and charge != 0.0:
-            charges.append((particle, float(charge), numbers.setdefault(int(groups[particle]), len(numbers))))
-    if not charges:
+    collected = [
+        (particle, charge, numbers.setdefault(int(groups[particle]), len(numbers)))
+        for particle, charge in enumerate(charges)
+        if particle not in members and charge != 0.0
+    ]
+    if not collected:
         raise EmbeddingError(
             "electrostatic embedding was asked for, but no particle outside the QM region has a charge: use "
             "embedding='mechanical'"
         )
-    return charges
+    return collected

@@ -1,14 +1,52 @@
-"""The force groups that createMixedSystem() fills and KStepIntegrator takes by default."""
+"""The force groups of a mixed system, and which forces belong to them.
+
+Scripts need none of these numbers: createMixedSystem() fills the groups and createIntegrator() finds them.
+"""
 
 from __future__ import annotations
 
+import openmm
+
+from openmmkstep.openmmapi.qmmm_force import QMMMForce
+from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
+
 COMMON = 0
-"""Everything both levels share: MM force field, QM-MM Lennard-Jones, restraints."""
+"""Everything that all levels share: MM force field, QM-MM Lennard-Jones, restraints and biases."""
 SURROGATE = 1
 """The learned potential of the QM region, with its Coulomb coupling to the embedding charges."""
 QM = 2
 """The QM or QM/MM energy."""
 BASE_LEVEL = 3
-"""The region's own force-field terms in vacuum: the base level."""
+"""The base level: a fitted potential or the region's own force-field terms in vacuum."""
 SLOW_COMMON = 4
 """Nonbonded MM forces, when they are split off to be evaluated less often than the bonded ones."""
+
+LEVELS = frozenset({SURROGATE, QM, BASE_LEVEL})
+"""Groups of which every force describes the QM region. A force of another kind there would be taken for a level."""
+RESERVED = LEVELS | {SLOW_COMMON}
+"""Groups that createMixedSystem() fills by itself; forces of the user that are in one of them move to COMMON."""
+
+BASE_LEVEL_PREFIX = "Base"
+"""The names of all forces of the base level begin with it."""
+
+
+def place_base_level(force: openmm.Force) -> None:
+    """Make a force one of the base level, before it is added to a mixed system."""
+    force.setForceGroup(BASE_LEVEL)
+    if not force.getName().startswith(BASE_LEVEL_PREFIX):
+        force.setName(BASE_LEVEL_PREFIX + force.getName())
+
+
+def is_level(force: openmm.Force) -> bool:
+    """Whether a force is one that createMixedSystem() makes to describe the QM region."""
+    if force.getForceGroup() == BASE_LEVEL:
+        return bool(force.getName().startswith(BASE_LEVEL_PREFIX))
+    return QMMMForce.isInstance(force) or _is_surrogate(force)
+
+
+def _is_surrogate(force: openmm.Force) -> bool:
+    try:
+        TorchScriptForce.cast(force)
+    except TypeError:
+        return False
+    return True

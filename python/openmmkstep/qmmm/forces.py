@@ -1,4 +1,4 @@
-"""The forces of a mixed system that come from this plugin: QM level and surrogate, with the same embedding charges."""
+"""The forces of a mixed system that come from this plugin: QM level and surrogate, in the same embedding charges."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import openmm
 from openmmkstep.engines.registry import EngineSpecification
 from openmmkstep.openmmapi.embedding_charges import EmbeddingCharges
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
+from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 from openmmkstep.surrogates.compilation import compiled_package
 from openmmkstep.surrogates.suitability import SurrogateError, read_surrogate_contract
 
@@ -33,6 +34,7 @@ def create_qm_force(
         engine=engine.name,
         settings=engine.settings,
         embeddingCharges=_embedding_charges(charges, settings),
+        bonds=region.bonded_particles,
     )
 
 
@@ -45,9 +47,8 @@ def create_surrogate_force(
     compiled: bool,
 ) -> openmm.Force:
     """The TorchScriptForce of a region, in the same charges as the QM level, compiled for this machine or not."""
-    from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
-
-    force = TorchScriptForce(archive, list(region.particles), [int(number) for number in region.numbers])
+    numbers = [int(number) for number in region.numbers]
+    force = TorchScriptForce(archive, list(region.particles), numbers, bonds=region.bonded_particles)
     takes_potential = "potential" in force.getContract()["inputs"]
     if charges or (settings.periodic and takes_potential):
         force.setEmbeddingCharges(_embedding_charges(charges, settings))
@@ -64,8 +65,8 @@ def refuse_unsuitable_surrogate(
     """Check a surrogate's contract against the region, without loading the network.
 
     Raises:
-        SurrogateError: no archive of ours, of other elements, atoms, charge or spin, or one that knows nothing of an
-            environment although there is one.
+        SurrogateError: An archive that is none of a surrogate, that is for other elements, atoms, charge or spin, or
+            that knows nothing of an environment although there is one.
     """
     contract = read_surrogate_contract(Path(archive))
     missing = sorted({int(z) for z in region.numbers} - set(contract["elements"]))
@@ -106,3 +107,15 @@ def _embedding_charges(charges: Charges, settings: EmbeddingSettings) -> Embeddi
         switchingDistance=settings.switch_distance,
         periodic=settings.periodic,
     )
+
+
+def find_qm_force(system: openmm.System) -> QMMMForce:
+    """The QM/MM force in a system; it lives as long as the system does.
+
+    Raises:
+        ValueError: The system has none.
+    """
+    for force in system.getForces():
+        if QMMMForce.isInstance(force):
+            return QMMMForce.cast(force)
+    raise ValueError("the system has no QMMMForce: make it with QMMMPotential.createMixedSystem()")

@@ -1,27 +1,36 @@
-"""Which particles are bonded to which: molecules, residues as charge groups, and bonds that a QM region would cut."""
+"""Which particles are bonded to which: molecules, bonds that a QM region would cut, distances along bonds."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 import openmm
 from numpy.typing import NDArray
 from openmm import app
 
+Pair = tuple[int, int]
+
+# Force fields exclude neighbours of one, two and sometimes three bonds; what is excluded beyond is bonded, and the
+# topology does not know it.
+_LONGEST_EXCLUSION = 3
+
 
 class MoleculeGraph:
     """Undirected graph of the particles of a system.
 
-    Edges are the bonds of the topology, the constraints, the terms of every HarmonicBondForce, and virtual sites with
-    the particles that define them: a topology without bonds (common after reading foreign files) must not hide a bond.
+    Edges are the bonds of the topology. A topology without bonds, or with some missing (both are common after reading
+    foreign files), must not hide a bond: constraints and the terms of every HarmonicBondForce count as bonds too if the
+    force field excludes the nonbonded interaction of their particles and the topology does not explain why. Restraints
+    and biases, whose particles interact, are no bonds. Virtual sites belong to the particles that define them.
 
     Args:
-        topology: names the particles.
-        system: has the same particles in the same order.
+        topology: The topology of the system, with the same particles in the same order.
+        system: The system; it is not kept.
 
     Raises:
-        ValueError: the two have different numbers of particles.
+        ValueError: Topology and system have different numbers of particles.
     """
 
     def __init__(self, topology: app.Topology, system: openmm.System) -> None:
@@ -32,39 +41,62 @@ class MoleculeGraph:
             )
         self._atoms = list(topology.atoms())
         self._topology_bonds = sorted({_ordered(bond[0].index, bond[1].index) for bond in topology.bonds()})
-        self._bonds = sorted({*self._topology_bonds, *_system_bonds(system)})
-        self._molecule = _components(len(self._atoms), [*self._bonds, *_virtual_site_edges(system)])
+        self._neighbours = _adjacency(self._topology_bonds)
+        self._bonds = self._topology_bonds
+        unknown_to_topology = self._bonds_of_the_system(system)
+        if unknown_to_topology:
+            self._bonds = sorted({*self._topology_bonds, *unknown_to_topology})
+            self._neighbours = _adjacency(self._bonds)
+        self._virtual_sites = _virtual_sites(system)
+        edges = [(site, parent) for site, parents in self._virtual_sites.items() for parent in parents]
+        self._molecule = components(len(self._atoms), [*self._bonds, *edges])
 
     @property
     def molecules(self) -> NDArray[np.int64]:
         """Number of the molecule of each particle [N], in order of first appearance."""
         return self._molecule
 
-    def charge_groups(self) -> NDArray[np.int64]:
-        """Number of the charge group of each particle [N]: the part of a molecule that lies in one residue.
+    @property
+    def bonds(self) -> list[Pair]:
+        """All bonds, each with the lower index first, sorted."""
+        return self._bonds
 
-        Small molecules are one group. Of a protein each residue is one: its charge is nearly whole, and it is small
-        enough that switching it as a whole by its centroid makes sense.
-        """
-        keys: dict[tuple[int, int], int] = {}
-        residue = [atom.residue.index for atom in self._atoms]
-        return np.array(
-            [keys.setdefault((int(self._molecule[i]), residue[i]), len(keys)) for i in range(len(self._atoms))],
-            dtype=np.int64,
-        )
+    @property
+    def residues(self) -> list[int]:
+        """Index of the residue of each particle [N]."""
+        return [atom.residue.index for atom in self._atoms]
 
-    def cut_bonds(self, region: Collection[int]) -> list[tuple[int, int]]:
-        """Bonds with one end in the region, as (inside, outside), sorted."""
-        inside = set(region)
+    @property
+    def virtual_sites(self) -> dict[int, tuple[int, ...]]:
+        """The particles with mass that define each virtual site, by way of other virtual sites too."""
+        return self._virtual_sites
+
+    def neighbours(self, particle: int) -> list[int]:
+        """The particles that are bonded to one."""
+        return self._neighbours.get(particle, [])
+
+    def separation(self, first: int, second: int, limit: int = _LONGEST_EXCLUSION) -> int | None:
+        """Number of bonds between two particles, None if it is above the limit."""
+        reached, front = {first}, [first]
+        for distance in range(limit + 1):
+            if second in front:
+                return distance
+            front = [n for particle in front for n in self._neighbours.get(particle, ()) if n not in reached]
+            reached.update(front)
+        return None
+
+    def cut_bonds(self, members: Collection[int]) -> list[Pair]:
+        """Bonds with one end among some particles, as (inside, outside), sorted."""
+        inside = set(members)
         cut = {(i, j) if i in inside else (j, i) for i, j in self._bonds if (i in inside) != (j in inside)}
         return sorted(cut)
 
-    def bonds_within(self, region: Iterable[int]) -> NDArray[np.int64]:
-        """Bonds with both ends in the region [b,2], as places in the region (not particle indices).
+    def bonds_within(self, particles: Iterable[int]) -> NDArray[np.int64]:
+        """Bonds with both ends among some particles [b,2], as places in their list (not particle indices).
 
         Those of the topology; only if it has none there, those that constraints and bond terms suggest.
         """
-        place = {particle: index for index, particle in enumerate(region)}
+        place = {particle: index for index, particle in enumerate(particles)}
         for candidates in (self._topology_bonds, self._bonds):
             found = sorted((place[i], place[j]) for i, j in candidates if i in place and j in place)
             if found:
@@ -76,35 +108,84 @@ class MoleculeGraph:
         atom = self._atoms[particle]
         return f"{atom.name} of {atom.residue.name} {atom.residue.id} (index {particle})"
 
+    def is_hydrogen(self, particle: int) -> bool:
+        """Whether the topology says that a particle is a hydrogen atom."""
+        return self._atoms[particle].element is app.element.hydrogen
 
-def _system_bonds(system: openmm.System) -> list[tuple[int, int]]:
-    edges = set()
+    def type_name(self, particle: int) -> str:
+        """What a particle has in common with its equivalents in other residues, for example ``ALA:CA``."""
+        atom = self._atoms[particle]
+        return f"{atom.residue.name}:{atom.name}"
+
+    def _bonds_of_the_system(self, system: openmm.System) -> set[Pair]:
+        known = set(self._topology_bonds)
+        candidates = {pair for pair in _suggested_bonds(system) if pair not in known and self.separation(*pair) is None}
+        if not candidates:
+            return candidates
+        excluded = _excluded(system, candidates)
+        if excluded is not None:
+            return excluded
+        # Nothing tells whether they interact: what the topology gives no bond at all cannot be trusted to have none.
+        return {pair for pair in candidates if not any(particle in self._neighbours for particle in pair)}
+
+
+def _suggested_bonds(system: openmm.System) -> Iterator[Pair]:
     for index in range(system.getNumConstraints()):
         i, j, _ = system.getConstraintParameters(index)
-        # Rigid water has a constraint between its hydrogens: no bond, but inside one molecule it changes nothing.
-        edges.add(_ordered(i, j))
+        yield _ordered(i, j)
     for force in system.getForces():
         if isinstance(force, openmm.HarmonicBondForce):
             for index in range(force.getNumBonds()):
                 i, j, _, _ = force.getBondParameters(index)
-                edges.add(_ordered(i, j))
-    return list(edges)
+                yield _ordered(i, j)
 
 
-def _virtual_site_edges(system: openmm.System) -> list[tuple[int, int]]:
-    edges = []
+def _excluded(system: openmm.System, pairs: set[Pair]) -> set[Pair] | None:
+    """Those of some pairs that do not interact through nonbonded forces, None if there is no such force."""
+    for force in system.getForces():
+        if isinstance(force, openmm.NonbondedForce):
+            excluded = set()
+            for index in range(force.getNumExceptions()):
+                i, j, charge, _, epsilon = force.getExceptionParameters(index)
+                if _ordered(i, j) in pairs and charge._value == 0 and epsilon._value == 0:
+                    excluded.add(_ordered(i, j))
+            return excluded
+    for force in system.getForces():
+        if isinstance(force, openmm.CustomNonbondedForce):
+            exclusions = (force.getExclusionParticles(index) for index in range(force.getNumExclusions()))
+            return {_ordered(*pair) for pair in exclusions} & pairs
+    return None
+
+
+def _virtual_sites(system: openmm.System) -> dict[int, tuple[int, ...]]:
+    direct = {}
     for particle in range(system.getNumParticles()):
         if system.isVirtualSite(particle):
             site = system.getVirtualSite(particle)
-            edges += [(particle, site.getParticle(k)) for k in range(site.getNumParticles())]
-    return edges
+            direct[particle] = [site.getParticle(k) for k in range(site.getNumParticles())]
+
+    def with_mass(particle: int) -> set[int]:
+        if particle not in direct:
+            return {particle}
+        return {root for parent in direct[particle] for root in with_mass(parent)}
+
+    return {particle: tuple(sorted(with_mass(particle))) for particle in direct}
 
 
-def _ordered(i: int, j: int) -> tuple[int, int]:
+def _adjacency(bonds: Iterable[Pair]) -> dict[int, list[int]]:
+    neighbours: dict[int, list[int]] = defaultdict(list)
+    for i, j in bonds:
+        neighbours[i].append(j)
+        neighbours[j].append(i)
+    return dict(neighbours)
+
+
+def _ordered(i: int, j: int) -> Pair:
     return (i, j) if i < j else (j, i)
 
 
-def _components(size: int, edges: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+def components(size: int, edges: Iterable[Pair]) -> NDArray[np.int64]:
+    """Number of the connected component of each node [size], in order of first appearance."""
     parent = list(range(size))
 
     def root(i: int) -> int:

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Collection, Iterable
-from typing import Any, Literal
+from typing import Any
 
 import openmm
 from openmm import app, unit
 
 from openmmkstep.engines.registry import specification
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
-from openmmkstep.surrogates.bonded_fit.model import BondedFit, BondedFitError
 from openmmkstep.units import value_in
 
-from . import force_groups
-from .division import divide_system, refuse_missing_bond_terms
-from .embedding import EmbeddingError, EmbeddingSettings, collect_embedding_charges, embedding_settings
+from .force_field.recognition import ForceReference
+from .mixing import Embedding, MixingOptions, mix
 from .molecule_graph import MoleculeGraph
 from .region import QMRegion
-
-Embedding = Literal["electrostatic", "mechanical"]
-FORCE_FIELD = "force-field"
-"""As a base level: the region's own force-field terms."""
 
 
 class QMMMPotential:
@@ -59,125 +52,79 @@ class QMMMPotential:
         compileSurrogate: bool = False,
         baseLevel: str | os.PathLike[str] | None = None,
         splitNonbonded: bool = False,
-        keepForces: Collection[str] = (),
+        keepForces: Collection[ForceReference] = (),
+        removeForces: Collection[ForceReference] = (),
     ) -> openmm.System:
         """A copy of an MM system in which some atoms are described by the QM method.
 
-        The force field's own terms between QM atoms are removed (bonded terms, constraints, Lennard-Jones, Coulomb).
-        Lennard-Jones between QM and MM atoms stays. Forces are put into groups that KStepIntegrator takes by default:
-        0 common, 1 surrogate, 2 QM, 3 the region's own force-field terms, 4 slow common.
+        What the force field made between QM atoms is removed: bonded terms along bonds of the topology, constraints
+        along bonds, Lennard-Jones, Coulomb. Lennard-Jones between QM and MM atoms stays, and so does every restraint
+        and bias. Terms of which it cannot be told who made them are asked for, in an error that names their force;
+        ``keepForces`` and ``removeForces`` are the answers. A restraint or bias that has a force and a name of its own
+        (``force.setName("umbrella")``) is never in doubt.
 
         ``embedding="electrostatic"``: the charges of all other particles enter the QM calculation and are polarised
-        against; the QM atoms' charges are removed from the force field. Under PME, Ewald or reaction field this holds
-        for the surroundings only: the QM region sees them by minimum image within the cut-off.
+        against; the QM atoms' charges are removed from the force field, with those of virtual sites that QM atoms
+        define. Under PME, Ewald or reaction field this holds for the surroundings only: the QM region sees them by
+        minimum image within the cut-off.
 
         ``embedding="mechanical"``: the QM calculation is one in vacuum; the force field's charges of the QM atoms stay
         and act on the surroundings, and, with PME and Ewald, on their own periodic images (a constant small effect
         that vanishes with the box size).
 
+        Make the integrator with `openmmkstep.createIntegrator`, which knows where all forces are.
+
         Args:
-            topology: of the system; its bonds tell molecules and refuse regions that would cut one.
-            system: the whole system as the force field describes it; it is not changed.
-            atoms: indices of the QM atoms; whole molecules.
-            charge: of the QM region, e.
-            multiplicity: of the QM region.
-            embedding: see above.
-            cutoff: distance (nm) beyond which MM molecules are not seen by the QM region; None for all, and only then
-                without periodic boundary conditions.
-            switchDistance: where they begin to be switched off, nm; 80 % of the cut-off if None.
-            surrogate: archive of a potential trained for this region, for the surrogate group; None for none.
-            surrogateThreads: threads for the network.
-            compileSurrogate: compile the archive for this machine on first use (half a minute; kept in the user's
-                cache), which halves the cost of the network. Interpreted, with a warning, where that fails.
-            baseLevel: a cheap potential below the surrogate, for group 3, that lets the network be called less often:
-                the file of a bonded potential fitted to QM forces (``kstep fit-bonded``), or ``"force-field"`` for the
+            topology: The topology of the system; its bonds tell molecules and refuse regions that would cut one.
+            system: The whole system as the force field describes it, with restraints and biases; it is not changed.
+
+            atoms: The region: indices of the QM atoms; whole molecules.
+            charge: The region: its total charge, e. A warning says when the force field gives it another one.
+            multiplicity: The region: its spin multiplicity, 1 for a closed shell.
+
+            embedding: The coupling: see above.
+            cutoff: The coupling: distance (nm) beyond which MM charges are not seen by the QM region; None for all, and
+                only then without periodic boundary conditions.
+            switchDistance: The coupling: distance (nm) where they begin to be switched off; None for 80 % of the
+                cut-off.
+
+            surrogate: The levels: archive of a potential trained for this region; None for none.
+            surrogateThreads: The levels: threads of the surrogate.
+            compileSurrogate: The levels: compile the archive for this machine on first use (half a minute; kept in the
+                user's cache), which halves the cost of the network. Interpreted, with a warning, where that fails.
+            baseLevel: The levels: a cheap potential below the surrogate that lets the network be called less often, the
+                file of a bonded potential fitted to QM forces (``kstep fit-bonded``), or ``"force-field"`` for the
                 region's own force-field terms; None for none.
-            splitNonbonded: put nonbonded forces of the surroundings into group 4 rather than 0.
-            keepForces: names of forces (Force.getName()) that must stay as they are, such as restraints and biases.
+
+            splitNonbonded: The MM forces: put nonbonded forces of the surroundings into a force group of their own, so
+                that they can be evaluated less often.
+            keepForces: The MM forces: those that stay as they are, by name, index or as Force objects. A name that
+                several forces share does not keep what is recognised as the force field's.
+            removeForces: The MM forces: those whose terms inside the region are the force field's and are taken out.
 
         Returns:
             A new system with the same particles in the same order.
 
         Raises:
-            ValueError: (and its kinds RegionError, EmbeddingError, UnsupportedForceFieldError) for anything that makes
-                no sense; the message names it. Nothing expensive has happened by then.
+            ValueError: Anything that makes no sense; the message names it. Its kinds are RegionError, EngineError,
+                EmbeddingError, SurrogateError, BondedFitError, UnsupportedForceFieldError and AmbiguousForceError.
+                Nothing expensive has happened by then.
         """
-        from .forces import create_qm_force, create_surrogate_force, refuse_unsuitable_surrogate
-
         graph = MoleculeGraph(topology, system)
         region = QMRegion.create(topology, system, atoms, charge, multiplicity, graph)
-        self.engine.check(region.numbers, region.charge, region.multiplicity)
-        charges, settings = _environment(system, region, graph, embedding, _length(cutoff), _length(switchDistance))
-        if surrogate is not None:
-            refuse_unsuitable_surrogate(surrogate, region, self.engine, needs_environment=bool(charges))
-        force_field_below = baseLevel == FORCE_FIELD
-        model = None if baseLevel is None or force_field_below else _bonded_fit(baseLevel, region)
-        division = divide_system(
-            system,
-            region.particles,
-            zero_charges=embedding == "electrostatic",
+        options = MixingOptions(
+            embedding=embedding,
+            cutoff=_length(cutoff),
+            switch_distance=_length(switchDistance),
+            surrogate=surrogate,
+            surrogate_threads=surrogateThreads,
+            compile_surrogate=compileSurrogate,
+            base_level=baseLevel,
             split_nonbonded=splitNonbonded,
-            with_region_forces=force_field_below,
             keep_forces=keepForces,
-            nearest_images=len(set(graph.molecules[list(region.particles)])) > 1,
+            remove_forces=removeForces,
         )
-        if force_field_below:
-            refuse_missing_bond_terms(division, graph)
-        mixed = division.system
-        for force in division.region_forces if model is None else model.create_forces(region.particles):
-            force.setForceGroup(force_groups.BASE_LEVEL)
-            mixed.addForce(force)
-        if surrogate is not None:
-            force = create_surrogate_force(surrogate, region, charges, settings, surrogateThreads, compileSurrogate)
-            force.setForceGroup(force_groups.SURROGATE)
-            mixed.addForce(force)
-        force = create_qm_force(self.engine, region, charges, settings)
-        force.setForceGroup(force_groups.QM)
-        mixed.addForce(force)
-        return mixed
-
-
-def _environment(
-    system: openmm.System,
-    region: QMRegion,
-    graph: MoleculeGraph,
-    embedding: str,
-    cutoff: float | None,
-    switchDistance: float | None,
-) -> tuple[list[tuple[int, float, int]], EmbeddingSettings]:
-    # Periodic without charges: the QM level then puts a region of several molecules in one piece.
-    none = EmbeddingSettings(None, None, system.usesPeriodicBoundaryConditions())
-    if embedding == "mechanical":
-        if cutoff is not None or switchDistance is not None:
-            raise EmbeddingError(
-                "cutoff and switchDistance belong to electrostatic embedding; with embedding='mechanical' the force "
-                "field's own cut-off rules"
-            )
-        return [], none
-    if embedding != "electrostatic":
-        raise EmbeddingError(f"embedding must be 'electrostatic' or 'mechanical', got {embedding!r}")
-    if len(region.particles) == system.getNumParticles():
-        if cutoff is not None:
-            warnings.warn("the QM region is the whole system: the embedding cut-off has no effect", stacklevel=3)
-        return [], none
-    nonbonded = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
-    if len(nonbonded) != 1:
-        raise EmbeddingError(
-            f"electrostatic embedding takes its charges from the NonbondedForce, and the system has {len(nonbonded)} "
-            "of them: use embedding='mechanical', or merge them into one"
-        )
-    settings = embedding_settings(system, cutoff, switchDistance, nonbonded[0].usesPeriodicBoundaryConditions())
-    return collect_embedding_charges(nonbonded[0], region.particles, graph), settings
-
-
-def _bonded_fit(path: str | os.PathLike[str], region: QMRegion) -> BondedFit:
-    model = BondedFit.read(path)
-    if model.numbers != tuple(int(number) for number in region.numbers):
-        raise BondedFitError(
-            f"{path} was fitted for atomic numbers {list(model.numbers)}, the QM region has {region.numbers.tolist()}: "
-            "give the atoms in the same order, or fit one for this region"
-        )
-    return model
+        return mix(self.engine, system, region, graph, options)
 
 
 def _length(value: float | unit.Quantity | None) -> float | None:

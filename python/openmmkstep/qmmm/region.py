@@ -11,6 +11,8 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
+from openmmkstep.units import value_in
+
 from .molecule_graph import MoleculeGraph
 
 
@@ -18,21 +20,28 @@ class RegionError(ValueError):
     """The QM region that was asked for cannot be."""
 
 
+class RegionChargeWarning(UserWarning):
+    """The charge given for a QM region is not the one that the force field gives it."""
+
+
 @dataclass(frozen=True)
 class QMRegion:
     """A QM region that passed all checks.
 
     Attributes:
-        particles: particle indices, ascending.
-        numbers: atomic numbers [n].
-        masses: amu [n].
-        names: atom names [n].
-        bonds: molecular graph [b,2], places in the region.
-        charge: total charge, e.
-        multiplicity: spin multiplicity.
+        particles: Particle indices of the QM atoms [n], ascending.
+        sites: Particle indices of the virtual sites that QM atoms define, ascending: force-field charges of the region
+            without a place in the QM calculation.
+        numbers: Atomic numbers [n].
+        masses: Masses [n], amu.
+        names: Atom names [n].
+        bonds: Molecular graph [b,2], places in the region.
+        charge: Total charge, e.
+        multiplicity: Spin multiplicity.
     """
 
     particles: tuple[int, ...]
+    sites: tuple[int, ...]
     numbers: NDArray[np.int64]
     masses: NDArray[np.float64]
     names: tuple[str, ...]
@@ -40,12 +49,17 @@ class QMRegion:
     charge: int
     multiplicity: int
 
+    @property
+    def bonded_particles(self) -> list[tuple[int, int]]:
+        """The bonds as pairs of particle indices: what barostats and wrapping take for molecules."""
+        return [(self.particles[i], self.particles[j]) for i, j in self.bonds]
+
     @classmethod
     def create(
         cls,
         topology: app.Topology,
         system: openmm.System,
-        qm_atoms: Iterable[int],
+        atoms: Iterable[int],
         charge: int,
         multiplicity: int,
         graph: MoleculeGraph | None = None,
@@ -53,47 +67,102 @@ class QMRegion:
         """Check a region and collect what is known about it.
 
         Args:
-            topology: names elements and bonds.
-            system: masses, constraints, virtual sites.
-            qm_atoms: particle indices in any order.
-            charge: total charge of the region, e.
-            multiplicity: spin multiplicity, 1 for a closed shell.
-            graph: of the same topology and system, where the caller has it.
+            topology: The topology of the system; it names elements and bonds.
+            system: The system, for masses, constraints and virtual sites.
+            atoms: Particle indices in any order. Virtual sites that these atoms define belong to the region whether
+                they are named or not.
+            charge: Total charge of the region, e.
+            multiplicity: Spin multiplicity, 1 for a closed shell.
+            graph: The graph of the same topology and system, where the caller has it.
 
         Raises:
-            RegionError: indices that are no integers, out of range, repeated or none at all; atoms without element;
-                virtual sites; a bond that the region would cut; impossible charge or multiplicity.
+            RegionError: Indices that are no integers, out of range, repeated or none at all; atoms without element; a
+                virtual site between region and surroundings; a bond that the region would cut; impossible charge or
+                multiplicity.
         """
-        particles = _checked_indices(qm_atoms, topology.getNumAtoms())
+        named = _checked_indices(atoms, topology.getNumAtoms())
         graph = graph if graph is not None else MoleculeGraph(topology, system)
-        atoms = list(topology.atoms())
+        particles = tuple(particle for particle in named if particle not in graph.virtual_sites)
+        sites = _sites_of(particles, named, graph)
+        by_index = list(topology.atoms())
         for particle in particles:
-            if system.isVirtualSite(particle):
-                raise RegionError(
-                    f"{graph.name(particle)} is a virtual site and cannot be a QM atom: leave it out of atoms"
-                )
-            if atoms[particle].element is None:
+            if by_index[particle].element is None:
                 raise RegionError(
                     f"{graph.name(particle)} has no element: set it in the topology, the QM method needs it"
                 )
-        _refuse_cut_bonds(graph, particles)
-        numbers = np.array([atoms[particle].element.atomic_number for particle in particles], dtype=np.int64)
+        _refuse_cut_bonds(graph, (*particles, *sites))
+        numbers = np.array([by_index[particle].element.atomic_number for particle in particles], dtype=np.int64)
         charge, multiplicity = _checked_spin(numbers, charge, multiplicity)
         masses = [system.getParticleMass(particle).value_in_unit(unit.dalton) for particle in particles]
         return cls(
             particles=particles,
+            sites=sites,
             numbers=numbers,
             masses=np.array(masses, dtype=np.float64),
-            names=tuple(atoms[particle].name for particle in particles),
+            names=tuple(by_index[particle].name for particle in particles),
             bonds=graph.bonds_within(particles),
             charge=charge,
             multiplicity=multiplicity,
         )
 
+    @property
+    def members(self) -> tuple[int, ...]:
+        """Particle indices of atoms and virtual sites of the region, ascending."""
+        return tuple(sorted((*self.particles, *self.sites)))
 
-def _checked_indices(qm_atoms: Iterable[int], count: int) -> tuple[int, ...]:
+
+def region_charge_mismatch(system: openmm.System, region: QMRegion) -> str | None:
+    """What is wrong with the charge of a region, judged by the force field's charges of its particles.
+
+    Force fields give whole molecules whole charges, so that a difference of half a charge or more is a charge that was
+    left out or counted wrongly, unless the region is in a state that the force field does not describe.
+
+    Args:
+        system: The system as the force field describes it, with one NonbondedForce.
+        region: The region.
+
+    Returns:
+        A sentence that names both charges and the remedy; None if they fit, or if the force field has no charges there.
+    """
+    nonbonded = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
+    if len(nonbonded) != 1:
+        return None
+    charges = [value_in(nonbonded[0].getParticleParameters(i)[0], unit.elementary_charge) for i in region.members]
+    total = sum(charges)
+    if not any(charges) or abs(total - region.charge) < 0.5:
+        return None
+    shown = f"{round(total):+d}" if abs(total - round(total)) < 0.005 else f"{total:+.3f}"
+    return (
+        f"the QM region was given the charge {region.charge:+d}, but the force field's charges of its "
+        f"{len(region.particles)} atoms sum to {shown}: pass charge={round(total)}, unless another state of the "
+        "molecule is meant"
+    )
+
+
+def _sites_of(particles: tuple[int, ...], named: tuple[int, ...], graph: MoleculeGraph) -> tuple[int, ...]:
+    inside, asked = set(particles), set(named)
+    sites = []
+    for site, parents in graph.virtual_sites.items():
+        missing = [parent for parent in parents if parent not in inside]
+        if not missing:
+            sites.append(site)
+        elif len(missing) < len(parents):
+            own = next(parent for parent in parents if parent in inside)
+            raise RegionError(
+                f"the virtual site {graph.name(site)} is defined by {graph.name(own)} in the QM region and by "
+                f"{graph.name(missing[0])} outside: take all particles that define it into the region, or none"
+            )
+        elif site in asked:
+            raise RegionError(
+                f"{graph.name(site)} is a virtual site and cannot be a QM atom: name the atoms that define it, such as "
+                f"{graph.name(parents[0])}"
+            )
+    return tuple(sorted(sites))
+
+
+def _checked_indices(atoms: Iterable[int], count: int) -> tuple[int, ...]:
     indices = []
-    for value in qm_atoms:
+    for value in atoms:
         try:
             indices.append(operator.index(value))
         except TypeError as error:
@@ -111,8 +180,8 @@ def _checked_indices(qm_atoms: Iterable[int], count: int) -> tuple[int, ...]:
     return tuple(sorted(indices))
 
 
-def _refuse_cut_bonds(graph: MoleculeGraph, particles: tuple[int, ...]) -> None:
-    cut = graph.cut_bonds(particles)
+def _refuse_cut_bonds(graph: MoleculeGraph, members: tuple[int, ...]) -> None:
+    cut = graph.cut_bonds(members)
     if not cut:
         return
     shown = "; ".join(f"{graph.name(i)} - {graph.name(j)}" for i, j in cut[:5])

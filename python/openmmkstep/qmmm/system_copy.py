@@ -17,8 +17,8 @@ def copy_without(system: openmm.System, unwanted: Callable[[openmm.Force], bool]
     Unlike a copy by way of XML alone, its surrogate is compiled if the original's is.
 
     Args:
-        system: from createMixedSystem().
-        unwanted: whether to leave a force out.
+        system: A system from createMixedSystem().
+        unwanted: Whether a force is left out.
     """
     copy: openmm.System = openmm.XmlSerializer.clone(system)
     for index in reversed(range(system.getNumForces())):

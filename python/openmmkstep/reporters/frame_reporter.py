@@ -12,7 +12,7 @@ from kstep_models.frames import FrameWriter
 from openmmkstep.engines.registry import specification
 from openmmkstep.io.frames import describe_region, frame_of_result
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.qmmm.mixed_forces import find_qm_force
+from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.region import QMRegion
 
 from .schedule import Schedule

@@ -17,7 +17,9 @@ namespace KStep {
  *
  * where i runs over the atoms of the region, j over the charges of the group, and S goes from 1 at the switching
  * distance to 0 at the cut-off as the quintic 1 - 10 t^3 + 15 t^4 - 6 t^5. So a group is seen as soon as any of its
- * charges is near any atom of the region; the factor has two continuous derivatives and favours no atom.
+ * charges is near any atom of the region; the factor has two continuous derivatives and favours no atom. Groups of up
+ * to three charges (ions, most models of water) are all within a bond length of their mean position, which stands for
+ * x_j; they are many, and this costs a third.
  *
  * With periodic boundary conditions a cut-off is needed, and every image of a group that has a charge within the
  * cut-off of the region is seen: the nearest one, and others only if region and group are longer than the box less
@@ -27,6 +29,8 @@ namespace KStep {
  */
 class KSTEP_EXPORT EmbeddingCharges {
 public:
+    /** Groups of up to so many charges are seen from their mean position. */
+    static constexpr int MAX_COMPACT_CHARGES = 3;
     /**
      * Add a charge.
      *

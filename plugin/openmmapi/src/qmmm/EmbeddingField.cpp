@@ -187,12 +187,13 @@ void EmbeddingField::selectImages(const Group &group, const Sphere &sphere, cons
 }
 
 void EmbeddingField::selectImage(const Group &group, const Sphere &sphere, const Vec3 &shift) {
-    const Vec3 delta = sphere.center + shift - regionCenter;
+    const Vec3 centroid = sphere.center + shift;
+    const Vec3 delta = centroid - regionCenter;
     const double reach = cutoff + regionRadius + sphere.radius;
     if (delta.dot(delta) >= reach * reach)
         return;
     const int firstTerm = static_cast<int>(switchTerms.size());
-    const double factor = switchingFactor(group, shift);
+    const double factor = switchingFactor(group, centroid, shift);
     if (factor == 0)
         return;
     if (factor < 1) {
@@ -217,14 +218,14 @@ void EmbeddingField::append(const Group &group, const Vec3 &shift, double factor
     }
 }
 
-double EmbeddingField::switchingFactor(const Group &group, const Vec3 &shift) {
+double EmbeddingField::switchingFactor(const Group &group, const Vec3 &centroid, const Vec3 &shift) {
     const size_t firstTerm = switchTerms.size();
     const double cutoff2 = cutoff * cutoff;
     double unseen = 1;
-    for (int j = group.first; j < group.end; j++) {
-        const Vec3 charge = whole[j] + shift;
+    for (int j = group.first; j < (group.isCompact() ? group.first + 1 : group.end); j++) {
+        const Vec3 place = group.isCompact() ? centroid : whole[j] + shift;
         for (size_t i = 0; i < region.size(); i++) {
-            const Vec3 delta = region[i] - charge;
+            const Vec3 delta = region[i] - place;
             const double distance2 = delta.dot(delta);
             if (distance2 >= cutoff2)
                 continue;
@@ -236,7 +237,8 @@ double EmbeddingField::switchingFactor(const Group &group, const Vec3 &shift) {
                 switchTerms.resize(firstTerm);
                 return 1;
             }
-            switchTerms.push_back({static_cast<int>(i), particles[j], 1 - value, delta * (slope / distance)});
+            switchTerms.push_back(
+                {static_cast<int>(i), group.isCompact() ? -1 : particles[j], 1 - value, delta * (slope / distance)});
         }
     }
     // ds/dx_i = S'(d_ij) (x_i - x_j) / d_ij prod_(others) (1 - S(d_kl)); none of the factors vanishes here.
@@ -246,11 +248,16 @@ double EmbeddingField::switchingFactor(const Group &group, const Vec3 &shift) {
 }
 
 void EmbeddingField::addSwitchingForces(const SwitchedImage &image, double slope, vector<Vec3> &forces) const {
+    Vec3 onCentroid;
     for (int i = image.firstTerm; i < image.endTerm; i++) {
-        const Vec3 gradient = switchTerms[i].gradient * slope;
-        forces[regionParticles[switchTerms[i].atom]] -= gradient;
-        forces[switchTerms[i].particle] += gradient;
+        const SwitchTerm &term = switchTerms[i];
+        const Vec3 gradient = term.gradient * slope;
+        forces[regionParticles[term.atom]] -= gradient;
+        (term.particle < 0 ? onCentroid : forces[term.particle]) += gradient;
     }
+    const Vec3 share = onCentroid * (1.0 / (image.end - image.first));
+    for (int j = image.first; j < image.end; j++)
+        forces[selectedParticle[j]] += share;
 }
 
 void EmbeddingField::computePotential(const vector<Vec3> &sites, vector<double> &potential,

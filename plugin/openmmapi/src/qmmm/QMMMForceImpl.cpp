@@ -21,6 +21,9 @@ namespace {
 /** nm; no bond and no collision at any temperature of interest brings nuclei this close. */
 constexpr double MIN_SITE_DISTANCE = 0.03, MIN_CHARGE_DISTANCE = 0.01;
 
+/** kJ/mol; far above the noise of a converged calculation. */
+constexpr double MAX_JUMP = 0.01;
+
 } // namespace
 
 void QMMMForceImpl::initialize(OpenMM::ContextImpl &context) {
@@ -57,10 +60,12 @@ double QMMMForceImpl::computeForce(OpenMM::ContextImpl &context, const vector<Ve
             throw OpenMMException(lastFailure.empty() ? error.what() : error.what() + (". Before: " + lastFailure));
         }
         try {
-            fillInput();
-            checkDistances();
-            callEngine();
+            const double before = sites->haveImagesChanged() ? computeAtFormerImages(positions, box) : 0;
+            compute(sites->getPositions());
+            if (sites->haveImagesChanged())
+                checkJump(output.energy - before);
             collectForces();
+            sites->accept();
         } catch (const InterruptedException &) {
             throw;
         } catch (const std::exception &error) {
@@ -80,8 +85,33 @@ double QMMMForceImpl::computeForce(OpenMM::ContextImpl &context, const vector<Ve
     return output.energy;
 }
 
-void QMMMForceImpl::fillInput() {
-    input.positions = sites->getPositions();
+void QMMMForceImpl::compute(const vector<Vec3> &places) {
+    fillInput(places);
+    checkDistances();
+    callEngine();
+}
+
+/** The energy with the images of the geometry before; charges are then chosen for the present ones again. */
+double QMMMForceImpl::computeAtFormerImages(const vector<Vec3> &positions, const Vec3 box[3]) {
+    field->update(sites->getFormerPositions(), positions, box);
+    compute(sites->getFormerPositions());
+    const double energy = output.energy;
+    field->update(sites->getPositions(), positions, box);
+    return energy;
+}
+
+void QMMMForceImpl::checkJump(double jump) const {
+    if (std::abs(jump) <= MAX_JUMP)
+        return;
+    std::ostringstream message;
+    message << owner.getName() << ": the QM region reaches around the periodic box: parts of it are as near to the "
+            << "images of others as to the others themselves, and its energy jumps by " << jump
+            << " kJ/mol where they change places. Use a larger box or a smaller region";
+    throw OpenMMException(message.str());
+}
+
+void QMMMForceImpl::fillInput(const vector<Vec3> &places) {
+    input.positions = places;
     input.chargePositions = field->getPositions();
     input.charges = field->getCharges();
     const int numSelected = field->getNumSelected();

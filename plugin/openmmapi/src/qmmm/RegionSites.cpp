@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 #include <set>
-#include <sstream>
 
 using OpenMM::OpenMMException;
 using OpenMM::Vec3;
@@ -14,8 +13,8 @@ namespace KStep {
 
 namespace {
 
-/** nm by which a region must be farther from its own image than its own parts are from each other. */
-constexpr double IMAGE_MARGIN = 0.05;
+/** nm; by less than this atoms move from one geometry of a trajectory to the next. */
+constexpr double SMALL_MOVE = 0.1;
 
 } // namespace
 
@@ -35,26 +34,32 @@ void RegionSites::place(const vector<Vec3> &positions, const Vec3 box[3]) {
             throw OpenMMException(owner + ": the position of QM particle " + std::to_string(particles[i]) +
                                   " is not a finite number");
     }
+    former.clear();
     if (periodic && particles.size() > 1)
-        checkImages(makeWhole(box), box);
-    size_t next = particles.size();
+        makeWhole(box);
+    placeLinkAtoms(sites, positions, box);
+    if (periodic && findFormerImages(box))
+        placeLinkAtoms(former, positions, box);
+}
+
+void RegionSites::placeLinkAtoms(vector<Vec3> &places, const vector<Vec3> &positions, const Vec3 box[3]) const {
+    size_t next = region.getParticles().size();
     for (const QMRegion::LinkAtom &link : region.getLinkAtoms()) {
-        const Vec3 &host = sites[indexInRegion[link.qmParticle]];
+        const Vec3 &host = places[indexInRegion[link.qmParticle]];
         Vec3 bond = positions[link.mmParticle] - host;
         if (periodic)
             bond = minimumImage(bond, box);
-        sites[next++] = host + bond * link.ratio;
+        places[next++] = host + bond * link.ratio;
     }
 }
 
-/** Prim's algorithm: the atom nearest to those already placed comes next. Returns the longest edge of the tree. */
-double RegionSites::makeWhole(const Vec3 box[3]) {
+/** Prim's algorithm: the atom nearest to those already placed comes next, beside its nearest neighbour. */
+void RegionSites::makeWhole(const Vec3 box[3]) {
     const size_t n = region.getParticles().size();
     distances.assign(n, std::numeric_limits<double>::infinity());
     placed.resize(n);
     isDone.assign(n, 0);
     placed[0] = sites[0];
-    double longest2 = 0;
     size_t last = 0;
     for (size_t count = 1; count < n; count++) {
         isDone[last] = 1;
@@ -72,51 +77,33 @@ double RegionSites::makeWhole(const Vec3 box[3]) {
             if (next == n || distances[i] < distances[next])
                 next = i;
         }
-        longest2 = std::max(longest2, distances[next]);
         last = next;
     }
     sites[last] = placed[last];
-    return std::sqrt(longest2);
 }
 
-void RegionSites::checkImages(double longestEdge, const Vec3 box[3]) const {
-    const double reach = longestEdge + IMAGE_MARGIN;
+/** Fill the atoms' former places and return true if their images have changed; in any case they are comparable. */
+bool RegionSites::findFormerImages(const Vec3 box[3]) {
+    if (accepted.empty())
+        return false;
     const size_t n = region.getParticles().size();
-    // A slab as thick as the region, in the direction across two faces, bounds its distance from its images.
-    bool mayTouch = false;
-    for (int face = 0; face < 3 && !mayTouch; face++) {
-        const Vec3 normal = faceNormal(box, face);
-        double low = sites[0].dot(normal), high = low;
-        for (size_t i = 1; i < n; i++) {
-            const double along = sites[i].dot(normal);
-            low = std::min(low, along);
-            high = std::max(high, along);
+    bool haveChanged = false;
+    former.assign(sites.begin(), sites.end());
+    for (size_t i = 1; i < n; i++) {
+        // Relative to the first atom, since the whole region may have been moved by box vectors.
+        const Vec3 moved = (sites[i] - sites[0]) - (accepted[i] - accepted[0]);
+        const Vec3 small = minimumImage(moved, box);
+        if (small.dot(small) > SMALL_MOVE * SMALL_MOVE) {
+            former.clear(); // another geometry altogether
+            return false;
         }
-        mayTouch = std::abs(box[face].dot(normal)) - (high - low) < reach;
+        const Vec3 shift = moved - small;
+        former[i] = sites[i] - shift;
+        haveChanged = haveChanged || shift.dot(shift) > SMALL_MOVE * SMALL_MOVE;
     }
-    if (!mayTouch)
-        return;
-    for (int a = -1; a <= 1; a++)
-        for (int b = -1; b <= 1; b++)
-            for (int c = -1; c <= 1; c++) {
-                if (a == 0 && b == 0 && c == 0)
-                    continue;
-                const Vec3 shift = box[0] * a + box[1] * b + box[2] * c;
-                for (size_t i = 0; i < n; i++)
-                    for (size_t j = 0; j < i; j++) {
-                        const Vec3 delta = sites[i] - sites[j] + shift;
-                        if (delta.dot(delta) >= reach * reach)
-                            continue;
-                        std::ostringstream message;
-                        message << owner << ": the QM region reaches around the periodic box: particle "
-                                << region.getParticles()[i] << " is " << std::sqrt(delta.dot(delta))
-                                << " nm from an image of particle " << region.getParticles()[j]
-                                << ", about as near as the region's own parts are to each other (" << longestEdge
-                                << " nm), so that it cannot be told which image belongs to it. Use a larger box or a "
-                                   "smaller region";
-                        throw OpenMMException(message.str());
-                    }
-            }
+    if (!haveChanged)
+        former.clear();
+    return haveChanged;
 }
 
 void RegionSites::addForces(const vector<Vec3> &siteForces, vector<Vec3> &forces) const {

@@ -13,7 +13,7 @@ from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 from openmmkstep.provenance import machine_info
 from openmmkstep.qmmm import force_groups
-from openmmkstep.qmmm.integrator import createIntegrator
+from openmmkstep.qmmm.integrator import integrator_for
 from openmmkstep.workflows.config.bench import BenchCase, BenchConfig
 from openmmkstep.workflows.setup.equilibration import Equilibrated, equilibrate
 from openmmkstep.workflows.setup.mixed_system import build_mixed_system
@@ -105,17 +105,9 @@ class _Case:
             methods.append(PluginMethod(f"plain {1000 * step:g} fs", context, step))
         split = case.nonbonded_period > 1
         mixed = build_mixed_system(molecules, case.qm, config.surrogate, split_nonbonded=split)
-        integrator = createIntegrator(
-            mixed.system,
-            config.inner_step,
-            config.k,
-            config.temperature,
-            config.friction,
-            config.surrogate.period,
-            case.nonbonded_period,
-            mixed.region.particles,
-        )
-        outer_step = config.k * config.inner_step
+        levels = config.levels(case)
+        integrator = integrator_for(mixed.system, levels, config.temperature, config.friction)
+        outer_step = levels.outer_step
         methods.append(PluginMethod("kstep", self._context(mixed.system, integrator), outer_step))
         if config.compare_stock:
             flat = config.surrogate.model_copy(update={"period": 1, "base_level": None})

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from kstep_models.configuration import Section
+from openmmkstep.qmmm.levels import LevelSettings
 
 from .quantities import Duration, Rate, Seed, Temperature, Time
-from .sections import QMSection, SurrogateSection, SystemSection
+from .sections import QMSection, SurrogateSection, SystemSection, level_settings
 
 
 class BenchCase(Section):
@@ -58,11 +59,15 @@ class BenchConfig(Section):
     compare_stock: bool = True
     seed: Seed = 1
 
+    def levels(self, case: BenchCase) -> LevelSettings:
+        """Time step and periods of a case."""
+        return level_settings(self.k, self.inner_step, self.surrogate, case.nonbonded_period)
+
     @model_validator(mode="after")
-    def _periods_divide(self) -> BenchConfig:
-        if self.k % self.surrogate.period:
-            raise ValueError(f"surrogate.period {self.surrogate.period} must divide k = {self.k}")
+    def _check_levels(self) -> BenchConfig:
         for name, case in self.cases.items():
-            if self.k % case.nonbonded_period:
-                raise ValueError(f"cases.{name}.nonbonded_period {case.nonbonded_period} must divide k = {self.k}")
+            try:
+                self.levels(case)
+            except ValueError as error:
+                raise ValueError(f"cases.{name}: {error}") from error
         return self

@@ -7,9 +7,10 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from kstep_models.configuration import Section
+from openmmkstep.qmmm.levels import LevelSettings
 
 from .quantities import Duration, Rate, Seed, Temperature, Time
-from .sections import QMSection, SurrogateSection, SystemSection
+from .sections import QMSection, SurrogateSection, SystemSection, level_settings
 
 
 class ConformerSection(Section):
@@ -76,13 +77,13 @@ class GenerateConfig(Section):
     seed: Seed = 1
     output: Path
 
+    @property
+    def levels(self) -> LevelSettings:
+        """Time step and periods."""
+        section = self.sampling
+        return level_settings(section.k, section.time_step, self.surrogate, section.nonbonded_period)
+
     @model_validator(mode="after")
-    def _levels(self) -> GenerateConfig:
-        k = self.sampling.k
-        if self.surrogate is None and k > 1:
-            raise ValueError(f"sampling.k = {k} needs a surrogate between the QM calls: give 'surrogate', or k: 1")
-        if k % self.sampling.nonbonded_period:
-            raise ValueError(f"sampling.nonbonded_period = {self.sampling.nonbonded_period} must divide k = {k}")
-        if self.surrogate is not None and k % self.surrogate.period:
-            raise ValueError(f"surrogate.period = {self.surrogate.period} must divide k = {k}")
+    def _check_levels(self) -> GenerateConfig:
+        _ = self.levels
         return self

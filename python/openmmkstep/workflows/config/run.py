@@ -8,9 +8,10 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from kstep_models.configuration import Section
+from openmmkstep.qmmm.levels import LevelSettings
 
 from .quantities import Duration, Rate, Seed, Temperature, Time
-from .sections import QMSection, SurrogateSection, SystemSection
+from .sections import QMSection, SurrogateSection, SystemSection, level_settings
 
 
 class IntegratorSection(Section):
@@ -42,12 +43,6 @@ class IntegratorSection(Section):
     def outer_step(self) -> float:
         """Length of an outer step, ps."""
         return self.k * self.inner_step
-
-    @model_validator(mode="after")
-    def _periods_divide(self) -> IntegratorSection:
-        if self.k % self.nonbonded_period:
-            raise ValueError(f"nonbonded_period {self.nonbonded_period} must divide k = {self.k}")
-        return self
 
 
 class EquilibrationSection(Section):
@@ -123,11 +118,13 @@ class RunConfig(Section):
     threads: int = Field(default=1, ge=1)
     seed: Seed = 1
 
+    @property
+    def levels(self) -> LevelSettings:
+        """Time step and periods."""
+        section = self.integrator
+        return level_settings(section.k, section.inner_step, self.surrogate, section.nonbonded_period)
+
     @model_validator(mode="after")
-    def _levels(self) -> RunConfig:
-        k = self.integrator.k
-        if self.surrogate is None and k > 1:
-            raise ValueError(f"k = {k} needs a surrogate: add the section 'surrogate', or set integrator.k to 1")
-        if self.surrogate is not None and k % self.surrogate.period:
-            raise ValueError(f"surrogate.period {self.surrogate.period} must divide integrator.k = {k}")
+    def _check_levels(self) -> RunConfig:
+        _ = self.levels
         return self

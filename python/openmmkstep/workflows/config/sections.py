@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from kstep_models.configuration import FileOrName, Section
+from openmmkstep.qmmm.levels import LevelSettings
 
 from .quantities import Length
 
@@ -68,14 +69,17 @@ class QMSection(Section):
     """The QM region and its method.
 
     Attributes:
-        method: name for QMMMPotential.
-        atoms: indices ("0-21,30"), a list of indices, "all", or "solute" (everything but water and ions).
-        charge: of the region, e.
-        multiplicity: of the region.
+        method: Name of the QM method.
+        atoms: Indices ("0-21,30"), a list of indices, "all", or "solute" (everything but water and ions).
+        charge: Total charge of the region, e.
+        multiplicity: Spin multiplicity of the region.
         embedding: "electrostatic" or "mechanical".
-        cutoff: of the embedding charges, nm; none for all.
-        switch_distance: where their switching begins, nm.
+        cutoff: Distance beyond which the region does not see charges, nm; none for all.
+        switch_distance: Distance where the charges begin to be switched off, nm.
         settings: Settings of the method by its own names, such as accuracy, max_iterations and threads of xTB.
+        keep_forces: Names or indices of force-field forces that stay as they are inside the region too.
+        remove_forces: Names or indices of forces whose terms inside the region are the force field's, where that
+            cannot be told.
     """
 
     method: str = "gfn2-xtb"
@@ -86,6 +90,8 @@ class QMSection(Section):
     cutoff: Length | None = None
     switch_distance: Length | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
+    keep_forces: tuple[str | int, ...] = ()
+    remove_forces: tuple[str | int, ...] = ()
 
 
 class SurrogateSection(Section):
@@ -119,3 +125,22 @@ class SurrogateSection(Section):
     def has_base_level(self) -> bool:
         """Whether there is a level below the network."""
         return self.base_level is not None
+
+
+def level_settings(
+    k: int, inner_step: float, surrogate: SurrogateSection | None, nonbonded_period: int = 1
+) -> LevelSettings:
+    """The time step and periods that a configuration means, checked against each other.
+
+    Args:
+        k: Inner steps per QM call.
+        inner_step: Length of an inner step, ps.
+        surrogate: The surrogate and its period.
+        nonbonded_period: Inner steps between evaluations of nonbonded MM forces.
+
+    Raises:
+        ValueError: Periods that do not divide k; more than one inner step without a surrogate.
+    """
+    if surrogate is None and k > 1:
+        raise ValueError(f"k = {k} needs a surrogate between the QM calls: add the section 'surrogate', or set k to 1")
+    return LevelSettings(k, inner_step, 1 if surrogate is None else surrogate.period, nonbonded_period)

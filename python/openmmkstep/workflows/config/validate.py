@@ -5,9 +5,10 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from kstep_models.configuration import Section
+from openmmkstep.qmmm.levels import LevelSettings
 
 from .quantities import Duration, Rate, Seed, Temperature, Time
-from .sections import QMSection, SurrogateSection, SystemSection
+from .sections import QMSection, SurrogateSection, SystemSection, level_settings
 
 
 class NVESection(Section):
@@ -75,9 +76,13 @@ class ValidateConfig(Section):
     platform: str = "Reference"
     seed: Seed = 1
 
+    def levels(self, k: int, nonbonded_period: int = 1) -> LevelSettings:
+        """Time step and periods for a k."""
+        return level_settings(k, self.inner_step, self.surrogate, nonbonded_period)
+
     @model_validator(mode="after")
-    def _periods_divide(self) -> ValidateConfig:
-        for k in (*self.nve.ks, self.thermostat.k):
-            if k < 1 or k % self.surrogate.period:
-                raise ValueError(f"surrogate.period {self.surrogate.period} must divide every k, and {k} is asked for")
+    def _check_levels(self) -> ValidateConfig:
+        for k in self.nve.ks:
+            self.levels(k)
+        self.levels(self.thermostat.k, self.thermostat.nonbonded_period)
         return self

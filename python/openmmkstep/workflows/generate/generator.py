@@ -12,11 +12,11 @@ import openmm
 from kstep_models.frames import FrameFile, FrameWriter
 from kstep_models.locks import locked
 from openmmkstep.io.frames import describe_region, frame_of_result, keep_frames
-from openmmkstep.qmmm.integrator import createIntegrator
-from openmmkstep.qmmm.mixed_forces import find_qm_force
+from openmmkstep.qmmm.forces import find_qm_force
+from openmmkstep.qmmm.integrator import integrator_for
 from openmmkstep.workflows.config.generate import GenerateConfig
 from openmmkstep.workflows.setup.equilibration import equilibrate
-from openmmkstep.workflows.setup.mixed_system import build_mixed_system, potential_of, region_of
+from openmmkstep.workflows.setup.mixed_system import build_mixed_system, engine_of, region_of
 from openmmkstep.workflows.setup.molecular_system import SystemBuilder
 from openmmkstep.workflows.setup.platforms import find_platform
 
@@ -77,7 +77,7 @@ class Generator:
         self._report = report
         self._builder = SystemBuilder(config.system)
         self._region = region_of(self._builder.build_in_vacuum(), config.qm)
-        self._potential = potential_of(config.qm)
+        self._engine = engine_of(config.qm)
         self._command = command
 
     def run(self, resume: bool) -> GenerationResult:
@@ -96,13 +96,11 @@ class Generator:
 
     def _run(self, resume: bool) -> GenerationResult:
         config, sampling = self._config, self._config.sampling
-        isolated = not self._builder.has_solvent and len(self._region.particles) == len(
-            self._builder.structure.positions
-        )
+        isolated = not self._builder.has_solvent and len(self._region.members) == len(self._builder.structure.positions)
         first = _first_missing(config.output, sampling.frames_per_trajectory) if resume else 0
         sampler = ConformerSampler(self._builder, sampling.conformers, config.platform)
         failures: dict[int, str] = {}
-        description = describe_region(self._region, self._potential.engine.describe(), self._command)
+        description = describe_region(self._region, self._engine.describe(), self._command)
         embedded = config.qm.embedding == "electrostatic" and not isolated
         with FrameWriter(config.output, description, environment=embedded, resume=resume) as writer:
             for index in range(first, sampling.trajectories):
@@ -128,23 +126,14 @@ class Generator:
         mixed = build_mixed_system(
             molecules, config.qm, config.surrogate, split_nonbonded=sampling.nonbonded_period > 1
         )
-        integrator = createIntegrator(
-            mixed.system,
-            sampling.time_step,
-            sampling.k,
-            temperature,
-            sampling.friction,
-            surrogatePeriod=1 if config.surrogate is None else config.surrogate.period,
-            nonbondedPeriod=sampling.nonbonded_period,
-            monitoredParticles=mixed.region.particles,
-        )
+        integrator = integrator_for(mixed.system, config.levels, temperature, sampling.friction)
         integrator.setRandomNumberSeed(seed)
         platform, properties = find_platform(config.platform)
         context = openmm.Context(mixed.system, integrator, platform, properties)
         context.setPositions(start.positions)
         context.setVelocities(start.velocities)
         self._log(writer, index, "QM equilibration")
-        outer_step = sampling.k * sampling.time_step
+        outer_step = config.levels.outer_step
         integrator.step(round(sampling.equilibration / outer_step))
         qm_force = find_qm_force(mixed.system)
         for number in range(sampling.frames_per_trajectory):

@@ -15,7 +15,7 @@ from openmm import app
 from kstep_models.files import write_atomically, write_json
 from openmmkstep.io import dcd, frames
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.qmmm.mixed_forces import find_qm_force
+from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.reporters import FrameReporter, StatisticsReporter
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run_folder import RunFolder

@@ -65,7 +65,7 @@ class Runner:
         self._log("building the system")
         molecules = prepare_molecules(config, files)
         mixed = create_mixed(config, molecules)
-        embedded = molecules.system.getNumParticles() - len(mixed.region.particles)
+        embedded = molecules.system.getNumParticles() - len(mixed.region.members)
         self._log(f"{len(mixed.region.particles)} QM atoms, {embedded} MM particles")
         start = start_of_production(
             config, molecules, mixed, files, self._log, self._attach("equilibration", config.equilibration.kstep)

@@ -10,7 +10,7 @@ from openmm import app
 
 from kstep_models.files import write_atomically
 from openmmkstep.io.topology import read_topology, write_topology
-from openmmkstep.qmmm.integrator import createIntegrator
+from openmmkstep.qmmm.integrator import integrator_for
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.equilibration import equilibrate
@@ -43,16 +43,8 @@ def prepare_molecules(config: RunConfig, files: RunFolder) -> MolecularSystem:
 def create_simulation(config: RunConfig, molecules: MolecularSystem, mixed: MixedSystem, seed: int) -> app.Simulation:
     """A Simulation with the integrator that the configuration means."""
     section = config.integrator
-    integrator = createIntegrator(
-        mixed.system,
-        section.inner_step,
-        section.k,
-        temperature=section.temperature if section.ensemble == "langevin" else None,
-        friction=section.friction,
-        surrogatePeriod=config.surrogate.period if config.surrogate is not None else 1,
-        nonbondedPeriod=section.nonbonded_period,
-        monitoredParticles=mixed.region.particles,
-    )
+    temperature = section.temperature if section.ensemble == "langevin" else None
+    integrator = integrator_for(mixed.system, config.levels, temperature, section.friction)
     integrator.setRandomNumberSeed(seed)
     integrator.setMaxEnergyError(section.max_energy_error)
     integrator.setMaxCorrection(section.max_correction)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import openmm
 
-from openmmkstep.qmmm.potential import QMMMPotential
+from openmmkstep.engines.registry import EngineSpecification, specification
+from openmmkstep.openmmapi.qmmm_force import QMMMForce
+from openmmkstep.qmmm.mixing import MixingOptions, mix
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.workflows.config.sections import QMSection, SurrogateSection
 
@@ -30,12 +32,12 @@ class MixedSystem:
 def region_of(molecules: MolecularSystem, qm: QMSection) -> QMRegion:
     """The QM region that a configuration means, checked."""
     atoms = select_atoms(molecules.topology, qm.atoms)
-    return QMRegion.create(molecules.topology, molecules.system, atoms, qm.charge, qm.multiplicity)
+    return QMRegion.create(molecules.topology, molecules.system, atoms, qm.charge, qm.multiplicity, molecules.graph)
 
 
-def potential_of(qm: QMSection) -> QMMMPotential:
+def engine_of(qm: QMSection) -> EngineSpecification:
     """The QM method that a configuration means."""
-    return QMMMPotential(qm.method, **qm.settings)
+    return specification(qm.method, qm.settings, others=QMMMForce.getEngines())
 
 
 def build_mixed_system(
@@ -47,27 +49,23 @@ def build_mixed_system(
     """The QM/MM system that a configuration means.
 
     Args:
-        molecules: force-field system.
-        qm: region, method, embedding.
-        surrogate: archive and the level below it; none for plain QM dynamics.
-        split_nonbonded: put nonbonded forces into the slow common group.
+        molecules: The force-field system.
+        qm: Region, method, embedding.
+        surrogate: Archive and the level below it; none for plain QM dynamics.
+        split_nonbonded: Whether nonbonded forces are put into the slow common group.
     """
     region = region_of(molecules, qm)
-    potential = potential_of(qm)
-    isolated = len(region.particles) == molecules.system.getNumParticles()
-    system = potential.createMixedSystem(
-        molecules.topology,
-        molecules.system,
-        region.particles,
-        charge=qm.charge,
-        multiplicity=qm.multiplicity,
+    isolated = len(region.members) == molecules.system.getNumParticles()
+    options = MixingOptions(
         embedding=qm.embedding,
         cutoff=None if isolated else qm.cutoff,
-        switchDistance=None if isolated else qm.switch_distance,
+        switch_distance=None if isolated else qm.switch_distance,
         surrogate=None if surrogate is None else surrogate.archive,
-        surrogateThreads=1 if surrogate is None else surrogate.threads,
-        compileSurrogate=surrogate is not None and surrogate.compiled,
-        baseLevel=None if surrogate is None else surrogate.base_level,
-        splitNonbonded=split_nonbonded,
+        surrogate_threads=1 if surrogate is None else surrogate.threads,
+        compile_surrogate=surrogate is not None and surrogate.compiled,
+        base_level=None if surrogate is None else surrogate.base_level,
+        split_nonbonded=split_nonbonded,
+        keep_forces=qm.keep_forces,
+        remove_forces=qm.remove_forces,
     )
-    return MixedSystem(system, region)
+    return MixedSystem(mix(engine_of(qm), molecules.system, region, molecules.graph, options), region)

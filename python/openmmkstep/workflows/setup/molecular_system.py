@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
+from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from openmmkstep.workflows.config.sections import SolventSection, SystemSection
 
 
@@ -31,6 +33,11 @@ class MolecularSystem:
     topology: app.Topology
     positions: NDArray[np.float64]
     system: openmm.System
+
+    @cached_property
+    def graph(self) -> MoleculeGraph:
+        """The molecular graph of the system, made once."""
+        return MoleculeGraph(self.topology, self.system)
 
 
 @dataclass(frozen=True)

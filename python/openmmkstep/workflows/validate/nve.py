@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from kstep_models.units import BOLTZMANN, MEV_PER_ANGSTROM, MEV_PER_KJ_MOL
 from openmmkstep.analysis.averages import drift
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.provenance import machine_info
-from openmmkstep.qmmm.integrator import createIntegrator
+from openmmkstep.qmmm.integrator import integrator_for
 from openmmkstep.workflows.config.validate import ValidateConfig
 
 from .systems import ValidationSystems
@@ -72,17 +72,12 @@ def _runs(config: ValidateConfig, systems: ValidationSystems) -> list[_Run]:
     for base_level in with_base:
         mixed = systems.mixed(base_level)
         for k in section.ks:
-            integrator = createIntegrator(
-                mixed.system,
-                inner,
-                k,
-                surrogatePeriod=config.surrogate.period if base_level else 1,
-                monitoredParticles=mixed.region.particles,
-            )
+            levels = config.levels(k)
+            integrator = integrator_for(mixed.system, levels if base_level else replace(levels, surrogate_period=1))
             label = f"k = {k}, " + (
                 f"base level (network every {config.surrogate.period})" if base_level else "network only"
             )
-            runs.append(_Run(label, mixed.system, integrator, k * inner, section.time))
+            runs.append(_Run(label, mixed.system, integrator, levels.outer_step, section.time))
     if section.surrogate_alone:
         alone = systems.surrogate_alone()
         runs.append(_Run("surrogate alone", alone, KStepIntegrator(inner, 1), inner, section.time))

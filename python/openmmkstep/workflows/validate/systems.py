@@ -8,7 +8,7 @@ import openmm
 
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm import force_groups
-from openmmkstep.qmmm.integrator import createIntegrator
+from openmmkstep.qmmm.integrator import integrator_for
 from openmmkstep.qmmm.system_copy import copy_without
 from openmmkstep.workflows.config.validate import ValidateConfig
 from openmmkstep.workflows.setup.equilibration import equilibrate
@@ -69,17 +69,10 @@ class ValidationSystems:
             self.molecules, config.temperature, config.force_field_equilibration, config.seed, config.platform
         )
         k = min((*config.nve.ks, config.thermostat.k))
-        integrator = createIntegrator(
-            self.levels.system,
-            config.inner_step,
-            k,
-            config.temperature,
-            _STRONG_FRICTION,
-            config.surrogate.period,
-            monitoredParticles=self.levels.region.particles,
-        )
+        levels = config.levels(k)
+        integrator = integrator_for(self.levels.system, levels, config.temperature, _STRONG_FRICTION)
         context = self.context(self.levels.system, integrator)
         context.setPositions(relaxed.positions)
         context.setVelocities(relaxed.velocities)
-        integrator.step(round(config.equilibration / (k * config.inner_step)))
+        integrator.step(round(config.equilibration / levels.outer_step))
         return PhaseSpacePoint.of(context)

@@ -12,7 +12,7 @@ from openmm import app
 from kstep_models.units import BOLTZMANN
 from openmmkstep.analysis.averages import block_average
 from openmmkstep.provenance import machine_info
-from openmmkstep.qmmm.integrator import createIntegrator
+from openmmkstep.qmmm.integrator import integrator_for
 from openmmkstep.qmmm.system_copy import copy_without
 from openmmkstep.workflows.config.validate import ValidateConfig
 
@@ -40,19 +40,11 @@ def validate_temperature(config: ValidateConfig, log: Callable[[str], None]) -> 
     mixed = systems.mixed(config.surrogate.has_base_level, split_nonbonded=section.nonbonded_period > 1)
     # It would take degrees of freedom from the atoms in proportion to their mass.
     system = copy_without(mixed.system, lambda force: isinstance(force, openmm.CMMotionRemover))
-    integrator = createIntegrator(
-        system,
-        config.inner_step,
-        section.k,
-        config.temperature,
-        section.friction,
-        config.surrogate.period,
-        section.nonbonded_period,
-        mixed.region.particles,
-    )
+    levels = config.levels(section.k, section.nonbonded_period)
+    integrator = integrator_for(system, levels, config.temperature, section.friction)
     context = systems.context(system, integrator)
     start.apply_to(context)
-    steps = round(section.time / (section.k * config.inner_step))
+    steps = round(section.time / levels.outer_step)
     log(f"sampling {section.time:g} ps at k = {section.k}")
     particles, masses = list(mixed.region.particles), mixed.region.masses
     doubled = np.zeros((steps, len(particles)))

@@ -93,11 +93,13 @@ private:
     /** A group of charges: a range of the arrays sorted by group. */
     struct Group {
         int first, end;
+        /** Whether its distance is that of its mean position. */
+        bool isCompact() const { return end - first <= EmbeddingCharges::MAX_COMPACT_CHARGES; }
     };
-    /** How the switching factor of an image depends on the distance of one of its charges from an atom of the region.
+    /** How the switching factor of an image depends on the distance of one of its charges from a region's atom.
      */
     struct SwitchTerm {
-        int atom, particle;
+        int atom, particle;    // -1: the mean position of the image's charges
         double remaining;      // 1 - S(distance)
         OpenMM::Vec3 gradient; // of S with respect to the atom, later of the switching factor
     };
@@ -117,7 +119,7 @@ private:
     void selectImages(const Group &group, const Sphere &sphere, const OpenMM::Vec3 box[3]);
     void selectImage(const Group &group, const Sphere &sphere, const OpenMM::Vec3 &shift);
     void append(const Group &group, const OpenMM::Vec3 &shift, double factor);
-    double switchingFactor(const Group &group, const OpenMM::Vec3 &shift);
+    double switchingFactor(const Group &group, const OpenMM::Vec3 &centroid, const OpenMM::Vec3 &shift);
     void addSwitchingForces(const SwitchedImage &image, double slope, std::vector<OpenMM::Vec3> &forces) const;
 
     std::string owner;

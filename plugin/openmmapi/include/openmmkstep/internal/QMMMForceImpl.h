@@ -29,7 +29,10 @@ public:
     void forget() override;
 
 private:
-    void fillInput();
+    void compute(const std::vector<OpenMM::Vec3> &places);
+    double computeAtFormerImages(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
+    void checkJump(double jump) const;
+    void fillInput(const std::vector<OpenMM::Vec3> &places);
     void checkDistances() const;
     void callEngine();
     void collectForces();

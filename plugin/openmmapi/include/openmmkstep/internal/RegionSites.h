@@ -32,10 +32,19 @@ public:
      *
      * @param positions  positions of all particles of the System (nm)
      * @param box        periodic box vectors (nm), used only in a periodic box
-     * @throws OpenMMException if a position is not finite, or if the region is as near to its own image as to itself,
-     *         so that it has no shape of its own and its energy would jump
+     * @throws OpenMMException if a position is not finite
      */
     void place(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
+    /**
+     * Whether place() has put atoms beside other images of each other than at the accepted geometry, although they have
+     * hardly moved. That happens to a region that reaches around the box, whose parts are as near to the images of
+     * others as to each other: what depends on the sites may jump there.
+     */
+    bool haveImagesChanged() const { return !former.empty(); }
+    /** Where the sites would be if the images had not changed (nm). Empty if they have not. */
+    const std::vector<OpenMM::Vec3> &getFormerPositions() const { return former; }
+    /** Take the present images for those that the next geometries are compared with. */
+    void accept() { accepted = sites; }
     /** Positions of the sites (nm): atoms in one piece, then link atoms. */
     const std::vector<OpenMM::Vec3> &getPositions() const { return sites; }
     int getNumAtoms() const { return static_cast<int>(region.getParticles().size()); }
@@ -48,13 +57,15 @@ public:
     void addForces(const std::vector<OpenMM::Vec3> &siteForces, std::vector<OpenMM::Vec3> &forces) const;
 
 private:
-    double makeWhole(const OpenMM::Vec3 box[3]);
-    void checkImages(double longestEdge, const OpenMM::Vec3 box[3]) const;
+    void makeWhole(const OpenMM::Vec3 box[3]);
+    void placeLinkAtoms(std::vector<OpenMM::Vec3> &places, const std::vector<OpenMM::Vec3> &positions,
+                        const OpenMM::Vec3 box[3]) const;
+    bool findFormerImages(const OpenMM::Vec3 box[3]);
     const QMRegion &region;
     bool periodic;
     std::string owner;
     std::vector<int> indexInRegion; // of each particle of the System, -1 outside
-    std::vector<OpenMM::Vec3> sites;
+    std::vector<OpenMM::Vec3> sites, accepted, former;
     std::vector<OpenMM::Vec3> placed;
     std::vector<double> distances;
     std::vector<char> isDone;

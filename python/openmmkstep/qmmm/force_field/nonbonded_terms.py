@@ -12,12 +12,10 @@ from openmm import unit
 from kstep_models.units import COULOMB
 from openmmkstep.units import value_in
 
+from .recognition import UnsupportedForceFieldError
+
 _CHARGE = unit.elementary_charge
 _LJ_COULOMB = "{k}*qq/r + 4*eps*(s6^2 - s6); s6 = (sigma/r)^6"
-
-
-class UnsupportedForceFieldError(ValueError):
-    """The system has something that cannot be divided into region and surroundings without changing its meaning."""
 
 
 def exclude_region_pairs(force: openmm.NonbondedForce, region: Sequence[int], zero_charges: bool) -> None:
@@ -28,9 +26,9 @@ def exclude_region_pairs(force: openmm.NonbondedForce, region: Sequence[int], ze
     act on the surroundings and, under PME and Ewald, on their own periodic images.
 
     Args:
-        force: changed in place.
-        region: particle indices.
-        zero_charges: take the region's charges out of the force field (electrostatic embedding).
+        force: The force of the whole system; it is changed.
+        region: Particle indices of the region.
+        zero_charges: Whether the region's charges are taken out of the force field (electrostatic embedding).
     """
     members = set(region)
     if zero_charges:
@@ -72,14 +70,14 @@ def region_pair_force(force: openmm.NonbondedForce, region: Sequence[int]) -> op
     """Lennard-Jones and Coulomb energy of the region's own pairs in vacuum, with the force field's 1-4 scaling.
 
     Args:
-        force: as the force field made it, before exclude_region_pairs().
-        region: particle indices.
+        force: The force as the force field made it, before exclude_region_pairs().
+        region: Particle indices of the region.
 
     Returns:
         A CustomBondForce with one term per interacting pair.
 
     Raises:
-        UnsupportedForceFieldError: parameter offsets act on the region.
+        UnsupportedForceFieldError: Parameter offsets act on the region.
     """
     members = set(region)
     _refuse_offsets(force, members)
@@ -111,7 +109,7 @@ def custom_region_pair_force(force: openmm.CustomNonbondedForce, region: Sequenc
     """The region's own pairs of a CustomNonbondedForce in vacuum, without cut-off.
 
     Raises:
-        UnsupportedForceFieldError: the force has interaction groups already.
+        UnsupportedForceFieldError: The force has interaction groups already.
     """
     if force.getNumInteractionGroups() > 0:
         raise UnsupportedForceFieldError(

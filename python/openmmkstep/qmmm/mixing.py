@@ -1,0 +1,150 @@
+"""Makes a system with a QM region of an MM system: what QMMMPotential.createMixedSystem() does."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+import openmm
+
+from openmmkstep.engines.registry import EngineSpecification
+from openmmkstep.openmmapi.qmmm_force import QMMMForce
+from openmmkstep.surrogates.bonded_fit.model import BondedFit, BondedFitError
+
+from . import force_groups
+from .embedding import EmbeddingError, EmbeddingSettings, collect_embedding_charges, embedding_settings
+from .force_field.division import SystemDivision
+from .force_field.recognition import ForceReference, UnsupportedForceFieldError
+from .forces import create_qm_force, create_surrogate_force, refuse_unsuitable_surrogate
+from .molecule_graph import MoleculeGraph
+from .region import QMRegion, RegionChargeWarning, region_charge_mismatch
+
+Embedding = Literal["electrostatic", "mechanical"]
+FORCE_FIELD = "force-field"
+"""As a base level: the region's own force-field terms."""
+
+
+@dataclass(frozen=True)
+class MixingOptions:
+    """How a region is coupled to its surroundings, and the levels below QM; see QMMMPotential.createMixedSystem().
+
+    Attributes:
+        embedding: "electrostatic" or "mechanical".
+        cutoff: Distance beyond which the region does not see charges, nm; None for all charges.
+        switch_distance: Distance where they begin to be switched off, nm; None for 80 % of the cut-off.
+        surrogate: Archive of the surrogate; None for none.
+        surrogate_threads: Threads of the surrogate.
+        compile_surrogate: Whether the surrogate is compiled for this machine.
+        base_level: File of a bonded fit, or "force-field"; None for none.
+        split_nonbonded: Whether nonbonded MM forces get a force group of their own.
+        keep_forces: Forces of the MM system that stay as they are.
+        remove_forces: Forces of the MM system whose terms inside the region are the force field's.
+    """
+
+    embedding: Embedding = "electrostatic"
+    cutoff: float | None = None
+    switch_distance: float | None = None
+    surrogate: str | os.PathLike[str] | None = None
+    surrogate_threads: int = 1
+    compile_surrogate: bool = False
+    base_level: str | os.PathLike[str] | None = None
+    split_nonbonded: bool = False
+    keep_forces: Collection[ForceReference] = ()
+    remove_forces: Collection[ForceReference] = ()
+
+
+def mix(
+    engine: EngineSpecification, system: openmm.System, region: QMRegion, graph: MoleculeGraph, options: MixingOptions
+) -> openmm.System:
+    """A copy of an MM system in which a region is described by a QM method.
+
+    Args:
+        engine: The QM method.
+        system: The MM system; it is not changed.
+        region: The QM region.
+        graph: The molecular graph of the system.
+        options: Embedding, levels, and what happens to forces of the MM system.
+
+    Raises:
+        ValueError: Anything that makes no sense, as QMMMPotential.createMixedSystem() says.
+    """
+    engine.check(region.numbers, region.charge, region.multiplicity)
+    if any(QMMMForce.isInstance(force) for force in system.getForces()):
+        raise UnsupportedForceFieldError("the system has a QM region already: start from the MM system")
+    mismatch = region_charge_mismatch(system, region)
+    if mismatch is not None:
+        warnings.warn(mismatch, RegionChargeWarning, stacklevel=3)
+    charges, settings = _environment(system, region, graph, options)
+    if options.surrogate is not None:
+        refuse_unsuitable_surrogate(options.surrogate, region, engine, needs_environment=bool(charges))
+    base_level = options.base_level
+    fit = None if base_level is None or base_level == FORCE_FIELD else _bonded_fit(base_level, region)
+    division = SystemDivision(
+        system,
+        region.members,
+        graph,
+        zero_charges=options.embedding == "electrostatic",
+        keep_forces=options.keep_forces,
+        remove_forces=options.remove_forces,
+    )
+    if options.split_nonbonded:
+        division.split_off_nonbonded()
+    mixed = division.system
+    base_forces = fit.create_forces(region.particles) if fit is not None else []
+    if base_level == FORCE_FIELD:
+        base_forces = division.region_forces()
+    for force in base_forces:
+        force_groups.place_base_level(force)
+        mixed.addForce(force)
+    if options.surrogate is not None:
+        force = create_surrogate_force(
+            options.surrogate, region, charges, settings, options.surrogate_threads, options.compile_surrogate
+        )
+        force.setForceGroup(force_groups.SURROGATE)
+        mixed.addForce(force)
+    force = create_qm_force(engine, region, charges, settings)
+    force.setForceGroup(force_groups.QM)
+    mixed.addForce(force)
+    return mixed
+
+
+def _environment(
+    system: openmm.System, region: QMRegion, graph: MoleculeGraph, options: MixingOptions
+) -> tuple[list[tuple[int, float, int]], EmbeddingSettings]:
+    # Periodic without charges: the QM level then puts a region of several molecules in one piece.
+    none = EmbeddingSettings(None, None, system.usesPeriodicBoundaryConditions())
+    if options.embedding == "mechanical":
+        if options.cutoff is not None or options.switch_distance is not None:
+            raise EmbeddingError(
+                "cutoff and switchDistance belong to electrostatic embedding; with embedding='mechanical' the force "
+                "field's own cut-off rules"
+            )
+        return [], none
+    if options.embedding != "electrostatic":
+        raise EmbeddingError(f"embedding must be 'electrostatic' or 'mechanical', got {options.embedding!r}")
+    if len(region.members) == system.getNumParticles():
+        if options.cutoff is not None:
+            warnings.warn("the QM region is the whole system: the embedding cut-off has no effect", stacklevel=4)
+        return [], none
+    nonbonded = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
+    if len(nonbonded) != 1:
+        raise EmbeddingError(
+            f"electrostatic embedding takes its charges from the NonbondedForce, and the system has {len(nonbonded)} "
+            "of them: use embedding='mechanical', or merge them into one"
+        )
+    periodic = nonbonded[0].usesPeriodicBoundaryConditions()
+    settings = embedding_settings(system, options.cutoff, options.switch_distance, periodic)
+    return collect_embedding_charges(nonbonded[0], region.members, graph), settings
+
+
+def _bonded_fit(path: str | os.PathLike[str], region: QMRegion) -> BondedFit:
+    model = BondedFit.read(path)
+    if model.numbers != tuple(int(number) for number in region.numbers):
+        raise BondedFitError(
+            f"{path} was fitted for atomic numbers {list(model.numbers)}, the QM region has {region.numbers.tolist()}: "
+            "give the atoms in the same order, or fit one for this region"
+        )
+    return model
