@@ -202,7 +202,7 @@ def test_a_long_residue_is_seen_where_it_touches_the_region() -> None:
     whole = potential.createMixedSystem(topology, system, [0, 1, 2])
     assert energy_and_forces(whole, positions, {force_groups.QM})[0] == pytest.approx(ALL_CHARGES, abs=1e-3)
     cut = potential.createMixedSystem(topology, system, [0, 1, 2], cutoff=CUTOFF)
-    assert energy_and_forces(cut, positions, {force_groups.QM})[0] == pytest.approx(ALL_CHARGES, abs=0.1)
+    assert energy_and_forces(cut, positions, {force_groups.QM})[0] == pytest.approx(ALL_CHARGES, abs=0.01)
 
 
 def test_switching_by_the_nearest_atom_keeps_what_touches_the_region() -> None:
