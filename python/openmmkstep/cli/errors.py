@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 from rich.console import Console
 
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _CONSOLE = Console(stderr=True, soft_wrap=True)
 
 
@@ -20,6 +22,7 @@ def report_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, openmm.OpenMMException, ImportError) as error:
+        room = "; make room and repeat the command" if getattr(error, "errno", None) in _NO_ROOM else ""
         _CONSOLE.print("[bold red]error:[/bold red]", end=" ")
-        _CONSOLE.print(str(error), markup=False, highlight=False)
+        _CONSOLE.print(" ".join(f"{error}{room}".split("\n")), markup=False, highlight=False)
         raise typer.Exit(1) from error

@@ -10,6 +10,7 @@ from typing import Any
 import openmm
 from openmm import app, unit
 
+from kstep_models.files import named_errors
 from kstep_models.units import BOLTZMANN
 from openmmkstep.analysis.temperature import degrees_of_freedom
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, KStepStatistics
@@ -70,11 +71,12 @@ class StatisticsReporter:
         if self._degrees_of_freedom is None:
             self._degrees_of_freedom = degrees_of_freedom(simulation.system)
         row = self._row(simulation, KStepIntegrator.cast(simulation.integrator).getStatistics())
-        if not self._started:
-            self._start(list(row))
-            self._started = True
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(row.values())
+        with named_errors(self._path):
+            if not self._started:
+                self._start(list(row))
+                self._started = True
+            with self._path.open("a", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerow(row.values())
 
     def _row(self, simulation: app.Simulation, statistics: KStepStatistics) -> dict[str, Any]:
         kinetic = statistics.totalEnergy - statistics.potentialEnergy

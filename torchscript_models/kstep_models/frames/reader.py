@@ -26,6 +26,9 @@ from kstep_models.frames.schema import (
 )
 from kstep_models.hdf5 import read_attributes
 
+# Of which all fields are in memory.
+_FRAMES_AT_ONCE = 256
+
 
 class FrameFile:
     """Reads a frames file; use as a context manager, or call :meth:`close`.
@@ -117,6 +120,38 @@ class FrameFile:
             for name in SITE_FIELDS:
                 digest.update(np.ascontiguousarray(self.sites(name), dtype="<f8").tobytes())
         return f"sha256:{digest.hexdigest()}"
+
+    def blocks(self, start: int, stop: int) -> Iterator[bytes]:
+        """All that is in some frames, one after the other, as bytes for a digest; before the first, the region.
+
+        Args:
+            start: first frame.
+            stop: last frame plus one.
+        """
+        if start == 0:
+            region = self.region
+            yield repr((region.charge, region.multiplicity, region.names, region.level_of_theory)).encode()
+            for array in (region.numbers, region.masses, region.bonds):
+                yield array.tobytes()
+        for first in range(start, stop, _FRAMES_AT_ONCE):
+            part = slice(first, min(first + _FRAMES_AT_ONCE, stop))
+            yield from self._block(part)
+
+    def _block(self, part: slice) -> Iterator[bytes]:
+        with SCHEMA.reading(self.path):
+            fields = [self._file["frames"][name][part] for name in FRAME_FIELDS]
+            rows, offset = [], np.zeros(0, dtype=np.int64)
+            if self.has_environment:
+                group = self._file["environment"]
+                fields += [group[name][part] for name in SITE_FIELDS]
+                offset = group["offset"][part.start : part.stop + 1]
+                rows = [group[name][offset[0] : offset[-1]] for name in ROW_FIELDS]
+        for index in range(part.stop - part.start):
+            for array in fields:
+                yield np.ascontiguousarray(array[index]).tobytes()
+            for array in rows:
+                first, last = offset[index : index + 2] - offset[0]
+                yield np.ascontiguousarray(array[first:last]).tobytes()
 
     def close(self) -> None:
         """Close the file; arrays already read stay valid."""

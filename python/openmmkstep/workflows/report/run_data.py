@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +49,8 @@ class RunData:
 
 def read_run(config: RunConfig, files: RunFolder, molecules: MolecularSystem, region: QMRegion) -> RunData:
     """Collect the data of a finished run."""
-    production = json.loads(files.summary.read_text(encoding="utf-8"))
-    speed = json.loads(files.speed.read_text(encoding="utf-8")) if files.speed.exists() else None
+    production = files.read_json(files.summary)
+    speed = files.read_json(files.speed) if files.has(files.speed) else None
     series = _read_series(files) if files.statistics.exists() else {}
     summary = {
         "system": {
@@ -76,9 +75,12 @@ def read_run(config: RunConfig, files: RunFolder, molecules: MolecularSystem, re
 
 
 def _read_series(files: RunFolder) -> dict[str, NDArray[np.float64]]:
-    with files.statistics.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    values = np.array(rows[1:], dtype=np.float64).reshape(-1, len(rows[0]))
+    try:
+        with files.statistics.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+        values = np.array(rows[1:], dtype=np.float64).reshape(-1, len(rows[0]))
+    except (ValueError, IndexError) as error:
+        raise files.damaged(files.statistics, f"no table of numbers ({error})") from error
     return {name: values[:, column] for column, name in enumerate(rows[0])}
 
 
