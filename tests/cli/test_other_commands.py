@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,29 +31,6 @@ def test_doctor_finds_everything() -> None:
         assert checks[name]["status"] == "ok", checks[name]
     assert "Reference" in checks["platforms"]["detail"]
     assert "libxtb" in invoke("doctor")
-
-
-def test_help_names_all_commands() -> None:
-    output = invoke("--help")
-    for command in (
-        "doctor",
-        "generate",
-        "train",
-        "evaluate",
-        "export",
-        "run",
-        "bench",
-        "validate",
-        "fit-bonded",
-        "compile",
-    ):
-        assert command in output
-
-
-def test_the_command_line_does_not_load_training(environment: dict[str, str]) -> None:
-    code = "import sys, openmmkstep.cli; print([m for m in ('lightning', 'matplotlib', 'h5py') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 @pytest.fixture
