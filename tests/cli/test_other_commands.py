@@ -140,7 +140,7 @@ def test_fit_bonded_and_run_with_it(
     invoke("run", write_yaml(work_folder / "run.yaml", gas_run))
     summary = json.loads(Path("out/report/report.json").read_text())
     assert summary["dynamics"]["base_level"] is True
-    assert summary["qmCalls"]["surrogateCalls"] == [21, 11]
+    assert summary["qm_calls"]["surrogate_calls"] == [21, 11]
 
 
 def test_generate_in_water(work_folder: Path, sampling: dict[str, Any]) -> None:
@@ -227,7 +227,7 @@ def test_validate_nve(work_folder: Path, validation: dict[str, Any]) -> None:
     results = json.loads(output.read_text())
     expected = ["k = 2, base level (network every 2)", "k = 2, network only", "surrogate alone", "plain QM, 0.5 fs"]
     assert list(results["runs"]) == expected
-    assert all(run["finished"] and "drift_meV_atom_ps" in run for run in results["runs"].values())
+    assert all(run["finished"] and "drift_mev_atom_ps" in run for run in results["runs"].values())
     assert output.with_suffix(".png").stat().st_size > 1000
 
 
@@ -242,5 +242,5 @@ def test_validate_temperature(work_folder: Path, validation: dict[str, Any]) -> 
         "O": 2,
         "all": 22,
     }
-    assert results["elements"]["all"]["error_K"] > 0
+    assert results["elements"]["all"]["error_k"] > 0
     assert output.with_suffix(".png").stat().st_size > 1000

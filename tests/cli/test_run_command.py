@@ -34,13 +34,20 @@ def test_run_ends_with_its_report(work_folder: Path, gas_run: dict[str, Any]) ->
     for name in ("report.html", "report.json", "energy.png", "correction.png", "ramachandran.png", "cost.png"):
         assert (report / name).stat().st_size > 1000, name
     summary = json.loads((report / "report.json").read_text())
-    assert summary["qmCalls"]["made"] >= 61
-    assert summary["qmCalls"]["saved"] == 120 - summary["qmCalls"]["made"]
+    calls = summary["qm_calls"]
+    assert calls["made_by_integrator"] >= 61 and calls["made_by_others"] == 0
+    assert calls["saved"] == 120 - calls["made"] and calls["made"] == calls["made_by_integrator"]
+    assert summary["guard"]["measured_corrections"] > 0 and summary["guard"]["mean_correction_rms_mev_a"] > 0
+    assert summary["temperature"]["region"]["mean_k"] > 100 and summary["temperature"]["rest"] is None
     assert summary["dynamics"]["k"] == 2 and summary["dynamics"]["time_ps"] == pytest.approx(0.06)
     assert summary["speed"]["speed_up"] > 0
-    assert summary["guard"]["outerSteps"] == 60
+    assert summary["guard"]["outer_steps"] == 60
     page = (report / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 4 and "QM calls made" in page
+    assert (
+        page.count("data:image/png;base64,") == 4
+        and "QM calls made by others" in page
+        and "temperature, QM region" in page
+    )
     with h5py.File(work_folder / "out" / "frames.h5") as file:
         assert file.attrs["frames"] == 20
     again = CliRunner().invoke(app, ["run", str(config)])
@@ -164,3 +171,7 @@ def test_run_in_water(work_folder: Path, gas_run: dict[str, Any]) -> None:
     summary = json.loads((work_folder / "out" / "report" / "report.json").read_text())
     assert summary["system"]["mm_particles"] > 600
     assert summary["speed"]["kstep"]["parts"]["common"] > 0
+    for part in ("region", "rest"):
+        assert 100 < summary["temperature"][part]["mean_k"] < 500 and summary["temperature"][part]["error_k"] > 0
+    page = (work_folder / "out" / "report" / "report.html").read_text()
+    assert "temperature, QM region" in page and "temperature, rest" in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def assert_same_run(first: Path, second: Path) -> None:
 
 def _without_times(values: dict[str, Any]) -> dict[str, Any]:
     def is_time(name: str) -> bool:
-        return "Time" in name or "wall" in name or name == "ns_per_day"
+        # Columns such as qm_time and surrogate_time_1, but not the simulated time.
+        return (re.search(r"(^|_)(wall_)?time(_s|_\d+)?$", name) is not None and name != "time") or name == "ns_per_day"
 
     return {name: value for name, value in values.items() if not is_time(name)}

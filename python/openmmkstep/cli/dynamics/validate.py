@@ -33,15 +33,15 @@ def nve(config: ConfigArgument, output: OutputOption = Path("nve.json")) -> None
             (
                 label + ("" if run["finished"] else " (broke down)"),
                 f"{run['time_ps']:.3g}",
-                f"{run['drift_meV_atom_ps']:+.4f}" if "drift_meV_atom_ps" in run else "",
-                f"{run['rms_meV']:.2f}" if "rms_meV" in run else "",
-                f"{run['meanCorrectionRMS_meV_A']:.1f}",
+                f"{run['drift_mev_atom_ps']:+.4f}" if "drift_mev_atom_ps" in run else "",
+                f"{run['rms_mev']:.2f}" if "rms_mev" in run else "",
+                "" if run["mean_correction_rms_mev_a"] is None else f"{run['mean_correction_rms_mev_a']:.1f}",
                 str(run["fallbacks"]),
-                str(run["qmCalls"]),
+                str(run["qm_calls"]),
             )
             for label, run in values["runs"].items()
         ]
-        title = f"total energy, {values['atoms']} QM atoms, kT = {values['kT_meV']:.1f} meV"
+        title = f"total energy, {values['atoms']} QM atoms, kT = {values['kt_mev']:.1f} meV"
         _print(results, title, columns, rows)
 
 
@@ -58,14 +58,14 @@ def temperature(config: ConfigArgument, output: OutputOption = Path("temperature
             (
                 name,
                 str(value["atoms"]),
-                f"{value['mean_K']:.2f}",
-                f"{value['error_K']:.2f}",
+                f"{value['mean_k']:.2f}",
+                f"{value['error_k']:.2f}",
                 f"{value['deviation_percent']:+.2f}",
                 "yes" if value["passes"] else "no",
             )
             for name, value in values["elements"].items()
         ]
-        _print(results, f"target {values['target_K']:g} K, k = {values['k']}", columns, rows)
+        _print(results, f"target {values['target_k']:g} K, k = {values['k']}", columns, rows)
 
 
 @contextmanager

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import openmm
 from openmm import app
 
 from kstep_models.frames import FrameFileError
+from openmmkstep.io.statistics import statistics_to_json
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.mixed_forces import find_qm_force
 from openmmkstep.reporters import FrameReporter, StatisticsReporter
@@ -184,9 +185,9 @@ class Production:
         files.write(files.final, PhaseSpacePoint.of(simulation.context).to_bytes())
         summary = {
             "steps": simulation.currentStep,
-            "time": simulation.currentStep * self._config.integrator.outer_step,
-            "wall_time": Checkpoint.read(files.checkpoint).wall_time,
-            "statistics": asdict(KStepIntegrator.cast(simulation.integrator).getStatistics()),
+            "time_ps": simulation.currentStep * self._config.integrator.outer_step,
+            "wall_time_s": Checkpoint.read(files.checkpoint).wall_time,
+            "statistics": statistics_to_json(KStepIntegrator.cast(simulation.integrator).getStatistics()),
         }
         files.write_json(files.summary, summary)
 
