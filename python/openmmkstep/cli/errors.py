@@ -23,7 +23,7 @@ def report_errors() -> Iterator[None]:
         usual = warnings.showwarning
 
         def show(message: Any, category: type[Warning], *where: Any, **options: Any) -> None:
-            if category is UserWarning:
+            if issubclass(category, UserWarning):
                 _show("[bold yellow]warning:[/bold yellow]", str(message))
             else:
                 usual(message, category, *where, **options)

@@ -65,12 +65,10 @@ class RunFolder:
             RunFolderError: the folder holds a run with other settings, or files that are not those of a run.
             DamagedFileError: a file is not as the run left it.
         """
-        settings = config.written(exclude=_MAY_CHANGE)
         if fresh:
             self._clear()
-        if self.settings.exists() or self.digests.exists():
-            self._known = self._read_digests()
-            differences = _differences(self.read_json(self.settings), settings)
+        differences = self.compare(config)
+        if differences is not None:
             if differences:
                 raise RunFolderError(
                     f"{self.path} holds a run with other settings ({', '.join(differences)}): choose another output "
@@ -85,8 +83,19 @@ class RunFolder:
             )
         self.path.mkdir(parents=True, exist_ok=True)
         self._known = {}
-        self.write_json(self.settings, settings)
+        self.write_json(self.settings, config.written(exclude=_MAY_CHANGE))
         return False
+
+    def compare(self, config: RunConfig) -> list[str] | None:
+        """The settings in which the run that is here differs from a configuration; None where no run is.
+
+        Raises:
+            DamagedFileError: it cannot be told, because a file is not as the run left it.
+        """
+        if not (self.settings.exists() or self.digests.exists()):
+            return None
+        self._known = self._read_digests()
+        return _differences(self.read_json(self.settings), config.written(exclude=_MAY_CHANGE))
 
     def has(self, file: Path) -> bool:
         """Whether the run has written a file.
