@@ -1,30 +1,29 @@
 """QM/MM molecular dynamics in OpenMM for one QM call every k steps.
 
-Importing this package loads the plugin for every platform that OpenMM has; `pluginLoadFailures` names what could not be
-loaded and why. What users need is here: `QMMMPotential` and `createIntegrator`, and by hand `KStepIntegrator`,
-`QMMMForce`, `TorchScriptForce`.
+What users need is here: `QMMMPotential` and `createIntegrator`, and by hand `KStepIntegrator`, `QMMMForce`,
+`TorchScriptForce`. Importing the package loads the plugin for every platform that OpenMM has, if OpenMM has been
+imported before, as in every script that uses it; otherwise the first use of one of these names does. So the command
+line, and `openmmkstep.rttddft`, which needs no OpenMM, load nothing that they do not use. `pluginLoadFailures` names
+what could not be loaded and why.
 """
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
-from ._plugin import load_plugins
+if TYPE_CHECKING:
+    from openmmkstep.openmmapi.embedding_charges import EmbeddingCharges
+    from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, KStepStatistics
+    from openmmkstep.openmmapi.qmmm_force import LinkAtom, QMMMForce, QMResult
+    from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
+    from openmmkstep.qmmm.integrator import createIntegrator
+    from openmmkstep.qmmm.potential import QMMMPotential
+    from openmmkstep.qmmm.region import RegionChargeWarning
 
-pluginLoadFailures: dict[str, str] = load_plugins()
-
-from openmmkstep.openmmapi.embedding_charges import EmbeddingCharges  # noqa: E402
-from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, KStepStatistics  # noqa: E402
-from openmmkstep.openmmapi.qmmm_force import LinkAtom, QMMMForce, QMResult  # noqa: E402
-from openmmkstep.openmmapi.torchscript_force import TorchScriptForce  # noqa: E402
-from openmmkstep.qmmm.integrator import createIntegrator  # noqa: E402
-from openmmkstep.qmmm.potential import QMMMPotential  # noqa: E402
-from openmmkstep.qmmm.region import RegionChargeWarning  # noqa: E402
-
-try:
-    __version__ = version("openmm-kstep")
-except PackageNotFoundError:  # run from a source tree that was not installed
-    __version__ = "0+unknown"
+    pluginLoadFailures: dict[str, str]
 
 __all__ = [
     "EmbeddingCharges",
@@ -39,3 +38,41 @@ __all__ = [
     "createIntegrator",
     "pluginLoadFailures",
 ]
+
+_MODULES = {
+    "EmbeddingCharges": "openmmapi.embedding_charges",
+    "KStepIntegrator": "openmmapi.kstep_integrator",
+    "KStepStatistics": "openmmapi.kstep_integrator",
+    "LinkAtom": "openmmapi.qmmm_force",
+    "QMMMForce": "openmmapi.qmmm_force",
+    "QMMMPotential": "qmmm.potential",
+    "QMResult": "openmmapi.qmmm_force",
+    "RegionChargeWarning": "qmmm.region",
+    "TorchScriptForce": "openmmapi.torchscript_force",
+    "createIntegrator": "qmmm.integrator",
+}
+
+try:
+    __version__ = version("openmm-kstep")
+except PackageNotFoundError:  # run from a source tree that was not installed
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "pluginLoadFailures":
+        return import_module("openmmkstep._plugin").load_plugins()
+    if name in _MODULES:
+        # First, because it looks at the versions before OpenMM is loaded.
+        import_module("openmmkstep._plugin").load_plugins()
+        value = getattr(import_module(f"openmmkstep.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'openmmkstep' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if "openmm" in sys.modules:
+    import_module("openmmkstep._plugin").load_plugins()

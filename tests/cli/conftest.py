@@ -1,54 +1,27 @@
-"""A small run for the command line: alanine dipeptide in the gas phase with springs as surrogate."""
-
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from openmm import app, unit
 
-from tests.support.models.springs import write_springs
-
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "alanine_dipeptide"
+from tests.support.workflows.gas_run import configuration, fill_folder, process_environment
 
 
 @pytest.fixture
 def work_folder(tmp_path: Path) -> Path:
     """A folder with a structure and a surrogate."""
-    shutil.copy(EXAMPLE / "alanine_dipeptide.pdb", tmp_path)
-    pdb = app.PDBFile(str(EXAMPLE / "alanine_dipeptide.pdb"))
-    write_springs(tmp_path / "springs.pt", pdb.topology, pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer))
+    fill_folder(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def gas_run() -> dict[str, Any]:
     """A run of 60 outer steps with everything switched on."""
-    return {
-        "system": {"structure": "alanine_dipeptide.pdb", "force_field": ["amber14-all.xml"]},
-        "qm": {"method": "gfn2-xtb", "atoms": "all"},
-        "surrogate": {"archive": "springs.pt", "period": 2, "base_level": "force-field"},
-        "integrator": {"k": 2, "inner_step": "0.5 fs", "temperature": "300 K", "friction": "1 /ps"},
-        "equilibration": {"force_field": "0.05 ps", "kstep": "0.004 ps"},
-        "time": "0.06 ps",
-        "output": {
-            "folder": "out",
-            "trajectory": "2 fs",
-            "frames": "3 fs",
-            "statistics": "1 fs",
-            "checkpoint": "10 fs",
-        },
-        "speed": {"time": "2 fs", "segments": 1},
-        "platform": "Reference",
-        "seed": 3,
-    }
+    return configuration()
 
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    """For subprocesses: one thread, and the packages of this process."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    """For subprocesses."""
+    return process_environment()

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from openmmkstep.cli import app
+from openmmkstep.io import dcd
+from openmmkstep.io.frames import count_frames
+from tests.support.workflows.same_run import assert_same_trajectory
 from tests.support.workflows.stopped_run import kill_at, start
 from tests.support.yaml_files import write_yaml
-
-# Columns of the statistics that are wall times.
-TIMES = {"qmTime", "commonTime", "integratorTime", "surrogateTime0", "surrogateTime1"}
 
 
 def invoke(*arguments: object) -> str:
@@ -35,13 +34,20 @@ def test_run_ends_with_its_report(work_folder: Path, gas_run: dict[str, Any]) ->
     for name in ("report.html", "report.json", "energy.png", "correction.png", "ramachandran.png", "cost.png"):
         assert (report / name).stat().st_size > 1000, name
     summary = json.loads((report / "report.json").read_text())
-    assert summary["qmCalls"]["made"] >= 61
-    assert summary["qmCalls"]["saved"] == 120 - summary["qmCalls"]["made"]
+    calls = summary["qm_calls"]
+    assert calls["made_by_integrator"] >= 61 and calls["made_by_others"] == 0
+    assert calls["saved"] == 120 - calls["made"] and calls["made"] == calls["made_by_integrator"]
+    assert summary["guard"]["measured_corrections"] > 0 and summary["guard"]["mean_correction_rms_mev_a"] > 0
+    assert summary["temperature"]["region"]["mean_k"] > 100 and summary["temperature"]["rest"] is None
     assert summary["dynamics"]["k"] == 2 and summary["dynamics"]["time_ps"] == pytest.approx(0.06)
     assert summary["speed"]["speed_up"] > 0
-    assert summary["guard"]["outerSteps"] == 60
+    assert summary["guard"]["outer_steps"] == 60
     page = (report / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 4 and "QM calls made" in page
+    assert (
+        page.count("data:image/png;base64,") == 4
+        and "QM calls made by others" in page
+        and "temperature, QM region" in page
+    )
     with h5py.File(work_folder / "out" / "frames.h5") as file:
         assert file.attrs["frames"] == 20
     again = CliRunner().invoke(app, ["run", str(config)])
@@ -65,6 +71,39 @@ def test_kill_and_continue_gives_the_same_trajectory(
     assert_same_trajectory(work_folder / "whole", work_folder / "out")
 
 
+@pytest.mark.parametrize(
+    "intervals",
+    [
+        {"trajectory": "20 fs"},
+        {"trajectory": "1000 fs"},
+        {"frames": "1000 fs", "trajectory": "13 fs"},
+        {"statistics": "1000 fs"},
+        {"trajectory": "0 fs", "frames": "0 fs", "statistics": "0 fs"},
+        {"trajectory": "1000 fs", "frames": "1000 fs", "statistics": "1000 fs", "checkpoint": "0 fs"},
+    ],
+)
+def test_outputs_that_come_late_or_never(
+    work_folder: Path, gas_run: dict[str, Any], environment: dict[str, str], intervals: dict[str, str]
+) -> None:
+    """After the first checkpoint, or after the run: in one go, and taken up when they had not come yet."""
+    gas_run |= {"time": "0.025 ps", "speed": {"time": "0 fs"}}
+    gas_run["output"] |= intervals
+    config, out = write_yaml(work_folder / "run.yaml", gas_run), work_folder / "out"
+    for taken_up in (False, True):
+        if taken_up:
+            kill_at(config, 12, environment)
+        invoke("run", config)
+        steps = {name: float(gas_run["output"][name].split()[0]) for name in ("trajectory", "frames", "statistics")}
+        expected = {name: int(25 // step) if step else 0 for name, step in steps.items()}
+        trajectory, statistics = out / "trajectory.dcd", out / "statistics.csv"
+        frames = dcd.count_frames(trajectory) if trajectory.exists() else 0
+        rows = len(statistics.read_text().splitlines()) - 1 if statistics.exists() else 0
+        labelled = count_frames(out / "frames.h5") if (out / "frames.h5").exists() else 0
+        assert {"trajectory": frames, "frames": labelled, "statistics": rows} == expected
+        assert (out / "report" / "report.html").exists()
+        shutil.rmtree(out)
+
+
 def test_two_runs_in_one_folder(work_folder: Path, gas_run: dict[str, Any], environment: dict[str, str]) -> None:
     gas_run["speed"] = {"time": "0 fs"}
     config = write_yaml(work_folder / "run.yaml", gas_run)
@@ -79,22 +118,6 @@ def test_two_runs_in_one_folder(work_folder: Path, gas_run: dict[str, Any], envi
     with h5py.File(work_folder / "out" / "frames.h5") as file:
         assert file.attrs["frames"] == 20
     assert len((work_folder / "out" / "statistics.csv").read_text().splitlines()) == 61
-
-
-def assert_same_trajectory(first: Path, second: Path) -> None:
-    """To the last bit, but for wall times and the date in the head of the DCD file."""
-    a, b = ((folder / "trajectory.dcd").read_bytes() for folder in (first, second))
-    assert a[:176] == b[:176] and a[260:] == b[260:]
-    with h5py.File(first / "frames.h5") as f, h5py.File(second / "frames.h5") as g:
-        assert f.attrs["frames"] == g.attrs["frames"] > 0
-        for name in f["frames"]:
-            assert np.array_equal(f["frames"][name], g["frames"][name]), name
-    rows = [list(csv.DictReader((folder / "statistics.csv").open())) for folder in (first, second)]
-    assert len(rows[0]) == len(rows[1]) > 0
-    for left, right in zip(*rows, strict=True):
-        assert {k: v for k, v in left.items() if k not in TIMES} == {k: v for k, v in right.items() if k not in TIMES}
-    with np.load(first / "final.npz") as f, np.load(second / "final.npz") as g:
-        assert np.array_equal(f["positions"], g["positions"]) and np.array_equal(f["velocities"], g["velocities"])
 
 
 @pytest.mark.parametrize(
@@ -148,3 +171,7 @@ def test_run_in_water(work_folder: Path, gas_run: dict[str, Any]) -> None:
     summary = json.loads((work_folder / "out" / "report" / "report.json").read_text())
     assert summary["system"]["mm_particles"] > 600
     assert summary["speed"]["kstep"]["parts"]["common"] > 0
+    for part in ("region", "rest"):
+        assert 100 < summary["temperature"][part]["mean_k"] < 500 and summary["temperature"][part]["error_k"] > 0
+    page = (work_folder / "out" / "report" / "report.html").read_text()
+    assert "temperature, QM region" in page and "temperature, rest" in page

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openmm
@@ -15,6 +17,7 @@ from rich.console import Console
 from kstep_models.frames import FrameFile
 from kstep_models.units import BOLTZMANN
 from openmmkstep.analysis.temperature import degrees_of_freedom
+from openmmkstep.io.statistics import read_table, snake_case
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.forces import find_qm_force
@@ -46,13 +49,68 @@ def test_statistics_reporter(simulation: app.Simulation, tmp_path: Path) -> None
     rows = list(csv.DictReader(path.open()))
     assert [int(row["step"]) for row in rows] == [2, 4, 6]
     last = KStepIntegrator.cast(simulation.integrator).getStatistics()
+    # Everything that the integrator counts, whatever that is.
+    expected: dict[str, Any] = {}
+    for field in dataclasses.fields(last):
+        value, name = getattr(last, field.name), snake_case(field.name)
+        if isinstance(value, list):
+            expected |= {f"{name}_{level}": item for level, item in enumerate(value)}
+        elif not isinstance(value, str):
+            expected[name] = value
+    added = {"step", "time", "temperature", "region_temperature", "rest_temperature", "kinetic_energy"}
+    assert set(rows[-1]) == added | set(expected)
+    for name, value in expected.items():
+        assert rows[-1][name] == ("" if value is None else str(value)), name
     assert float(rows[-1]["time"]) == pytest.approx(0.006)
-    assert int(rows[-1]["qmCalls"]) == last.qmCalls
-    assert float(rows[-1]["totalEnergy"]) == last.totalEnergy
-    assert int(rows[-1]["surrogateCalls0"]) == last.surrogateCalls[0]
     kinetic = simulation.context.getState(energy=True).getKineticEnergy()._value
-    temperature = 2 * kinetic / (degrees_of_freedom(simulation.system) * BOLTZMANN)
-    assert float(rows[-1]["temperature"]) == pytest.approx(temperature, rel=1e-6)
+    assert float(rows[-1]["kinetic_energy"]) == pytest.approx(kinetic, rel=1e-6)
+    freedom = degrees_of_freedom(simulation.system)
+    assert float(rows[-1]["temperature"]) == pytest.approx(2 * last.regionKineticEnergy / (freedom * BOLTZMANN))
+    # All particles are monitored: there is nothing else.
+    assert rows[-1]["region_temperature"] == rows[-1]["temperature"] and rows[-1]["rest_temperature"] == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("outerSteps", "outer_steps"),
+        ("qmCalls", "qm_calls"),
+        ("otherQMCalls", "other_qm_calls"),
+        ("meanCorrectionRMS", "mean_correction_rms"),
+        ("heat", "heat"),
+    ],
+)
+def test_names_in_files(name: str, expected: str) -> None:
+    assert snake_case(name) == expected
+
+
+def test_what_was_not_measured_is_no_number(ala2: Molecule, ala2_atoms: list[int], tmp_path: Path) -> None:
+    """Without a surrogate there is no correction: an empty cell, and no number when the table is read."""
+    mixed = QMMMPotential("gfn2-xtb").createMixedSystem(ala2.topology, ala2.create_system(), ala2_atoms)
+    integrator = KStepIntegrator(0.0005, 1, monitoredParticles=range(10))
+    simulation = app.Simulation(ala2.topology, mixed, integrator, openmm.Platform.getPlatformByName("Reference"))
+    simulation.context.setPositions(ala2.positions)
+    simulation.context.setVelocitiesToTemperature(300, 1)
+    path = tmp_path / "statistics.csv"
+    simulation.reporters.append(StatisticsReporter(path, 1))
+    simulation.step(3)
+    rows = list(csv.DictReader(path.open()))
+    for name in ("correction_rms", "mean_correction_rms", "max_correction"):
+        assert [row[name] for row in rows] == ["", "", ""]
+    table = read_table(path)
+    assert np.all(np.isnan(table["correction_rms"])) and np.all(np.isfinite(table["total_energy"]))
+    statistics = integrator.getStatistics()
+    freedom = [degrees_of_freedom(mixed, range(10)), degrees_of_freedom(mixed, range(10, 22))]
+    kinetic = [statistics.regionKineticEnergy, statistics.restKineticEnergy]
+    for name, part, energy in zip(("region", "rest"), freedom, kinetic, strict=True):
+        assert table[f"{name}_temperature"][-1] == pytest.approx(2 * energy / (part * BOLTZMANN))
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n1,2\n3\n", "a,b\n1,x\n", "a\n1,2\n"])
+def test_what_is_no_table(tmp_path: Path, content: str) -> None:
+    (tmp_path / "x.csv").write_text(content)
+    with pytest.raises(ValueError, match=r"values in every line|could not convert"):
+        read_table(tmp_path / "x.csv")
 
 
 def test_statistics_can_be_continued(simulation: app.Simulation, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from openmm import app, unit
 
 from kstep_models.configuration import load_config
 from openmmkstep.io import dcd
+from openmmkstep.io.digests import BytesDigest, DamagedFileError, Extent
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run.checkpoint import Checkpoint, CheckpointError
 from openmmkstep.workflows.run_folder import RunFolder, RunFolderError
@@ -50,13 +51,43 @@ def test_other_files_are_no_dcd(tmp_path: Path) -> None:
 
 def test_checkpoint_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.bin"
-    checkpoint = Checkpoint(7, 3, 2, 1.5, b"\x00context\xff")
+    checkpoint = Checkpoint(7, {"trajectory.dcd": Extent(3, "ab"), "frames.h5": Extent(2, "cd")}, 1.5, b"\x00state\xff")
     checkpoint.write(path)
     assert Checkpoint.read(path) == checkpoint
-    assert list(tmp_path.iterdir()) == [path]
-    path.write_bytes(b"something else")
-    with pytest.raises(CheckpointError, match="not a checkpoint"):
-        Checkpoint.read(path)
+    content = path.read_bytes()
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"checkpoint\.bin is (not a checkpoint|damaged).*remove it"):
+            Checkpoint.read(path)
+    for size in range(len(content)):
+        path.write_bytes(content[:size])
+        with pytest.raises(CheckpointError):
+            Checkpoint.read(path)
+
+
+@pytest.mark.parametrize("first", [0, 10, 60, 1000, 5_000_000])
+def test_running_digests(tmp_path: Path, first: int) -> None:
+    """The same in one go and in pieces, wherever they begin; bytes that may change do not count, all others do."""
+    path, changing = tmp_path / "x", ((8, 12), (20, 24))
+    content = bytearray(np.random.default_rng(1).bytes(6_000_000))
+    path.write_bytes(content)
+    running = BytesDigest(path, changing)
+    running.extend(first)
+    whole = running.extend(len(content))
+    assert whole == BytesDigest(path, changing).extend(len(content))
+    for place, counts in ((8, False), (11, False), (23, False), (7, True), (12, True), (19, True), (5_999_999, True)):
+        content[place] ^= 16
+        path.write_bytes(content)
+        content[place] ^= 16
+        assert (BytesDigest(path, changing).extend(len(content)) != whole) == counts
+    path.write_bytes(content[:-1])
+    with pytest.raises(DamagedFileError, match="x has 5999999 bytes where 6000000 were written"):
+        BytesDigest(path).extend(len(content))
+    path.unlink()
+    with pytest.raises(DamagedFileError, match="x is missing"):
+        BytesDigest(path).extend(1)
 
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
@@ -70,6 +101,7 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
         folder.open(other, fresh=False)
     folder.trajectory.write_bytes(b"old")
     folder.settings.unlink()
+    folder.digests.unlink()
     with pytest.raises(RunFolderError, match=r"overwrite \(trajectory.dcd\)"):
         folder.open(other, fresh=False)
     assert folder.open(other, fresh=True) is False

@@ -10,7 +10,7 @@ import openmm
 import pytest
 
 from kstep_models.configuration import parse_config
-from openmmkstep.io.topology import read_topology, write_topology
+from openmmkstep.io.topology import topology_from_json, topology_to_json
 from openmmkstep.qmmm.force_field.recognition import AmbiguousForceError
 from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
@@ -36,16 +36,20 @@ def test_selections(solvated_ala2: Molecule) -> None:
         select_atoms(topology, "protein")
 
 
-def test_topology_file_round_trip(solvated_ala2: Molecule, tmp_path: Path) -> None:
-    path = tmp_path / "topology.json"
-    write_topology(path, solvated_ala2.topology)
-    copy = read_topology(path)
+def test_topology_round_trip(solvated_ala2: Molecule) -> None:
+    copy = topology_from_json(topology_to_json(solvated_ala2.topology))
     assert [str(a) for a in copy.atoms()] == [str(a) for a in solvated_ala2.topology.atoms()]
     assert [a.element for a in copy.atoms()] == [a.element for a in solvated_ala2.topology.atoms()]
     bonds = [[(a.index, b.index) for a, b in topology.bonds()] for topology in (copy, solvated_ala2.topology)]
     assert bonds[0] == bonds[1]
     boxes = [topology.getPeriodicBoxVectors()._value for topology in (copy, solvated_ala2.topology)]
     assert [list(vector) for vector in boxes[0]] == [list(vector) for vector in boxes[1]]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"chains": ["A"], "residues": [["X", "1", 3]]}'])
+def test_what_is_no_topology(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not a topology|Expecting value"):
+        topology_from_json(text)
 
 
 def test_builder_solvates() -> None:

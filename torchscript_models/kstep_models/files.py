@@ -56,6 +56,17 @@ def replaced_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
+def named_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """For files that are written piece by piece: an OSError that does not say where it came from gets this name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
 def _replaced(path: Path, suffix: str) -> Iterator[Path]:
     target = path.resolve()
     if target.exists() and not target.is_file() and not target.is_dir():

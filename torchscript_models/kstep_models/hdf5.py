@@ -1,101 +1,71 @@
-"""HDF5 files that other programs may have open, that are whole at any moment, and whose damage is noticed.
+"""HDF5 files: opening one that another program may have open, and what the heads of all kinds have in common.
 
-Reading goes through :func:`opened`, writing through :func:`created` and :func:`changed`. HDF5 itself cannot take a
-write that fails: the file is left torn, and the process ends in a segmentation fault when the library closes it once
-more. Here it writes to memory, and the changes reach the disk all together (:mod:`kstep_models.journal`).
+Files are written through :mod:`kstep_models.hdf5_changes`.
 """
 
 from __future__ import annotations
 
-import fcntl
+import json
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import h5py
+import numpy as np
 
 from kstep_models import journal
-from kstep_models.files import replaced_atomically
 
-# How long a reader waits for a flush, and the last flush for readers, before giving up (seconds).
-PATIENCE = 60.0
-
-# What this version of the library writes about a file's structure has checksums. Without them one wrong bit makes it
-# read forever or ends the process.
-LIBRARY_VERSION = "v110"
-
-_INTERVAL = 0.05
 _Result = TypeVar("_Result")
 
+PATIENCE = 60.0
+"""How long a reader waits for a flush, and the last flush for readers, before giving up (seconds)."""
 
-def opened(path: Path, mode: str, patience: float) -> h5py.File:
-    """The file, waiting for whoever has it open.
+
+def open_patiently(path: str | os.PathLike[str], mode: str = "r", patience: float = PATIENCE) -> h5py.File:
+    """Open a file, waiting for whoever has it open: HDF5 locks it.
 
     Args:
-        path: of the file.
-        mode: of h5py.File. In "r+" HDF5 writes to the disk itself and must meet no error there: see :func:`changed`.
-        patience: seconds.
+        path: the file.
+        mode: of h5py.File. In "r+" HDF5 writes to the disk itself, and must meet no error there: see
+            :func:`kstep_models.hdf5_changes.changed`.
+        patience: seconds to wait; 0 for one attempt.
 
     Raises:
-        BlockingIOError: somebody still has the file open when patience ends.
-        OSError: no such file, or it cannot be read.
+        BlockingIOError: it is still open elsewhere when patience ends.
+        OSError: it cannot be opened.
     """
+    return wait_for(lambda: _opened(Path(path), mode), patience)
 
-    def attempt() -> h5py.File:
-        _recover(path)
+
+def _opened(path: Path, mode: str) -> h5py.File:
+    journal.recover_unopened(path)
+    try:
+        file = h5py.File(path, mode)
+    except OSError as error:
+        # HDF5 reports another process as a lock, and this process with a message only.
+        if not isinstance(error, BlockingIOError) and "already open" in str(error):
+            raise BlockingIOError(error.errno, str(error)) from error
+        raise
+    if journal.journal_path(path).exists():
+        file.close()
+        raise BlockingIOError(f"{path} is being changed")
+    return file
+
+
+def wait_for(attempt: Callable[[], _Result], patience: float) -> _Result:
+    """What an attempt returns that does not end in BlockingIOError; that error when patience (seconds) ends."""
+    end = time.monotonic() + patience
+    while True:
         try:
-            file = h5py.File(path, mode)
-        except OSError as error:
-            # HDF5 reports another process as a lock, and this process with a message only.
-            if not isinstance(error, BlockingIOError) and "already open" in str(error):
-                raise BlockingIOError(error.errno, str(error)) from error
-            raise
-        if journal.journal_path(path).exists():
-            file.close()
-            raise BlockingIOError(f"{path} is being changed")
-        return file
-
-    return _patiently(attempt, patience)
-
-
-@contextmanager
-def created(path: Path) -> Iterator[h5py.File]:
-    """A new file, which is put in place, whole, at the end; nothing is left of it after an error.
-
-    Args:
-        path: of the file; one that is there is replaced.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    with replaced_atomically(path) as partial, partial.open("w+b", buffering=0) as target:
-        overlay = journal.Overlay(target.fileno())
-        with h5py.File(overlay, "w", libver=LIBRARY_VERSION) as file:
-            yield file
-        journal.write(target.fileno(), overlay)
-
-
-@contextmanager
-def changed(path: Path, patience: float) -> Iterator[h5py.File]:
-    """The file for reading and writing; the changes are made at the end, all together, and none after an error.
-
-    Args:
-        path: of the file.
-        patience: seconds to wait for whoever has it open.
-
-    Raises:
-        BlockingIOError: somebody still has the file open when patience ends.
-        OSError: it cannot be read, or there is no room for the changes; it is then as it was.
-    """
-    with path.open("r+b", buffering=0) as target:
-        _patiently(lambda: fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB), patience)
-        journal.recover(path, target.fileno())
-        overlay = journal.Overlay(target.fileno())
-        with h5py.File(overlay, "r+", libver=LIBRARY_VERSION) as file:
-            yield file
-        journal.commit(path, target.fileno(), overlay)
+            return attempt()
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.05)
 
 
 def write_text(attributes: h5py.AttributeManager, name: str, text: str) -> None:
@@ -109,21 +79,131 @@ def read_attributes(attributes: h5py.AttributeManager) -> dict[str, Any]:
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in attributes.items()}
 
 
-def _recover(path: Path) -> None:
-    """Finish what a writer that was killed had begun."""
-    if not journal.journal_path(path).exists():
-        return
-    with path.open("r+b", buffering=0) as target:
-        fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        journal.recover(path, target.fileno())
+@dataclass(frozen=True)
+class Schema:
+    """A kind of file: what its head says, and how one that is damaged or of another kind is refused.
 
+    Attributes:
+        name: in the attribute ``schema`` of the root.
+        version: in the attribute ``version``.
+        contents: what such files hold, in a word or two.
+        made_by: the command or function that makes one.
+        error: raised for a file that cannot be used.
+        units: in the attribute ``units``, as JSON; None if such files say nothing about units there.
+    """
 
-def _patiently(attempt: Callable[[], _Result], patience: float) -> _Result:
-    end = time.monotonic() + patience
-    while True:
+    name: str
+    version: int
+    contents: str
+    made_by: str
+    error: type[ValueError]
+    units: Mapping[str, str] | None = None
+
+    def write_head(self, file: h5py.File) -> None:
+        """Say in a new file what it is."""
+        write_text(file.attrs, "schema", self.name)
+        file.attrs["version"] = self.version
+        if self.units is not None:
+            write_text(file.attrs, "units", json.dumps(dict(self.units)))
+
+    def open(self, path: str | os.PathLike[str], mode: str = "r", patience: float = PATIENCE) -> h5py.File:
+        """Open a file of this kind; for the arguments see :func:`open_patiently`.
+
+        Raises:
+            ValueError: as :attr:`error`: no such file, no HDF5, kept open by another program, or a head of another
+                kind, version or units.
+        """
+        if not Path(path).is_file():
+            raise self.error(f"{path} does not exist: check the path, or make it with {self.made_by}")
         try:
-            return attempt()
-        except BlockingIOError:
-            if time.monotonic() >= end:
+            file = open_patiently(path, mode, patience)
+        except BlockingIOError as error:
+            raise self.error(f"{path} is kept open for writing by another program: close it first") from error
+        except OSError as error:
+            raise self.error(
+                f"{path} is not a readable HDF5 file ({error}); if it was cut off while copying, copy it again"
+            ) from error
+        try:
+            with self.reading(path):
+                self._check_head(file)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    @contextmanager
+    def reading(self, path: str | os.PathLike[str]) -> Iterator[None]:
+        """HDF5 says of damage whatever it was about to do; here it becomes an error that names the file.
+
+        Raises:
+            ValueError: as :attr:`error`.
+        """
+        try:
+            yield
+        except self.error as error:
+            # What describes itself may not know which file it is from.
+            if str(path) in str(error):
                 raise
-            time.sleep(_INTERVAL)
+            raise self._damaged(path, error) from error
+        except (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, MemoryError) as error:
+            raise self._damaged(path, error) from error
+
+    def _damaged(self, path: str | os.PathLike[str], error: Exception) -> ValueError:
+        return self.error(f"{path} is damaged ({error}): take a copy of it, or make it anew with {self.made_by}")
+
+    def parsed(self, file: h5py.File, name: str) -> Any:
+        """The value of an attribute of the root that holds JSON.
+
+        Raises:
+            ValueError: as :attr:`error`: there is none, or it is not JSON.
+        """
+        self.require_attributes(file, [name])
+        try:
+            return json.loads(read_attributes(file.attrs)[name])
+        except (TypeError, json.JSONDecodeError) as error:
+            raise self.error(f"{file.filename}: attribute {name} is not valid JSON ({error})") from error
+
+    def require_attributes(self, file: h5py.File, names: Iterable[str]) -> None:
+        """Refuse a file whose root lacks attributes; raises :attr:`error`."""
+        missing = [name for name in names if name not in file.attrs]
+        if missing:
+            raise self.error(f"{file.filename} is incomplete: it lacks the attributes {', '.join(missing)}")
+
+    def check_array(self, file: h5py.File, name: str, shape: tuple[int, ...], growing: bool = False) -> None:
+        """Refuse a file that lacks an array, or holds it with another shape; raises :attr:`error`.
+
+        Args:
+            file: the file.
+            name: of the dataset.
+            shape: that it must have.
+            growing: it may have more rows, which an interrupted writer left behind.
+        """
+        data = file.get(name)
+        if not isinstance(data, h5py.Dataset):
+            raise self.error(f"{file.filename} is incomplete: it lacks {name}")
+        expected = tuple(int(size) for size in shape)
+        fits = data.shape == expected
+        if growing and len(data.shape) == len(expected):
+            fits = data.shape[1:] == expected[1:] and data.shape[0] >= expected[0]
+        if not fits:
+            raise self.error(
+                f"{file.filename}: {name} has shape {list(data.shape)}, expected {'at least ' if growing else ''}"
+                f"{list(expected)}; the file is damaged"
+            )
+
+    def _check_head(self, file: h5py.File) -> None:
+        attributes = read_attributes(file.attrs)
+        if attributes.get("schema") != self.name:
+            raise self.error(
+                f"{file.filename} is an HDF5 file, but not one of {self.contents} (no schema {self.name!r})"
+            )
+        version = attributes.get("version")
+        if not isinstance(version, (int, np.integer)) or version != self.version:
+            raise self.error(
+                f"{file.filename} has schema version {version}, this program reads {self.version}: use the "
+                f"openmm-kstep release that wrote it, or make it anew with {self.made_by}"
+            )
+        if self.units is not None and self.parsed(file, "units") != dict(self.units):
+            raise self.error(
+                f"{file.filename} has units {attributes['units']}, expected {json.dumps(dict(self.units))}"
+            )

@@ -8,6 +8,7 @@ complete one is carried out, an incomplete one is thrown away, and the file is w
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import io
 import os
@@ -173,6 +174,14 @@ def recover(path: Path, descriptor: int) -> None:
         journal_path(path).unlink(missing_ok=True)
     else:
         _carry_out(path, descriptor, *complete)
+
+
+def recover_unopened(path: Path) -> None:
+    """The same for a file that nobody has open. Raises BlockingIOError where somebody has."""
+    if journal_path(path).exists():
+        with path.open("r+b", buffering=0) as target:
+            fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            recover(path, target.fileno())
 
 
 def _reserve(descriptor: int, before: int, size: int) -> None:

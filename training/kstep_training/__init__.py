@@ -46,6 +46,7 @@ def train(config_path: Path, output: Path | None = None, resume: bool = False) -
         kstep_models.frames.FrameFileError: a frames file is missing, damaged or of another molecule.
         kstep_models.rttddft.response_file.ResponseFileError: likewise for a file of responses.
         kstep_training.checkpoints.CheckpointError: nothing to resume, or a run is in the way.
+        kstep_models.locks.InUseError: another program is writing the output folder.
     """
     if _configured_method(config_path) == "response":
         from kstep_training.rttddft.training import train as run_response

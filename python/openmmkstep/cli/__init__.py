@@ -1,4 +1,4 @@
-"""The ``kstep`` command line; one module per command."""
+"""The ``kstep`` command line; one module per command, loaded when it is called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cutting DCD files back to the frames that belong to a checkpoint."""
+"""DCD files: how many frames they have, and cutting them back."""
 
 from __future__ import annotations
 
@@ -12,11 +12,33 @@ _LAST_STEP = 20
 _FIRST_STEP = 12
 _HAS_BOX = 48
 
+CHANGING_BYTES = ((_FRAME_COUNT, _FRAME_COUNT + 4), (_LAST_STEP, _LAST_STEP + 4))
+"""Ranges of bytes that are written anew with every frame."""
+
 
 def count_frames(path: Path) -> int:
-    """Complete frames in a DCD file."""
+    """Complete frames in a DCD file; none in an empty one, which is what a file has before its first frame.
+
+    Raises:
+        ValueError: the file is no DCD file.
+    """
+    if path.stat().st_size == 0:
+        return 0
     header, frame = _sizes(path)
-    return (path.stat().st_size - header) // frame
+    return max(0, path.stat().st_size - header) // frame
+
+
+def size_of_frames(path: Path) -> int:
+    """Bytes of the header and all complete frames; 0 without a frame.
+
+    Raises:
+        ValueError: the file is no DCD file.
+    """
+    count = count_frames(path)
+    if count == 0:
+        return 0
+    header, frame = _sizes(path)
+    return header + count * frame
 
 
 def keep_frames(path: Path, count: int, interval: int) -> None:
@@ -30,10 +52,10 @@ def keep_frames(path: Path, count: int, interval: int) -> None:
     Raises:
         ValueError: the file has fewer frames, or is no DCD file.
     """
-    header, frame = _sizes(path)
     present = count_frames(path)
     if present < count:
         raise ValueError(f"{path} has {present} frames, fewer than the {count} that should be kept")
+    header, frame = _sizes(path)
     with path.open("r+b") as file:
         file.seek(_FIRST_STEP)
         (first,) = struct.unpack("<i", file.read(4))
@@ -48,11 +70,14 @@ def _sizes(path: Path) -> tuple[int, int]:
     """Bytes of the header, and of one frame."""
     with path.open("rb") as file:
         head = file.read(92)
-        if len(head) < 92 or head[4:8] != b"CORD":
+        if head[4:8] != b"CORD":
             raise ValueError(f"{path} is not a DCD file")
-        (title_size,) = struct.unpack("<i", file.read(4))
-        file.seek(92 + 8 + title_size + 4)
-        (atoms,) = struct.unpack("<i", file.read(4))
+        try:
+            (title_size,) = struct.unpack("<i", file.read(4))
+            file.seek(92 + 8 + title_size + 4)
+            (atoms,) = struct.unpack("<i", file.read(4))
+        except (struct.error, OSError) as error:
+            raise ValueError(f"{path} is not a complete DCD file") from error
         header = file.tell() + 4
     (has_box,) = struct.unpack("<i", head[_HAS_BOX : _HAS_BOX + 4])
     return header, (56 if has_box else 0) + 3 * (4 * atoms + 8)

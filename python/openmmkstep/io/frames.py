@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kstep_models.frames import Environment, Frame, FrameFile, RegionDescription
-from kstep_models.hdf5 import PATIENCE, changed
+from kstep_models.hdf5_changes import changed
 from kstep_models.provenance import software_versions
 from openmmkstep.openmmapi.qmmm_force import QMResult
 from openmmkstep.provenance import PACKAGES
@@ -74,7 +74,7 @@ def keep_frames(path: str | os.PathLike[str], count: int) -> None:
         raise ValueError(f"{path} has {present} frames, fewer than the {count} that should be kept")
     if count < present:
         # Readers and writers take this number for the truth and ignore what lies beyond.
-        with changed(Path(path), PATIENCE) as data:
+        with changed(Path(path)) as data:
             data.attrs["frames"] = count
 
 

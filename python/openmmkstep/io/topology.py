@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import Any
 
 import openmm
 from openmm import app, unit
 
-from kstep_models.files import write_atomically
 
-
-def write_topology(path: Path, topology: app.Topology) -> None:
-    """Write atoms, residues, chains, bonds and box."""
+def topology_to_json(topology: app.Topology) -> str:
+    """Atoms, residues, chains, bonds and box."""
     vectors = topology.getPeriodicBoxVectors()
     content = {
         "chains": [chain.id for chain in topology.chains()],
@@ -24,12 +22,22 @@ def write_topology(path: Path, topology: app.Topology) -> None:
         "bonds": [[bond[0].index, bond[1].index] for bond in topology.bonds()],
         "box": None if vectors is None else [list(v) for v in vectors.value_in_unit(unit.nanometer)],
     }
-    write_atomically(path, json.dumps(content))
+    return json.dumps(content)
 
 
-def read_topology(path: Path) -> app.Topology:
-    """Read what write_topology() wrote."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+def topology_from_json(text: str | bytes) -> app.Topology:
+    """What topology_to_json() was given.
+
+    Raises:
+        ValueError: the text is something else.
+    """
+    try:
+        return _topology(json.loads(text))
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ValueError(f"not a topology ({error})") from error
+
+
+def _topology(content: dict[str, Any]) -> app.Topology:
     topology = app.Topology()
     chains = [topology.addChain(name) for name in content["chains"]]
     residues = [topology.addResidue(name, chains[chain], number) for name, number, chain in content["residues"]]

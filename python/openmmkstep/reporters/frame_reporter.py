@@ -9,6 +9,7 @@ import openmm
 from openmm import app, unit
 
 from kstep_models.frames import FrameWriter
+from kstep_models.hdf5 import PATIENCE
 from openmmkstep.engines.registry import specification
 from openmmkstep.io.frames import describe_region, frame_of_result
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
@@ -87,16 +88,19 @@ class FrameReporter:
         time = simulation.context.getTime().value_in_unit(unit.picosecond)
         self._writer.append(frame_of_result(result, self._embedded, self._trajectory, time, temperature))
 
-    def flush(self, wait: float = 60.0) -> bool:
+    def flush(self, patience: float = PATIENCE) -> bool:
         """Write what is still in memory.
 
         Args:
-            wait: how long to wait for programs that read the file, seconds.
+            patience: how long to wait for programs that read the file, seconds.
 
         Returns:
             Whether it was done; false where a reader was in the way. Nothing is lost then, call it again later.
+
+        Raises:
+            OSError: there is no room; the file is as it was.
         """
-        return self._writer is None or self._writer.flush(wait)
+        return self._writer is None or self._writer.flush(patience)
 
     def __len__(self) -> int:
         """Frames in the file and on their way to it; 0 before the first report."""

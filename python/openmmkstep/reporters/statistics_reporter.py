@@ -10,40 +10,25 @@ from typing import Any
 import openmm
 from openmm import app, unit
 
-from kstep_models.units import BOLTZMANN
-from openmmkstep.analysis.temperature import degrees_of_freedom
-from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, KStepStatistics
+from kstep_models.files import named_errors
+from openmmkstep.analysis.temperature import degrees_of_freedom, temperature
+from openmmkstep.io.statistics import cell, statistics_to_row
+from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 
 from .schedule import Schedule
-
-_SCALARS = (
-    "outerSteps",
-    "innerSteps",
-    "qmCalls",
-    "commonCalls",
-    "fallbacks",
-    "consecutiveFallbacks",
-    "correctionRMS",
-    "meanCorrectionRMS",
-    "maxCorrection",
-    "energyError",
-    "cumulativeEnergyError",
-    "totalEnergy",
-    "potentialEnergy",
-    "heat",
-    "qmTime",
-    "commonTime",
-    "integratorTime",
-)
-_LISTS = ("surrogateCalls", "surrogateTime")
 
 
 class StatisticsReporter:
     """Writes one line of statistics every so many outer steps.
 
-    Columns: ``step`` (outer steps of the Simulation), ``time`` (ps), ``temperature`` (K, instantaneous),
-    ``kineticEnergy`` and all fields of openmmkstep.KStepStatistics in their units (kJ/mol, kJ/mol/nm, s); lists have
-    one column per level, lowest first. ``totalEnergy - heat`` is the conserved quantity.
+    Columns: ``step`` (outer steps of the Simulation), ``time`` (ps), temperatures (K), ``kinetic_energy`` at the end of
+    the step, and all fields of openmmkstep.KStepStatistics in their units (kJ/mol, kJ/mol/nm, s), in snake_case; lists
+    have one column per level, lowest first. A value that was not measured is an empty cell. ``total_energy - heat`` is
+    the conserved quantity.
+
+    ``region_temperature`` and ``rest_temperature`` are those of the monitored particles and of all others in the middle
+    of the step, after the noise, where velocities have the distribution of the temperature; ``temperature`` is that of
+    both together.
 
     Args:
         file: path of the CSV file.
@@ -59,7 +44,7 @@ class StatisticsReporter:
         self._schedule = Schedule(reportInterval)
         self._append = append
         self._started = False
-        self._degrees_of_freedom: int | None = None
+        self._freedom: tuple[float, float] | None = None
 
     def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
         """When the next line is due."""
@@ -67,28 +52,31 @@ class StatisticsReporter:
 
     def report(self, simulation: app.Simulation, state: openmm.State) -> None:
         """Write a line."""
-        if self._degrees_of_freedom is None:
-            self._degrees_of_freedom = degrees_of_freedom(simulation.system)
-        row = self._row(simulation, KStepIntegrator.cast(simulation.integrator).getStatistics())
-        if not self._started:
-            self._start(list(row))
-            self._started = True
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(row.values())
+        row = self._row(simulation, KStepIntegrator.cast(simulation.integrator))
+        with named_errors(self._path):
+            if not self._started:
+                self._start(list(row))
+                self._started = True
+            with self._path.open("a", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerow(cell(value) for value in row.values())
 
-    def _row(self, simulation: app.Simulation, statistics: KStepStatistics) -> dict[str, Any]:
-        kinetic = statistics.totalEnergy - statistics.potentialEnergy
-        freedom = self._degrees_of_freedom
-        row: dict[str, Any] = {
+    def _row(self, simulation: app.Simulation, integrator: KStepIntegrator) -> dict[str, float | None]:
+        statistics = integrator.getStatistics()
+        if self._freedom is None:
+            whole = degrees_of_freedom(simulation.system)
+            region = degrees_of_freedom(simulation.system, integrator.getMonitoredParticles() or None)
+            self._freedom = (region, whole - region)
+        region, rest = self._freedom
+        kinetic = (statistics.regionKineticEnergy, statistics.restKineticEnergy)
+        return {
             "step": simulation.currentStep,
             "time": simulation.context.getTime().value_in_unit(unit.picosecond),
-            "temperature": 2 * kinetic / (freedom * BOLTZMANN) if freedom else 0.0,
-            "kineticEnergy": kinetic,
+            "temperature": temperature(sum(kinetic), region + rest),
+            "region_temperature": temperature(kinetic[0], region),
+            "rest_temperature": temperature(kinetic[1], rest),
+            "kinetic_energy": statistics.totalEnergy - statistics.potentialEnergy,
+            **statistics_to_row(statistics),
         }
-        row |= {name: getattr(statistics, name) for name in _SCALARS}
-        for name in _LISTS:
-            row |= {f"{name}{level}": value for level, value in enumerate(getattr(statistics, name))}
-        return row
 
     def _start(self, columns: list[str]) -> None:
         if self._append and self._path.exists():

@@ -34,7 +34,7 @@ _PARAMETERS: Any = {
 }
 
 
-def in_style() -> AbstractContextManager[None]:
+def common_style() -> AbstractContextManager[None]:
     """Everything drawn inside has the common style."""
     return mpl.rc_context(_PARAMETERS)
 

@@ -13,6 +13,7 @@ import kstep_training
 from kstep_models.configuration import load_config
 from kstep_models.contract import read_contract
 from kstep_models.frames import FrameFile, FrameFileError
+from kstep_models.locks import InUseError, locked
 from kstep_models.potential.export import load
 from kstep_training.checkpoints import CheckpointError
 from kstep_training.potential.budget import Budget, learning_rate
@@ -144,6 +145,15 @@ def test_runs_are_not_overwritten_nor_mixed(gas: Path, configuration: Configurat
     synthetic.write(gas, seed=9)
     with pytest.raises(CheckpointError, match="training data changed"):
         kstep_training.train(path, resume=True)
+
+
+def test_two_runs_do_not_write_one_folder(gas: Path, configuration: Configuration, tmp_path: Path) -> None:
+    path = configuration(output="held")
+    (tmp_path / "held").mkdir()
+    for resume in (False, True):
+        with pytest.raises(InUseError, match="held is being written by process"), locked(tmp_path / "held"):
+            kstep_training.train(path, resume=resume)
+    assert list((tmp_path / "held").iterdir()) == []
 
 
 def test_missing_and_foreign_files_are_refused(gas: Path, configuration: Configuration, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 import kstep_training
 from kstep_models.configuration import ConfigError
 from kstep_models.contract import read_contract
+from kstep_models.locks import InUseError, locked
 from kstep_models.rttddft.export import load_response
 from kstep_models.rttddft.linear_response import agreement, modes
 from kstep_models.rttddft.network import ResponseNetwork, ResponseNetworkConfig
@@ -355,6 +356,13 @@ def test_refinement_decreases_the_loss(teaching: ResponseNetwork, student: Respo
     assert len(losses) == 30 and np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
     assert response_error(predicted(network, water)[0], water.records) < 0.8 * before
     assert not torch.equal(network.embedding.weight, encoder) and not network.training
+
+
+def test_two_runs_do_not_write_one_folder(configured: Callable[..., Path]) -> None:
+    path = configured("held")
+    (path.parent / "held").mkdir()
+    with pytest.raises(InUseError, match="held is being written by process"), locked(path.parent / "held"):
+        kstep_training.train(path, resume=True)
 
 
 def test_runs_in_the_way(trained: Any, configured: Callable[..., Path]) -> None:

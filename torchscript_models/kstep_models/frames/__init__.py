@@ -21,19 +21,18 @@ positions belongs to whoever switches them. Environment rows are stored in singl
 else in double.
 
 The writer keeps the file closed between flushes, so that it can be read at any moment. A flush is made in full or not
-at all, whenever the program is killed or the disk is full (:mod:`kstep_models.hdf5`). HDF5 locks the file between
-reader and writer: a reader waits for a flush in progress, and a flush that meets a reader is put off until the next
-one. Everything in the file has checksums, and damage is an error that names the file.
+at all, whenever the program is killed or the disk is full (:mod:`kstep_models.hdf5_changes`). HDF5 locks the file
+between reader and writer: a reader waits for a flush in progress, and a flush that meets a reader is put off until the
+next one. Everything in the file has checksums, and damage is an error that names the file.
 """
 
 from kstep_models.frames.reader import FrameFile
-from kstep_models.frames.schema import SCHEMA, UNITS, VERSION, Environment, Frame, FrameFileError, RegionDescription
+from kstep_models.frames.schema import SCHEMA, UNITS, Environment, Frame, FrameFileError, RegionDescription
 from kstep_models.frames.writer import FrameWriter
 
 __all__ = [
     "SCHEMA",
     "UNITS",
-    "VERSION",
     "Environment",
     "Frame",
     "FrameFile",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,8 +17,6 @@ from kstep_models.frames.schema import (
     ROW_FIELDS,
     SCHEMA,
     SITE_FIELDS,
-    UNITS,
-    VERSION,
     Array,
     Environment,
     FloatArray,
@@ -28,9 +24,10 @@ from kstep_models.frames.schema import (
     FrameFileError,
     RegionDescription,
 )
-from kstep_models.hdf5 import PATIENCE, opened, read_attributes
+from kstep_models.hdf5 import read_attributes
 
-_REMEDY = "take a copy of it, or make the frames anew"
+# Of which all fields are in memory.
+_FRAMES_AT_ONCE = 256
 
 
 class FrameFile:
@@ -44,18 +41,9 @@ class FrameFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise FrameFileError(f"{self.path} does not exist: make it with `kstep generate`, or check the path")
+        self._file = SCHEMA.open(self.path)
         try:
-            self._file = opened(self.path, "r", PATIENCE)
-        except BlockingIOError as error:
-            raise FrameFileError(f"{self.path} is kept open for writing by another program: close it first") from error
-        except OSError as error:
-            raise FrameFileError(
-                f"{self.path} is not a readable HDF5 file ({error}); if it was cut off while copying, copy it again"
-            ) from error
-        try:
-            with self._reading():
+            with SCHEMA.reading(self.path):
                 self.region = self._read_header()
                 self._check_shapes()
         except BaseException:
@@ -73,15 +61,14 @@ class FrameFile:
     @property
     def attributes(self) -> dict[str, Any]:
         """Provenance: software, command and the like, as stored."""
-        with self._reading():
-            attributes = read_attributes(self._file.attrs)
-            return {**attributes, "software": _parsed(attributes, "software", self.path)}
+        with SCHEMA.reading(self.path):
+            return {**read_attributes(self._file.attrs), "software": self._json_object("software")}
 
     def frames(self, name: str) -> Array:
         """One of positions, energy, forces, charges, dipole, trajectory, time, temperature, for all frames."""
         if name not in FRAME_FIELDS:
             raise FrameFileError(f"frames have no field {name!r}; they have {', '.join(FRAME_FIELDS)}")
-        with self._reading():
+        with SCHEMA.reading(self.path):
             return self._file["frames"][name][: self._frames]
 
     def sites(self, name: str) -> FloatArray:
@@ -90,13 +77,13 @@ class FrameFile:
             raise FrameFileError(f"{self.path} has gas-phase frames: there is no environment")
         if name not in SITE_FIELDS:
             raise FrameFileError(f"the environment has no field {name!r}; it has {', '.join(SITE_FIELDS)}")
-        with self._reading():
+        with SCHEMA.reading(self.path):
             return self._file["environment"][name][: self._frames]
 
     @property
     def environment_offset(self) -> NDArray[np.int64]:
         """First environment row of each frame, and one past the last [T+1]."""
-        with self._reading():
+        with SCHEMA.reading(self.path):
             return self._file["environment"]["offset"][: self._frames + 1]
 
     def environment(self, index: int) -> Environment:
@@ -105,7 +92,7 @@ class FrameFile:
             raise FrameFileError(f"{self.path} has frames 0 to {self._frames - 1}, not {index}")
         if not self.has_environment:
             raise FrameFileError(f"{self.path} has gas-phase frames: there is no environment")
-        with self._reading():
+        with SCHEMA.reading(self.path):
             group = self._file["environment"]
             start, stop = (int(value) for value in group["offset"][index : index + 2])
             rows = {name: group[name][start:stop].astype(np.float64) for name in ROW_FIELDS}
@@ -115,7 +102,7 @@ class FrameFile:
         """One frame with everything that belongs to it."""
         if not 0 <= index < self._frames:
             raise FrameFileError(f"{self.path} has frames 0 to {self._frames - 1}, not {index}")
-        with self._reading():
+        with SCHEMA.reading(self.path):
             values = {name: self._file["frames"][name][index] for name in FRAME_FIELDS}
         return Frame(**values, environment=self.environment(index) if self.has_environment else None)
 
@@ -134,6 +121,38 @@ class FrameFile:
                 digest.update(np.ascontiguousarray(self.sites(name), dtype="<f8").tobytes())
         return f"sha256:{digest.hexdigest()}"
 
+    def blocks(self, start: int, stop: int) -> Iterator[bytes]:
+        """All that is in some frames, one after the other, as bytes for a digest; before the first, the region.
+
+        Args:
+            start: first frame.
+            stop: last frame plus one.
+        """
+        if start == 0:
+            region = self.region
+            yield repr((region.charge, region.multiplicity, region.names, region.level_of_theory)).encode()
+            for array in (region.numbers, region.masses, region.bonds):
+                yield array.tobytes()
+        for first in range(start, stop, _FRAMES_AT_ONCE):
+            part = slice(first, min(first + _FRAMES_AT_ONCE, stop))
+            yield from self._block(part)
+
+    def _block(self, part: slice) -> Iterator[bytes]:
+        with SCHEMA.reading(self.path):
+            fields = [self._file["frames"][name][part] for name in FRAME_FIELDS]
+            rows, offset = [], np.zeros(0, dtype=np.int64)
+            if self.has_environment:
+                group = self._file["environment"]
+                fields += [group[name][part] for name in SITE_FIELDS]
+                offset = group["offset"][part.start : part.stop + 1]
+                rows = [group[name][offset[0] : offset[-1]] for name in ROW_FIELDS]
+        for index in range(part.stop - part.start):
+            for array in fields:
+                yield np.ascontiguousarray(array[index]).tobytes()
+            for array in rows:
+                first, last = offset[index : index + 2] - offset[0]
+                yield np.ascontiguousarray(array[first:last]).tobytes()
+
     def close(self) -> None:
         """Close the file; arrays already read stay valid."""
         self._file.close()
@@ -146,32 +165,10 @@ class FrameFile:
     ) -> None:
         self.close()
 
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """HDF5 says of damage whatever it was about to do; users need the file's name and what to do."""
-        try:
-            yield
-        except FrameFileError as error:
-            # Of a description that makes no sense, which does not know where it is from.
-            if str(self.path) in str(error):
-                raise
-            raise FrameFileError(f"{self.path} is damaged ({error}): {_REMEDY}") from error
-        except (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, MemoryError) as error:
-            raise FrameFileError(f"{self.path} is damaged ({error}): {_REMEDY}") from error
-
     def _read_header(self) -> RegionDescription:
         attributes = read_attributes(self._file.attrs)
-        if attributes.get("schema") != SCHEMA:
-            raise FrameFileError(f"{self.path} is an HDF5 file, but not one of frames (no schema {SCHEMA!r})")
-        if int(attributes.get("version", 0)) != VERSION:
-            raise FrameFileError(
-                f"{self.path} has schema version {attributes.get('version')}, this program reads {VERSION}: "
-                "use the openmm-kstep release that wrote it, or make the frames anew"
-            )
-        if _parsed(attributes, "units", self.path) != dict(UNITS):
-            raise FrameFileError(f"{self.path} has units {attributes.get('units')}, expected {json.dumps(dict(UNITS))}")
+        SCHEMA.require_attributes(self._file, ("frames", "charge", "multiplicity"))
         missing = [name for name in ("numbers", "masses", "bonds", "frames") if name not in self._file]
-        missing += [name for name in ("frames", "charge", "multiplicity") if name not in attributes]
         if missing:
             raise FrameFileError(f"{self.path} is incomplete: it lacks {', '.join(missing)}. Make it anew")
         self._frames = int(attributes["frames"])
@@ -182,11 +179,17 @@ class FrameFile:
             bonds=self._file["bonds"][:],
             charge=int(attributes["charge"]),
             multiplicity=int(attributes["multiplicity"]),
-            level_of_theory=_parsed(attributes, "level_of_theory", self.path),
-            software=_parsed(attributes, "software", self.path),
+            level_of_theory=self._json_object("level_of_theory"),
+            software=self._json_object("software"),
             command=str(attributes.get("command", "")),
             names=tuple(names),
         )
+
+    def _json_object(self, name: str) -> dict[str, Any]:
+        value = SCHEMA.parsed(self._file, name)
+        if not isinstance(value, dict):
+            raise FrameFileError(f"{self.path}: attribute {name} must be a JSON object")
+        return value
 
     def _check_shapes(self) -> None:
         n = len(self.region.numbers)
@@ -195,32 +198,15 @@ class FrameFile:
             groups.append(("environment", SITE_FIELDS))
         for group, fields in groups:
             for name, (shape, _) in fields.items():
-                wanted = tuple(n if size == "n" else size for size in shape)
-                self._check_one(f"{group}/{name}", self._frames, wanted)
+                trailing = tuple(n if size == "n" else int(size) for size in shape)
+                self._check_rows(f"{group}/{name}", self._frames, trailing)
         if self.has_environment:
-            self._check_one("environment/offset", self._frames + 1, ())
+            self._check_rows("environment/offset", self._frames + 1, ())
             offset = self.environment_offset
             if offset[0] != 0 or np.any(np.diff(offset) < 0):
                 raise FrameFileError(f"{self.path}: environment/offset must start at 0 and never decrease")
             for name, (row_shape, _) in ROW_FIELDS.items():
-                self._check_one(f"environment/{name}", int(offset[-1]), row_shape)
+                self._check_rows(f"environment/{name}", int(offset[-1]), row_shape)
 
-    def _check_one(self, name: str, rows: int, trailing: tuple[int | str, ...]) -> None:
-        if name not in self._file:
-            raise FrameFileError(f"{self.path} is incomplete: it lacks {name}. Make it anew")
-        shape = self._file[name].shape
-        if shape[0] < rows or shape[1:] != trailing:
-            raise FrameFileError(
-                f"{self.path}: {name} has shape {list(shape)}, expected at least {rows} rows of {list(trailing)}; "
-                "the file is damaged, make it anew"
-            )
-
-
-def _parsed(attributes: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(attributes.get(name, "{}"))
-    except (TypeError, json.JSONDecodeError) as error:
-        raise FrameFileError(f"{path}: attribute {name} is not valid JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise FrameFileError(f"{path}: attribute {name} must be a JSON object")
-    return value
+    def _check_rows(self, name: str, rows: int, trailing: tuple[int, ...]) -> None:
+        SCHEMA.check_array(self._file, name, (rows, *trailing), growing=True)

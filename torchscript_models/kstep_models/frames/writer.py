@@ -18,8 +18,6 @@ from kstep_models.frames.schema import (
     ROW_FIELDS,
     SCHEMA,
     SITE_FIELDS,
-    UNITS,
-    VERSION,
     Array,
     Environment,
     Frame,
@@ -27,7 +25,8 @@ from kstep_models.frames.schema import (
     RegionDescription,
     plain,
 )
-from kstep_models.hdf5 import PATIENCE, changed, created, write_text
+from kstep_models.hdf5 import PATIENCE, write_text
+from kstep_models.hdf5_changes import changed, created
 
 
 class FrameWriter:
@@ -77,12 +76,8 @@ class FrameWriter:
         """Frames in the file and on their way to it."""
         return self._written + len(self._pending)
 
-    def append(self, frame: Frame, wait: float = 0.0) -> None:
+    def append(self, frame: Frame) -> None:
         """Take one frame; every so many, write them. What meets a reader of the file is written with a later frame.
-
-        Args:
-            frame: with finite values.
-            wait: how long to wait for readers, seconds.
 
         Raises:
             FrameFileError: a shape is wrong, a value is not finite, or an environment is missing or unexpected.
@@ -90,29 +85,30 @@ class FrameWriter:
         """
         self._pending.append(self._checked(frame))
         if len(self._pending) >= self._flush_every:
-            self.flush(wait)
+            self.flush()
 
-    def flush(self, wait: float = 0.0) -> bool:
-        """Write the collected frames to disk.
+    def flush(self, patience: float = 0.0) -> bool:
+        """Write the collected frames to disk, unless someone is reading the file; they are kept for later then.
 
         Args:
-            wait: how long to wait for readers, seconds.
+            patience: how long to wait for whoever reads the file, seconds.
 
         Returns:
-            Whether it was done; false where a reader was in the way. Nothing is lost then, call it again later.
+            Whether all frames are in the file.
 
         Raises:
             OSError: there is no room for the frames, which are kept; the file is as it was.
         """
-        if self._pending:
-            start, stop = self._written, self._written + len(self._pending)
-            try:
-                with changed(self.path, wait) as file:
-                    self._write(file, start, stop)
-            except BlockingIOError:
-                return False
-            self._written = stop
-            self._pending.clear()
+        if not self._pending:
+            return True
+        start, stop = self._written, self._written + len(self._pending)
+        try:
+            with changed(self.path, patience) as file:
+                self._write(file, start, stop)
+        except BlockingIOError:
+            return False
+        self._written = stop
+        self._pending.clear()
         return True
 
     def _write(self, file: h5py.File, start: int, stop: int) -> None:
@@ -132,10 +128,11 @@ class FrameWriter:
         file.attrs["frames"] = stop
 
     def close(self) -> None:
-        """Write what is left; the writer must not be used afterwards.
+        """Write what is left, waiting for whoever reads the file.
 
         Raises:
-            FrameFileError: someone kept the file open for a minute, so the last frames could not be written.
+            FrameFileError: someone kept the file open for a minute, so the last frames could not be written; they are
+                still here, and another attempt may be made.
         """
         if not self.flush(PATIENCE):
             raise FrameFileError(
@@ -156,16 +153,14 @@ class FrameWriter:
         region = self.region
         n = len(region.numbers)
         texts = {
-            "schema": SCHEMA,
-            "units": json.dumps(dict(UNITS)),
             "level_of_theory": json.dumps(plain(region.level_of_theory)),
             "software": json.dumps(dict(region.software)),
             "command": region.command,
         }
         with created(self.path) as file:
+            SCHEMA.write_head(file)
             for name, text in texts.items():
                 write_text(file.attrs, name, text)
-            file.attrs["version"] = VERSION
             file.attrs["frames"] = 0
             file.attrs["charge"] = region.charge
             file.attrs["multiplicity"] = region.multiplicity
@@ -193,7 +188,7 @@ class FrameWriter:
                 raise FrameFileError(f"{self.path} cannot be continued: {reason}. Write to another file")
             self._written = len(present)
             row = int(present.environment_offset[-1]) if self.environment else 0
-        with changed(self.path, PATIENCE) as file:
+        with changed(self.path) as file:
             for name in FRAME_FIELDS:
                 file["frames"][name].resize(self._written, axis=0)
             if self.environment:

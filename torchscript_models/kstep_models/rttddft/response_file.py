@@ -22,24 +22,23 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from kstep_models.hdf5 import PATIENCE, changed, created, opened, read_attributes, write_text
+from kstep_models.hdf5 import Schema, read_attributes, write_text
+from kstep_models.hdf5_changes import changed, created
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, AuxiliaryBasisError
-
-SCHEMA = "kstep-responses"
-VERSION = 1
 
 
 class ResponseFileError(ValueError):
     """A file of responses, or a record on its way into one, is not what it should be."""
+
+
+SCHEMA = Schema("kstep-responses", 1, "responses", "`kstep generate-responses`", ResponseFileError)
 
 
 @dataclass(frozen=True)
@@ -93,27 +92,24 @@ class ResponseWriter:
     ) -> None:
         self._path = Path(path)
         mine = {
-            "schema": SCHEMA,
-            "version": VERSION,
             "auxiliary_basis": json.dumps(basis.to_json(), sort_keys=True),
             "level_of_theory": json.dumps(level, sort_keys=True),
         }
         if self._path.exists():
-            with _opened(self._path) as file:
+            with SCHEMA.open(self._path) as file, SCHEMA.reading(path):
                 present = read_attributes(file.attrs)
             for name, value in mine.items():
                 if present.get(name) != value:
                     raise ResponseFileError(f"{path} was made with another {name}: write to another file")
             return
         with created(self._path) as file:
-            file.attrs["version"] = VERSION
+            SCHEMA.write_head(file)
             for name, value in {**mine, "software": json.dumps(dict(software), sort_keys=True)}.items():
-                if isinstance(value, str):
-                    write_text(file.attrs, name, value)
+                write_text(file.attrs, name, value)
 
     def count(self, name: str) -> int:
         """How many geometries of a molecule are in the file."""
-        with _opened(self._path) as file:
+        with SCHEMA.open(self._path) as file, SCHEMA.reading(self._path):
             return int(file[name].attrs["complete"]) if name in file else 0
 
     def append(self, name: str, numbers: NDArray[np.int64], record: ResponseRecord) -> None:
@@ -127,7 +123,7 @@ class ResponseWriter:
         for key, array in arrays.items():
             if not np.all(np.isfinite(array)):
                 raise ResponseFileError(f"{key} of {name} has values that are not finite")
-        with changed(self._path, PATIENCE) as file:
+        with changed(self._path) as file:
             if name not in file:
                 group = file.create_group(name)
                 group.attrs["numbers"] = np.asarray(numbers, dtype=np.int64)
@@ -167,16 +163,14 @@ class ResponseFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        with _opened(self.path) as file:
-            attributes = read_attributes(file.attrs)
-            if attributes.get("schema") != SCHEMA or attributes.get("version") != VERSION:
-                raise ResponseFileError(f"{path} is not a file of responses of version {VERSION}")
+        with SCHEMA.open(self.path) as file:
+            self.level: dict[str, Any] = SCHEMA.parsed(file, "level_of_theory")
             try:
-                self.basis = AuxiliaryBasis.from_json(json.loads(attributes["auxiliary_basis"]))
-                self.level: dict[str, Any] = json.loads(attributes["level_of_theory"])
-            except (AuxiliaryBasisError, KeyError, json.JSONDecodeError) as error:
+                self.basis = AuxiliaryBasis.from_json(SCHEMA.parsed(file, "auxiliary_basis"))
+            except AuxiliaryBasisError as error:
                 raise ResponseFileError(f"{path} is damaged: {error}") from error
-            self.molecules: tuple[str, ...] = tuple(sorted(file))
+            with SCHEMA.reading(path):
+                self.molecules: tuple[str, ...] = tuple(sorted(file))
 
     def read(self, name: str) -> ResponseSet:
         """All geometries of a molecule.
@@ -184,30 +178,15 @@ class ResponseFile:
         Raises:
             ResponseFileError: it is not in the file, or parts of it are missing.
         """
-        with _opened(self.path) as file:
+        with SCHEMA.open(self.path) as file:
             if name not in file:
                 raise ResponseFileError(f"{self.path} has no molecule {name}, only {', '.join(self.molecules)}")
-            group = file[name]
-            try:
+            with SCHEMA.reading(self.path):
+                group = file[name]
                 done = int(group.attrs["complete"])
                 arrays = {entry.name: group[entry.name][:done] for entry in fields(ResponseRecord)}
-            except (KeyError, OSError) as error:
-                raise ResponseFileError(f"{name} in {self.path} is damaged: {error}") from error
-            return ResponseSet(name, np.asarray(group.attrs["numbers"], dtype=np.int64), ResponseRecord(**arrays))
+                return ResponseSet(name, np.asarray(group.attrs["numbers"], dtype=np.int64), ResponseRecord(**arrays))
 
     def __iter__(self) -> Iterator[ResponseSet]:
         for name in self.molecules:
             yield self.read(name)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    if not path.is_file():
-        raise ResponseFileError(f"{path} does not exist")
-    try:
-        with opened(path, "r", PATIENCE) as file:
-            yield file
-    except ResponseFileError:
-        raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise ResponseFileError(f"{path} is not an HDF5 file, or is damaged ({error})") from error

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from kstep_models.configuration import ConfigError, load_config
 from kstep_models.files import replaced_atomically, write_json
+from kstep_models.locks import locked
 from kstep_models.potential import KStepPotential, PairStatistics, Topology
 from kstep_training.checkpoints import CheckpointError
 from kstep_training.potential.budget import Budget
@@ -57,6 +58,12 @@ def train(
     """See :func:`kstep_training.train`."""
     config = load_config(config_path, PotentialTraining)
     folder = Path(output) if output is not None else config.output
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        return _train(config, Path(config_path), folder, resume)
+
+
+def _train(config: PotentialTraining, config_path: Path, folder: Path, resume: bool) -> TrainingResult:
     checkpoint = folder / NAME
     if checkpoint.exists() and not resume:
         raise CheckpointError(
@@ -69,7 +76,6 @@ def train(
     for use, members in (("training", training), ("validation", validation)):
         if len(members) == 0:
             raise ConfigError(f"{config_path}: data.files leave no frames for {use}")
-    folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
     lightning.seed_everything(config.seed, verbose=False)
 

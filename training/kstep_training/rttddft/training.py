@@ -14,6 +14,7 @@ from rich.console import Console
 
 from kstep_models.configuration import load_config
 from kstep_models.files import write_json
+from kstep_models.locks import locked
 from kstep_models.rttddft.network import ResponseNetwork
 from kstep_models.rttddft.response_file import ResponseFile, ResponseFileError
 from kstep_training.checkpoints import CheckpointError
@@ -47,11 +48,16 @@ def train(
     """See :func:`kstep_training.train`; the networks that an interrupted run had finished are kept."""
     config = load_config(config_path, ResponseTraining)
     folder = Path(output) if output is not None else config.output
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        return _train(config, folder, resume)
+
+
+def _train(config: ResponseTraining, folder: Path, resume: bool) -> ResponseResult:
     checkpoint = folder / NAME
     if checkpoint.exists() and not resume:
         raise CheckpointError(f"{checkpoint} is in the way: give another output folder, or go on with it by --resume")
     dataset = load_responses(config.data)
-    folder.mkdir(parents=True, exist_ok=True)
     console = Console()
     state = _begun(checkpoint, config, dataset) if checkpoint.exists() else _nothing(config, dataset)
     begin = time.monotonic() - state.seconds

@@ -24,6 +24,9 @@ constexpr double MIN_SITE_DISTANCE = 0.03, MIN_CHARGE_DISTANCE = 0.01;
 /** kJ/mol; far above the noise of a converged calculation. */
 constexpr double MAX_JUMP = 0.01;
 
+/** nm; a minimiser's first guess may be a step of 1 nm, and a calculation that does not converge is the longest. */
+constexpr double MAX_TRIAL_MOVE = 0.05;
+
 } // namespace
 
 void QMMMForceImpl::initialize(OpenMM::ContextImpl &context) {
@@ -81,6 +84,11 @@ double QMMMForceImpl::computeForce(OpenMM::ContextImpl &context, const vector<Ve
         lastFailure.clear();
         geometry->remember(positions, box);
     }
+    if (triesGeometries) {
+        lastTried = sites->getPositions();
+        if (firstTried.empty())
+            firstTried = lastTried;
+    }
     forces = lastForces;
     return output.energy;
 }
@@ -88,7 +96,29 @@ double QMMMForceImpl::computeForce(OpenMM::ContextImpl &context, const vector<Ve
 void QMMMForceImpl::compute(const vector<Vec3> &places) {
     fillInput(places);
     checkDistances();
+    if (triesGeometries)
+        checkTrialMove();
     callEngine();
+}
+
+void QMMMForceImpl::setTriesGeometries(bool doesTry) {
+    triesGeometries = doesTry;
+    firstTried.clear();
+}
+
+void QMMMForceImpl::checkTrialMove() const {
+    const auto isNear = [this](const vector<Vec3> &places) {
+        for (size_t i = 0; i < places.size(); i++) {
+            const Vec3 move = input.positions[i] - places[i];
+            if (move.dot(move) > MAX_TRIAL_MOVE * MAX_TRIAL_MOVE)
+                return false;
+        }
+        return true;
+    };
+    // A minimiser returns to its start when it begins again with stiffer constraints.
+    if (!firstTried.empty() && !isNear(firstTried) && !isNear(lastTried))
+        throw OpenMMException(owner.getName() + ": a trial step moves a QM atom by more than " +
+                              std::to_string(MAX_TRIAL_MOVE) + " nm");
 }
 
 /** The energy with the images of the geometry before; charges are then chosen for the present ones again. */

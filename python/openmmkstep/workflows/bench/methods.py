@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import openmm
 
@@ -64,13 +63,9 @@ class PluginMethod(Method):
 
     def cost(self) -> Cost:
         """From its statistics."""
-        values: dict[str, Any] = asdict(KStepIntegrator.cast(self.context.getIntegrator()).getStatistics())
+        values = KStepIntegrator.cast(self.context.getIntegrator()).getStatistics()
         return Cost(
-            values["qmCalls"],
-            values["qmTime"],
-            sum(values["surrogateTime"]),
-            values["commonTime"],
-            tuple(values["surrogateCalls"]),
+            values.qmCalls, values.qmTime, sum(values.surrogateTime), values.commonTime, tuple(values.surrogateCalls)
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import openmm
 
 from kstep_models.frames import FrameFile, FrameWriter
+from kstep_models.hdf5 import PATIENCE
 from kstep_models.locks import locked
 from openmmkstep.io.frames import describe_region, frame_of_result, keep_frames
 from openmmkstep.qmmm.forces import find_qm_force
@@ -24,8 +25,6 @@ from .conformers import ConformerSampler
 
 # Seeds of different trajectories must differ in everything that they seed.
 _SEED_STRIDE = 7919
-# For programs that read the file between two trajectories, seconds.
-_WAIT = 60.0
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class Generator:
                     # One bad trajectory must not cost the others; its frames so far are good.
                     failures[index] = str(error)
                 # Frames far apart in time would otherwise wait in memory for long.
-                writer.flush(_WAIT)
+                writer.flush(PATIENCE)
             frames = len(writer)
         return GenerationResult(config.output, frames, failures)
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from numpy.typing import NDArray
 
-from openmmkstep.workflows.plot_style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, in_style, new_figure, save
+from openmmkstep.workflows.plot_style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, common_style, new_figure, save
 
 from .run_data import BackboneTrace, RunData
 
@@ -18,7 +18,7 @@ from .run_data import BackboneTrace, RunData
 def plot_run(data: RunData, folder: Path) -> dict[str, str]:
     """Write all plots for which there is data; returns name -> file name."""
     files = {}
-    with in_style():
+    with common_style():
         figures: dict[str, Figure | None] = {
             "energy": _energy(data),
             "correction": _correction(data),
@@ -37,7 +37,7 @@ def _energy(data: RunData) -> Figure | None:
     if data.summary["energy"] is None or data.summary["temperature"] is None:
         return None
     time = series["time"]
-    total = series["totalEnergy"] - series["totalEnergy"][0]
+    total = series["total_energy"] - series["total_energy"][0]
     heat = series["heat"] - series["heat"][0]
     figure, (upper, middle, lower) = new_figure(8.0, 7.2, 3, 1, sharex=True)
     upper.plot(time, total, color=GREY, label="total energy")
@@ -47,25 +47,35 @@ def _energy(data: RunData) -> Figure | None:
     upper.set_ylabel("change (kJ/mol)")
     upper.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.1)
     _conserved(middle, time, total - heat, data.summary)
-    temperature, target = series["temperature"], data.summary["temperature"]["target_K"]
-    lower.plot(time, temperature, color=BLUE, alpha=0.35, lw=0.8, label="instantaneous")
-    width = max(1, len(time) // 40)
-    if len(time) >= 3 * width:
-        lower.plot(_smooth(time, width), _smooth(temperature, width), color=BLUE, lw=1.8, label="running mean")
-    if target is not None:
-        lower.axhline(target, color=RED, ls="--", lw=1.0, label=f"target {target:g} K")
-    lower.set_title("Temperature")
-    lower.set_ylabel("K")
-    lower.set_xlabel("time (ps)")
-    lower.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.1)
+    _temperatures(lower, series, data.summary["temperature"])
     return figure
 
 
+def _temperatures(axes: Any, series: dict[str, NDArray[np.float64]], summary: dict[str, Any]) -> None:
+    time = series["time"]
+    width = max(1, len(time) // 40)
+    for name, label, color in (("region", "QM region", BLUE), ("rest", "rest", GREEN)):
+        if summary[name] is None:
+            continue
+        temperature = series[f"{name}_temperature"]
+        smooth = len(time) >= 3 * width
+        axes.plot(time, temperature, color=color, alpha=0.3, lw=0.8, label=None if smooth else label)
+        if smooth:
+            shown = f"{label}, running mean"
+            axes.plot(_smooth(time, width), _smooth(temperature, width), color=color, lw=1.8, label=shown)
+    if summary["target_k"] is not None:
+        axes.axhline(summary["target_k"], color=RED, ls="--", lw=1.0, label=f"target {summary['target_k']:g} K")
+    axes.set_title("Temperature")
+    axes.set_ylabel("K")
+    axes.set_xlabel("time (ps)")
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.1)
+
+
 def _conserved(axes: Any, time: NDArray[np.float64], conserved: NDArray[np.float64], summary: dict[str, Any]) -> None:
-    thermal = summary["temperature"]["kT_kJ_mol"]
+    thermal = summary["temperature"]["kt_kj_mol"]
     axes.axhspan(-thermal / 4, thermal / 4, color=GREY, alpha=0.25, lw=0, label="±kT/4")
     axes.plot(time, conserved, color=GREEN, label="total energy − heat")
-    slope = summary["energy"]["conservedDrift_kJ_mol_ps"]
+    slope = summary["energy"]["conserved_drift_kj_mol_ps"]
     axes.plot(
         time,
         np.mean(conserved) + slope * (time - np.mean(time)),
@@ -81,24 +91,25 @@ def _conserved(axes: Any, time: NDArray[np.float64], conserved: NDArray[np.float
 
 def _correction(data: RunData) -> Figure | None:
     series = data.series
-    if len(series.get("time", ())) < 3 or data.summary["dynamics"]["k"] == 1:
+    if len(series.get("time", ())) < 3 or not np.any(np.isfinite(series["correction_rms"])):
         return None
     figure, (left, right) = new_figure(8.0, 3.2, 1, 2, width_ratios=(2, 1))
-    left.plot(series["time"], series["maxCorrection"], color=ORANGE, lw=0.8, alpha=0.7, label="largest on one atom")
-    left.plot(series["time"], series["correctionRMS"], color=BLUE, label="RMS per coordinate")
+    time, correction, largest = series["time"], series["correction_rms"], series["max_correction"]
+    left.plot(time, largest, color=ORANGE, lw=0.8, alpha=0.7, label="largest on one atom")
+    left.plot(time, correction, color=BLUE, label="RMS per coordinate")
     new = np.flatnonzero(np.diff(series["fallbacks"]) > 0)
     if len(new):
-        left.plot(series["time"][new + 1], series["correctionRMS"][new + 1], "v", color=RED, label="step was redone")
+        left.plot(time[new + 1], correction[new + 1], "v", color=RED, label="step was redone")
     left.set_yscale("log")
     left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     left.yaxis.set_major_formatter(ScalarFormatter())
     left.yaxis.set_minor_formatter(NullFormatter())
-    left.set_ylim(top=2.5 * float(series["maxCorrection"].max()))
+    left.set_ylim(top=2.5 * float(np.nanmax(largest)))
     left.set_title("Correction F(QM) − F(surrogate)")
     left.set_xlabel("time (ps)")
     left.set_ylabel("kJ/mol/nm")
     left.legend(loc="upper right", fontsize=8)
-    right.hist(series["energyError"], bins=40, color=PURPLE, alpha=0.85)
+    right.hist(series["energy_error"], bins=40, color=PURPLE, alpha=0.85)
     right.set_title("Energy error per step")
     right.set_xlabel("kJ/mol")
     right.set_ylabel("count")

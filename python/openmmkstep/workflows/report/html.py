@@ -25,7 +25,7 @@ _EXPLANATIONS = {
     ),
     "correction": (
         "The difference between QM and surrogate forces at the end of each outer step. The integrator applies it: "
-        "it is no error of the forces. The smaller and the smoother it is, the larger k can be. A outer step beyond "
+        "it is no error of the forces. The smaller and the smoother it is, the larger k can be. An outer step beyond "
         "the bounds is undone and repeated with plain QM steps."
     ),
     "ramachandran": "Backbone dihedrals of the QM region over the production run.",
@@ -34,29 +34,10 @@ _EXPLANATIONS = {
         "system, thermostat, platform and threads."
     ),
 }
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
-<style>
- body { font: 15px/1.5 system-ui, sans-serif; color: #24292f; max-width: 960px; margin: 2em auto; padding: 0 1em; }
- h1 { font-size: 1.6em; margin-bottom: .2em; } h2 { margin-top: 2em; border-bottom: 1px solid #d8dee4; }
- .tiles { display: flex; flex-wrap: wrap; gap: .8em; margin: 1.2em 0; }
- .tile { flex: 1 1 130px; border: 1px solid #d8dee4; border-radius: 8px; padding: .7em 1em; }
- .tile b { display: block; font-size: 1.5em; } .tile span { color: #57606a; font-size: .85em; }
- .warn { background: #fff8c5; border: 1px solid #d4a72c; border-radius: 8px; padding: .6em 1em; }
- img { max-width: 100%; } table { border-collapse: collapse; } td { padding: .15em 1.2em .15em 0; vertical-align: top; }
- td:first-child { color: #57606a; } p.note { color: #57606a; }
-</style></head><body>
-<h1>{{ title }}</h1><p>{{ subtitle }}</p>
-<div class="tiles">{% for value, label in tiles %}<div class="tile"><b>{{ value }}</b><span>{{ label }}</span></div>
-{% endfor %}</div>
-{% for warning in warnings %}<p class="warn">{{ warning }}</p>{% endfor %}
-{% for plot in plots %}<h2>{{ plot.title }}</h2><p class="note">{{ plot.text }}</p>
-<img alt="{{ plot.title }}" src="data:image/png;base64,{{ plot.data }}">{% endfor %}
-{% for name, rows in tables %}<h2>{{ name }}</h2><table>
-{% for key, value in rows %}<tr><td>{{ key }}</td><td>{{ value }}</td></tr>{% endfor %}</table>{% endfor %}
-</body></html>
-"""
+_NOT_MEASURED = "–"
+# Sections whose numbers are measured; elsewhere nothing means that there is no such thing.
+_MEASURED = ("qm_calls", "guard")
+_PARTS = {"region": "QM region", "rest": "rest"}
 
 
 def write_html(path: Path, summary: dict[str, Any], plots: dict[str, str]) -> None:
@@ -67,8 +48,9 @@ def write_html(path: Path, summary: dict[str, Any], plots: dict[str, str]) -> No
         summary: of the run.
         plots: name -> file name.
     """
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True)
-    page = environment.from_string(_PAGE).render(
+    templates = jinja2.PackageLoader("openmmkstep.workflows.report")
+    environment = jinja2.Environment(loader=templates, autoescape=True, trim_blocks=True, keep_trailing_newline=True)
+    page = environment.get_template("report.html").render(
         title="k-step QM/MM run",
         subtitle=_subtitle(summary),
         tiles=_tiles(summary),
@@ -92,46 +74,63 @@ def _subtitle(summary: dict[str, Any]) -> str:
 
 
 def _tiles(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    calls, guard, speed = summary["qmCalls"], summary["guard"], summary["speed"]
-    tiles = [(f"{calls['made']:,}", "QM calls made"), (f"{calls['saved']:,}", "QM calls saved")]
+    calls, guard, speed = summary["qm_calls"], summary["guard"], summary["speed"]
+    tiles = [
+        (f"{calls['made_by_integrator']:,}", "QM calls made by the integrator"),
+        (_count(calls["made_by_others"]), "QM calls made by others"),
+        (f"{calls['saved']:,}", "QM calls saved"),
+    ]
     if speed is not None:
         tiles.append((f"{speed['speed_up']:.2f}×", f"faster than plain QM at {1000 * speed['plain_step']:g} fs"))
-    tiles.append((f"{guard['meanCorrectionRMS_meV_A']:.1f}", "mean correction RMS (meV/Å)"))
+    correction = guard["mean_correction_rms_mev_a"]
+    tiles.append((_NOT_MEASURED if correction is None else f"{correction:.1f}", "mean correction RMS (meV/Å)"))
     tiles.append((f"{guard['fallbacks']}", "outer steps redone"))
-    if summary["temperature"] is not None:
-        temperature = summary["temperature"]
-        tiles.append((f"{temperature['mean_K']:.1f} ± {temperature['error_K']:.1f} K", "temperature"))
+    for name, label in _PARTS.items():
+        part = (summary["temperature"] or {}).get(name)
+        if part is not None:
+            tiles.append((f"{part['mean_k']:.1f} ± {part['error_k']:.1f} K", f"temperature, {label}"))
     if summary["energy"] is not None:
-        drift = summary["energy"]["conservedDrift_meV_atom_ps"]
+        drift = summary["energy"]["conserved_drift_mev_atom_ps"]
         tiles.append((f"{drift:+.2f}", "drift (meV/atom/ps)"))
     return tiles
+
+
+def _count(number: int | None) -> str:
+    return _NOT_MEASURED if number is None else f"{number:,}"
 
 
 def _warnings(summary: dict[str, Any]) -> list[str]:
     warnings = []
     guard = summary["guard"]
-    if guard["fallbacks"] > 0.01 * max(1, guard["outerSteps"]):
+    if guard["fallbacks"] > 0.01 * max(1, guard["outer_steps"]):
         warnings.append(
-            f"{guard['fallbacks']} of {guard['outerSteps']} outer steps had to be redone with plain QM steps. The "
+            f"{guard['fallbacks']} of {guard['outer_steps']} outer steps had to be redone with plain QM steps. The "
             f"surrogate does not know this part of space well, or k is too large. Last reason: "
-            f"{guard['lastFallbackReason']}"
+            f"{guard['last_fallback_reason']}"
         )
     temperature = summary["temperature"]
-    if temperature is not None and temperature["target_K"] is not None:
-        off = abs(temperature["mean_K"] - temperature["target_K"])
-        if off > max(0.02 * temperature["target_K"], 3 * temperature["error_K"]):
+    if temperature is None or temperature["target_k"] is None:
+        return warnings
+    target = temperature["target_k"]
+    for name, label in _PARTS.items():
+        part = temperature[name]
+        if part is not None and abs(part["mean_k"] - target) > max(0.02 * target, 3 * part["error_k"]):
+            off = abs(part["mean_k"] - target)
             warnings.append(
-                f"The mean temperature is {off:.1f} K off its target: equilibrate longer, or reduce k or innerStep."
+                f"The mean temperature of the {label} is {off:.1f} K off its target: equilibrate longer, or reduce k "
+                "or inner_step."
             )
     return warnings
 
 
 def _tables(summary: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     tables = []
-    for name in ("system", "dynamics", "qmCalls", "guard", "energy", "temperature", "surrogate", "versions"):
+    for name in ("system", "dynamics", "qm_calls", "guard", "energy", "temperature", "surrogate", "versions"):
         content = summary[name]
         if content:
-            tables.append((name, [(key, _shown(value)) for key, value in content.items() if value not in (None, "")]))
+            shown = [(key, _shown(value)) for key, value in content.items() if value not in (None, "")]
+            missing = [key for key, value in content.items() if value is None] if name in _MEASURED else []
+            tables.append((name, shown + [(key, "not measured") for key in missing]))
     if summary["speed"] is not None:
         tables.append(("machine", [(key, _shown(value)) for key, value in summary["speed"]["machine"].items()]))
     return tables

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +13,7 @@ from kstep_models.provenance import software_versions
 from kstep_models.units import BOLTZMANN, MEV_PER_ANGSTROM, MEV_PER_KJ_MOL
 from openmmkstep.analysis.averages import block_average, drift
 from openmmkstep.analysis.backbone import backbone_residues, dihedrals
+from openmmkstep.io.statistics import read_table
 from openmmkstep.provenance import PACKAGES
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.surrogates.suitability import read_surrogate_contract
@@ -50,8 +49,8 @@ class RunData:
 
 def read_run(config: RunConfig, files: RunFolder, molecules: MolecularSystem, region: QMRegion) -> RunData:
     """Collect the data of a finished run."""
-    production = json.loads(files.summary.read_text(encoding="utf-8"))
-    speed = json.loads(files.speed.read_text(encoding="utf-8")) if files.speed.exists() else None
+    production = files.read_json(files.summary)
+    speed = files.read_json(files.speed) if files.has(files.speed) else None
     series = _read_series(files) if files.statistics.exists() else {}
     summary = {
         "system": {
@@ -64,7 +63,7 @@ def read_run(config: RunConfig, files: RunFolder, molecules: MolecularSystem, re
             "cutoff_nm": config.qm.cutoff,
         },
         "dynamics": _dynamics(config, production),
-        "qmCalls": _qm_calls(config, production),
+        "qm_calls": _qm_calls(config, production),
         "guard": _guard(production, series),
         "energy": _energy(series, molecules.system.getNumParticles()),
         "temperature": _temperature(config, series),
@@ -76,78 +75,86 @@ def read_run(config: RunConfig, files: RunFolder, molecules: MolecularSystem, re
 
 
 def _read_series(files: RunFolder) -> dict[str, NDArray[np.float64]]:
-    with files.statistics.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    values = np.array(rows[1:], dtype=np.float64).reshape(-1, len(rows[0]))
-    return {name: values[:, column] for column, name in enumerate(rows[0])}
+    try:
+        return read_table(files.statistics)
+    except ValueError as error:
+        raise files.damaged(files.statistics, f"no table of numbers ({error})") from error
 
 
 def _dynamics(config: RunConfig, production: dict[str, Any]) -> dict[str, Any]:
     section = config.integrator
-    wall = production["wall_time"]
+    time, wall = production["time_ps"], production["wall_time_s"]
     return {
-        "time_ps": production["time"],
+        "time_ps": time,
         "k": section.k,
         "inner_step_fs": 1000 * section.inner_step,
         "outer_step_fs": 1000 * section.outer_step,
         "ensemble": section.ensemble,
-        "surrogatePeriod": config.surrogate.period if config.surrogate else None,
+        "surrogate_period": config.surrogate.period if config.surrogate else None,
         "base_level": config.surrogate.has_base_level if config.surrogate else None,
         "nonbonded_period": section.nonbonded_period,
-        "wallTime_s": wall,
-        "ns_per_day": 86.4 * production["time"] / wall if wall > 0 else None,
+        "wall_time_s": wall,
+        "ns_per_day": 86.4 * time / wall if wall > 0 else None,
     }
 
 
 def _qm_calls(config: RunConfig, production: dict[str, Any]) -> dict[str, Any]:
     statistics = production["statistics"]
-    made = statistics["qmCalls"]
+    made, others = statistics["qm_calls"], statistics["other_qm_calls"]
     plain = production["steps"] * config.integrator.k
     return {
-        "made": made,
+        "made": made + (others or 0),
+        "made_by_integrator": made,
+        "made_by_others": others,
         "plain_verlet_at_inner_step": plain,
-        "saved": plain - made,
-        "saved_share": (plain - made) / plain if plain else 0.0,
-        "surrogateCalls": statistics["surrogateCalls"],
+        "saved": plain - made - (others or 0),
+        "saved_share": (plain - made - (others or 0)) / plain if plain else 0.0,
+        "surrogate_calls": statistics["surrogate_calls"],
     }
 
 
 def _guard(production: dict[str, Any], series: dict[str, NDArray[np.float64]]) -> dict[str, Any]:
     statistics = production["statistics"]
-    largest = series.get("maxCorrection", np.zeros(0))
+    mean = statistics["mean_correction_rms"]
+    measured = series.get("max_correction", np.zeros(0))
+    measured = measured[np.isfinite(measured)]
     return {
-        "outerSteps": statistics["outerSteps"],
+        "outer_steps": statistics["outer_steps"],
+        "measured_corrections": statistics["measured_corrections"],
         "fallbacks": statistics["fallbacks"],
-        "lastFallbackReason": statistics["lastFallbackReason"],
-        "meanCorrectionRMS_kJ_mol_nm": statistics["meanCorrectionRMS"],
-        "meanCorrectionRMS_meV_A": MEV_PER_ANGSTROM * statistics["meanCorrectionRMS"],
-        "largestCorrection_kJ_mol_nm": float(largest.max()) if len(largest) else None,
+        "last_fallback_reason": statistics["last_fallback_reason"],
+        "mean_correction_rms_kj_mol_nm": mean,
+        "mean_correction_rms_mev_a": None if mean is None else MEV_PER_ANGSTROM * mean,
+        "largest_correction_kj_mol_nm": float(measured.max()) if len(measured) else None,
     }
 
 
 def _energy(series: dict[str, NDArray[np.float64]], atoms: int) -> dict[str, Any] | None:
     if len(series.get("time", ())) < 3:
         return None
-    conserved = drift(series["time"], series["totalEnergy"] - series["heat"])
+    conserved = drift(series["time"], series["total_energy"] - series["heat"])
     return {
-        "conservedDrift_kJ_mol_ps": conserved.slope,
-        "conservedDrift_meV_atom_ps": conserved.slope * MEV_PER_KJ_MOL / atoms,
-        "conservedRMS_kJ_mol": conserved.rms,
-        "outer_step_error_rms_kJ_mol": float(np.sqrt(np.mean(series["energyError"] ** 2))),
+        "conserved_drift_kj_mol_ps": conserved.slope,
+        "conserved_drift_mev_atom_ps": conserved.slope * MEV_PER_KJ_MOL / atoms,
+        "conserved_rms_kj_mol": conserved.rms,
+        "outer_step_error_rms_kj_mol": float(np.sqrt(np.mean(series["energy_error"] ** 2))),
     }
 
 
 def _temperature(config: RunConfig, series: dict[str, NDArray[np.float64]]) -> dict[str, Any] | None:
-    if len(series.get("temperature", ())) < 2:
+    """Of the QM region and of the rest in the middle of steps; a part where nothing moves is None."""
+    parts = {name: _average(series.get(f"{name}_temperature", np.zeros(0))) for name in ("region", "rest")}
+    if parts["region"] is None and parts["rest"] is None:
         return None
-    average = block_average(series["temperature"])
     target = config.integrator.temperature if config.integrator.ensemble == "langevin" else None
-    return {
-        "mean_K": average.mean,
-        "error_K": average.error,
-        "target_K": target,
-        "kT_kJ_mol": BOLTZMANN * config.integrator.temperature,
-    }
+    return {**parts, "target_k": target, "kt_kj_mol": BOLTZMANN * config.integrator.temperature}
+
+
+def _average(series: NDArray[np.float64]) -> dict[str, float] | None:
+    if len(series) < 2 or not np.all(np.isfinite(series)):
+        return None
+    average = block_average(series)
+    return {"mean_k": average.mean, "error_k": average.error}
 
 
 def _surrogate(config: RunConfig) -> dict[str, Any] | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kstep_models.files import write_atomically
+from openmmkstep.io.digests import Extent
 
-_MAGIC = b"KSTEPCP1"
+_MAGIC = b"KSTEPCP2"
+_DIGEST_SIZE = hashlib.sha256().digest_size
 
 
 class CheckpointError(ValueError):
@@ -22,24 +26,22 @@ class Checkpoint:
 
     Attributes:
         step: outer steps done.
-        trajectory_frames: frames in the DCD file.
-        labelled_frames: frames in the HDF5 file.
+        outputs: name of each output file -> how much of it belongs to the checkpoint; those with nothing are left out.
         wall_time: seconds spent in production so far.
         context: what Context.createCheckpoint() gave.
     """
 
     step: int
-    trajectory_frames: int
-    labelled_frames: int
+    outputs: Mapping[str, Extent]
     wall_time: float
     context: bytes
 
     def write(self, path: Path) -> None:
-        """Write atomically."""
-        head = asdict(self)
-        del head["context"]
-        text = json.dumps(head).encode()
-        write_atomically(path, _MAGIC + struct.pack("<Q", len(text)) + text + self.context)
+        """Write atomically, with a digest of it all."""
+        outputs = {name: asdict(extent) for name, extent in self.outputs.items()}
+        text = json.dumps({"step": self.step, "outputs": outputs, "wall_time": self.wall_time}).encode()
+        content = _MAGIC + struct.pack("<Q", len(text)) + text + self.context
+        write_atomically(path, content + hashlib.sha256(content).digest())
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
@@ -48,13 +50,15 @@ class Checkpoint:
         Raises:
             CheckpointError: the file is no checkpoint, or is damaged.
         """
-        content = path.read_bytes()
+        data = path.read_bytes()
+        content, digest = data[:-_DIGEST_SIZE], data[-_DIGEST_SIZE:]
+        remedy = "restore it from a copy, or remove it to start production from its beginning"
+        if content[: len(_MAGIC)] != _MAGIC:
+            raise CheckpointError(f"{path} is not a checkpoint of kstep run: {remedy}")
+        if hashlib.sha256(content).digest() != digest:
+            raise CheckpointError(f"{path} is damaged: {remedy}")
         start = len(_MAGIC) + 8
-        if content[: len(_MAGIC)] != _MAGIC or len(content) < start:
-            raise CheckpointError(f"{path} is not a checkpoint of kstep run: remove it to start from the beginning")
         (size,) = struct.unpack("<Q", content[len(_MAGIC) : start])
-        try:
-            head = json.loads(content[start : start + size])
-            return cls(context=content[start + size :], **head)
-        except (ValueError, TypeError) as error:
-            raise CheckpointError(f"{path} is damaged: remove it to start from the beginning") from error
+        head = json.loads(content[start : start + size])
+        outputs = {name: Extent(**extent) for name, extent in head["outputs"].items()}
+        return cls(head["step"], outputs, head["wall_time"], content[start + size :])

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
+import openmm
 from openmm import app
 
-from kstep_models.files import write_atomically, write_json
-from openmmkstep.io import dcd, frames
+from kstep_models.frames import FrameFileError
+from openmmkstep.io.statistics import statistics_to_json
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.reporters import FrameReporter, StatisticsReporter
@@ -21,7 +19,8 @@ from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, CheckpointError
+from .outputs import LabelledFrames, Statistics, Trajectory, TrajectoryReporter
 
 
 @dataclass(frozen=True)
@@ -53,123 +52,145 @@ class Production:
 
     Args:
         config: of the run.
-        simulation: with the mixed system, not moved yet.
         files: of the run.
         command: for the head of the HDF5 file.
     """
 
-    def __init__(self, config: RunConfig, simulation: app.Simulation, files: RunFolder, command: str) -> None:
+    def __init__(self, config: RunConfig, files: RunFolder, command: str) -> None:
         self._config = config
-        self._simulation = simulation
         self._files = files
         self._command = command
         self._intervals = Intervals.of(config)
         self._steps = max(1, round(config.time / config.integrator.outer_step))
-        self._frame_reporter: FrameReporter | None = None
+        self._trajectory = Trajectory(files.trajectory, self._intervals.trajectory)
+        self._outputs = (self._trajectory, LabelledFrames(files.frames), Statistics(files.statistics))
         self._wall_before = 0.0
         self._wall_start = 0.0
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run's folder holds a production of at least this length."""
-        if not self._files.summary.exists():
-            return False
-        done: dict[str, Any] = json.loads(self._files.summary.read_text(encoding="utf-8"))
-        return int(done["steps"]) >= self._steps
+        """Whether the run's folder holds a production of at least this length.
 
-    def run(self, start: PhaseSpacePoint, attach: Callable[[app.Simulation], None]) -> None:
-        """Run to the end, from the checkpoint if there is one.
+        Raises:
+            DamagedFileError: it does, but a file is not what was written.
+        """
+        files = self._files
+        if not (files.has(files.summary) and files.has(files.final)):
+            return False
+        with files.reading(files.summary) as content:
+            finished = int(json.loads(content)["steps"]) >= self._steps
+        if finished:
+            files.read(files.final)
+            checkpoint = self.checkpoint()
+            if checkpoint is not None:
+                self._cut_outputs(checkpoint)
+        return finished
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Where to go on; None for the beginning. The outputs are what belongs to it.
+
+        Raises:
+            CheckpointError: the checkpoint is damaged.
+            DamagedFileError: an output is not what belongs to it.
+        """
+        if not self._files.checkpoint.exists():
+            return None
+        checkpoint = Checkpoint.read(self._files.checkpoint)
+        for output in self._outputs:
+            output.check(checkpoint.outputs.get(output.path.name))
+        return checkpoint
+
+    def run(
+        self,
+        simulation: app.Simulation,
+        start: Checkpoint | PhaseSpacePoint,
+        attach: Callable[[app.Simulation], None],
+    ) -> None:
+        """Run to the end.
 
         Args:
-            start: where to begin without a checkpoint.
+            simulation: with the mixed system, not moved yet.
+            start: of :meth:`checkpoint`, or where to begin.
             attach: called with the simulation before it moves, to add more reporters.
+
+        Raises:
+            CheckpointError: the Context does not take the checkpoint.
+            FrameFileError: somebody kept the file of frames from being written to its end.
+            OSError: there is no room for an output.
         """
-        simulation, files = self._simulation, self._files
-        if files.checkpoint.exists():
-            self._take_up(Checkpoint.read(files.checkpoint))
+        if isinstance(start, Checkpoint):
+            self._take_up(simulation, start)
         else:
-            self._begin(start)
+            start.apply_to(simulation.context)
+            self._cut_outputs(None)
+        frames = self._add_reporters(simulation)
         attach(simulation)
         self._wall_start = time.perf_counter()
         every = self._intervals.checkpoint or self._steps
         while simulation.currentStep < self._steps:
             simulation.step(min(every - simulation.currentStep % every, self._steps - simulation.currentStep))
-            self._write_checkpoint()
-        self._finish()
+            self._write_checkpoint(simulation, frames)
+        self._finish(simulation)
 
-    def _begin(self, start: PhaseSpacePoint) -> None:
-        for path in (self._files.trajectory, self._files.frames, self._files.statistics):
-            path.unlink(missing_ok=True)
-        start.apply_to(self._simulation.context)
-        self._add_reporters(append=False)
-
-    def _take_up(self, checkpoint: Checkpoint) -> None:
-        simulation, files = self._simulation, self._files
-        simulation.context.loadCheckpoint(checkpoint.context)
+    def _take_up(self, simulation: app.Simulation, checkpoint: Checkpoint) -> None:
+        try:
+            simulation.context.loadCheckpoint(checkpoint.context)
+        except openmm.OpenMMException as error:
+            raise CheckpointError(
+                f"{self._files.checkpoint} cannot be loaded ({error}): use the versions of OpenMM and openmm-kstep "
+                "that wrote it, or remove it to start production from its beginning"
+            ) from error
+        self._cut_outputs(checkpoint)
         simulation.currentStep = checkpoint.step
         self._wall_before = checkpoint.wall_time
-        if checkpoint.trajectory_frames:
-            dcd.keep_frames(files.trajectory, checkpoint.trajectory_frames, self._intervals.trajectory)
-        else:
-            files.trajectory.unlink(missing_ok=True)
-        if checkpoint.labelled_frames:
-            frames.keep_frames(files.frames, checkpoint.labelled_frames)
-        else:
-            files.frames.unlink(missing_ok=True)
-        _keep_rows(files.statistics, checkpoint.step)
-        self._add_reporters(append=True)
-        self._forget_density()
+        _forget_density(simulation)
 
-    def _add_reporters(self, append: bool) -> None:
-        simulation, files, intervals = self._simulation, self._files, self._intervals
+    def _cut_outputs(self, checkpoint: Checkpoint | None) -> None:
+        """Throw away what was written after a checkpoint, or all."""
+        for output in self._outputs:
+            output.cut(None if checkpoint is None else checkpoint.outputs.get(output.path.name))
+
+    def _add_reporters(self, simulation: app.Simulation) -> FrameReporter | None:
+        """Reporters that continue what is there; returns that of the frames."""
+        files, intervals, frames = self._files, self._intervals, None
         if intervals.statistics:
-            reporter = StatisticsReporter(files.statistics, intervals.statistics, append=append)
-            simulation.reporters.append(reporter)
+            simulation.reporters.append(StatisticsReporter(files.statistics, intervals.statistics, append=True))
         if intervals.frames:
-            self._frame_reporter = FrameReporter(files.frames, intervals.frames, append=append, command=self._command)
-            simulation.reporters.append(self._frame_reporter)
+            frames = FrameReporter(files.frames, intervals.frames, append=True, command=self._command)
+            simulation.reporters.append(frames)
         if intervals.trajectory:
-            kept = append and files.trajectory.exists()
-            simulation.reporters.append(app.DCDReporter(str(files.trajectory), intervals.trajectory, append=kept))
+            simulation.reporters.append(TrajectoryReporter(files.trajectory, intervals.trajectory))
+        return frames
 
-    def _write_checkpoint(self) -> None:
-        simulation, files = self._simulation, self._files
-        if self._frame_reporter is not None:
-            self._frame_reporter.flush()
-        Checkpoint(
-            step=simulation.currentStep,
-            trajectory_frames=dcd.count_frames(files.trajectory) if files.trajectory.exists() else 0,
-            labelled_frames=frames.count_frames(files.frames) if files.frames.exists() else 0,
-            wall_time=self._wall_before + time.perf_counter() - self._wall_start,
-            context=simulation.context.createCheckpoint(),
-        ).write(files.checkpoint)
-        self._forget_density()
+    def _write_checkpoint(self, simulation: app.Simulation, frames: FrameReporter | None) -> None:
+        # What a reader of the frames keeps from being written must not be lost: the checkpoint before stays valid.
+        if frames is None or frames.flush():
+            extents = {output.path.name: output.extent() for output in self._outputs}
+            Checkpoint(
+                step=simulation.currentStep,
+                outputs={name: extent for name, extent in extents.items() if extent is not None},
+                wall_time=self._wall_before + time.perf_counter() - self._wall_start,
+                context=simulation.context.createCheckpoint(),
+            ).write(self._files.checkpoint)
+        elif simulation.currentStep >= self._steps:
+            raise FrameFileError(
+                f"{self._files.frames} is kept open by another program, so that the last frames cannot be written: "
+                "close it and repeat the command"
+            )
+        _forget_density(simulation)
 
-    def _forget_density(self) -> None:
-        find_qm_force(self._simulation.system).reset(self._simulation.context)
-
-    def _finish(self) -> None:
-        simulation, files = self._simulation, self._files
-        if files.trajectory.exists():
-            # The header of a file that was appended to names the wrong last step until here.
-            count = dcd.count_frames(files.trajectory)
-            dcd.keep_frames(files.trajectory, count, self._intervals.trajectory)
-        PhaseSpacePoint.of(simulation.context).write(files.final)
+    def _finish(self, simulation: app.Simulation) -> None:
+        files = self._files
+        self._trajectory.complete_header()
+        files.write(files.final, PhaseSpacePoint.of(simulation.context).to_bytes())
         summary = {
             "steps": simulation.currentStep,
-            "time": simulation.currentStep * self._config.integrator.outer_step,
-            "wall_time": Checkpoint.read(files.checkpoint).wall_time,
-            "statistics": asdict(KStepIntegrator.cast(simulation.integrator).getStatistics()),
+            "time_ps": simulation.currentStep * self._config.integrator.outer_step,
+            "wall_time_s": Checkpoint.read(files.checkpoint).wall_time,
+            "statistics": statistics_to_json(KStepIntegrator.cast(simulation.integrator).getStatistics()),
         }
-        write_json(files.summary, summary)
+        files.write_json(files.summary, summary)
 
 
-def _keep_rows(path: Path, last_step: int) -> None:
-    """Drop lines of a statistics file that were written after a checkpoint."""
-    if not path.exists():
-        return
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    # A line that a kill cut short is shorter than the head, and later than the checkpoint anyway.
-    kept = [rows[0], *(row for row in rows[1:] if len(row) == len(rows[0]) and int(row[0]) <= last_step)]
-    write_atomically(path, "".join(",".join(row) + "\r\n" for row in kept))
+def _forget_density(simulation: app.Simulation) -> None:
+    find_qm_force(simulation.system).reset(simulation.context)

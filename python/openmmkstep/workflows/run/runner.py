@@ -9,16 +9,16 @@ from typing import Any
 from openmm import app
 from rich.console import Console
 
-from kstep_models.files import write_json
 from kstep_models.locks import locked
 from openmmkstep.reporters import ProgressReporter
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 
+from .checkpoint import Checkpoint
 from .production import Production
 from .speed import measure_speed
-from .stages import create_mixed, create_simulation, prepare_molecules, start_of_production
+from .stages import create_mixed, create_simulation, prepare_molecules, read_point, start_of_production
 
 _UPDATES_PER_PRODUCTION = 400
 
@@ -67,17 +67,18 @@ class Runner:
         mixed = create_mixed(config, molecules)
         embedded = molecules.system.getNumParticles() - len(mixed.region.members)
         self._log(f"{len(mixed.region.particles)} QM atoms, {embedded} MM particles")
-        start = start_of_production(
-            config, molecules, mixed, files, self._log, self._attach("equilibration", config.equilibration.kstep)
-        )
-        simulation = create_simulation(config, molecules, mixed, config.seed + 1)
-        production = Production(config, simulation, files, self._command)
+        production = Production(config, files, self._command)
         if not production.is_finished:
+            start: Checkpoint | PhaseSpacePoint | None = production.checkpoint()
+            if start is None:
+                attach = self._attach("equilibration", config.equilibration.kstep)
+                start = start_of_production(config, molecules, mixed, files, self._log, attach)
+            simulation = create_simulation(config, molecules, mixed, config.seed + 1)
             self._log(f"production ({config.time:g} ps)")
-            production.run(start, self._attach("production", config.time, self._reporters))
-        if config.speed.time > 0 and not files.speed.exists():
-            speed = measure_speed(config, molecules, PhaseSpacePoint.read(files.final), self._log)
-            write_json(files.speed, speed)
+            production.run(simulation, start, self._attach("production", config.time, self._reporters))
+        if config.speed.time > 0 and not files.has(files.speed):
+            speed = measure_speed(config, molecules, read_point(files, files.final), self._log)
+            files.write_json(files.speed, speed)
         from openmmkstep.workflows.report.builder import build_report
 
         self._log("writing the report")

@@ -10,7 +10,7 @@ from typing import Any
 
 import openmm
 
-from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
+from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, KStepStatistics
 from openmmkstep.provenance import machine_info
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
@@ -98,21 +98,22 @@ def _plain_context(config: RunConfig, molecules: MolecularSystem) -> openmm.Cont
     return openmm.Context(create_mixed(config, molecules, plain=True).system, integrator, platform, properties)
 
 
-def _statistics(context: openmm.Context) -> dict[str, Any]:
-    return asdict(KStepIntegrator.cast(context.getIntegrator()).getStatistics())
+def _statistics(context: openmm.Context) -> KStepStatistics:
+    return KStepIntegrator.cast(context.getIntegrator()).getStatistics()
 
 
 def _method_speed(
-    segments: list[float], before: dict[str, Any], after: dict[str, Any], simulated: float
+    segments: list[float], before: KStepStatistics, after: KStepStatistics, simulated: float
 ) -> MethodSpeed:
-    def spent(name: str) -> float:
-        return float((after[name] - before[name]) / simulated)
-
-    surrogate = (sum(after["surrogateTime"]) - sum(before["surrogateTime"])) / simulated
     parts = {
-        "qm": spent("qmTime"),
-        "surrogate": surrogate,
-        "common": spent("commonTime"),
-        "integrator": spent("integratorTime"),
+        "qm": after.qmTime - before.qmTime,
+        "surrogate": sum(after.surrogateTime) - sum(before.surrogateTime),
+        "common": after.commonTime - before.commonTime,
+        "integrator": after.integratorTime - before.integratorTime,
     }
-    return MethodSpeed(statistics.median(segments), segments, spent("qmCalls"), parts)
+    return MethodSpeed(
+        statistics.median(segments),
+        segments,
+        (after.qmCalls - before.qmCalls) / simulated,
+        {name: seconds / simulated for name, seconds in parts.items()},
+    )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import openmm
 from openmm import app
 
-from kstep_models.files import write_atomically
-from openmmkstep.io.topology import read_topology, write_topology
+from openmmkstep.io.topology import topology_from_json, topology_to_json
 from openmmkstep.qmmm.integrator import integrator_for
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.run_folder import RunFolder
@@ -25,19 +25,30 @@ def prepare_molecules(config: RunConfig, files: RunFolder) -> MolecularSystem:
 
     Solvent is placed at random, so that a run that is taken up must not build its system again.
     """
-    if files.structure.exists():
-        topology = read_topology(files.topology)
-        system = openmm.XmlSerializer.deserialize(files.force_field_system.read_text(encoding="utf-8"))
-        positions = app.PDBFile(str(files.structure)).getPositions(asNumpy=True)._value
-        return MolecularSystem(topology, positions, system)
+    parts = (files.topology, files.force_field_system, files.structure)
+    if sum(files.has(part) for part in parts) == len(parts):
+        return _read_molecules(files)
     molecules = SystemBuilder(config.system).build()
-    write_topology(files.topology, molecules.topology)
-    write_atomically(files.force_field_system, openmm.XmlSerializer.serialize(molecules.system))
     structure = io.StringIO()
     app.PDBFile.writeFile(molecules.topology, molecules.positions * openmm.unit.nanometer, structure)
-    # Last, because its presence says that the others are complete.
-    write_atomically(files.structure, structure.getvalue())
+    contents = (
+        topology_to_json(molecules.topology),
+        openmm.XmlSerializer.serialize(molecules.system),
+        structure.getvalue(),
+    )
+    for part, content in zip(parts, contents, strict=True):
+        files.write(part, content)
     return molecules
+
+
+def _read_molecules(files: RunFolder) -> MolecularSystem:
+    with files.reading(files.topology) as content:
+        topology = topology_from_json(content)
+    with files.reading(files.force_field_system) as content:
+        system = openmm.XmlSerializer.deserialize(content.decode())
+    with files.reading(files.structure) as content:
+        positions = app.PDBFile(io.StringIO(content.decode())).getPositions(asNumpy=True)._value
+    return MolecularSystem(topology, positions, system)
 
 
 def create_simulation(config: RunConfig, molecules: MolecularSystem, mixed: MixedSystem, seed: int) -> app.Simulation:
@@ -81,12 +92,12 @@ def start_of_production(
         log: called with what is being done.
         attach: called with the simulation of the QM/MM equilibration, to add reporters.
     """
-    if files.start.exists():
-        return PhaseSpacePoint.read(files.start)
+    if files.has(files.start):
+        return read_point(files, files.start)
     # Created before the expensive part: it loads the network and the QM program, and says what is wrong with them.
     simulation = create_simulation(config, molecules, mixed, config.seed)
-    if files.equilibrated.exists():
-        point = PhaseSpacePoint.read(files.equilibrated)
+    if files.has(files.equilibrated):
+        point = read_point(files, files.equilibrated)
     else:
         log(f"equilibrating with the force field ({config.equilibration.force_field:g} ps)")
         relaxed = equilibrate(
@@ -94,7 +105,7 @@ def start_of_production(
         )
         box = simulation.context.getState().getPeriodicBoxVectors(asNumpy=True)._value
         point = PhaseSpacePoint(relaxed.positions, relaxed.velocities, box)
-        point.write(files.equilibrated)
+        files.write(files.equilibrated, point.to_bytes())
     point.apply_to(simulation.context)
     steps = round(config.equilibration.kstep / config.integrator.outer_step)
     if steps:
@@ -102,5 +113,11 @@ def start_of_production(
         attach(simulation)
         simulation.step(steps)
         point = PhaseSpacePoint.of(simulation.context)
-    point.write(files.start)
+    files.write(files.start, point.to_bytes())
     return point
+
+
+def read_point(files: RunFolder, file: Path) -> PhaseSpacePoint:
+    """Positions, velocities and box that the run wrote. Raises DamagedFileError."""
+    with files.reading(file) as content:
+        return PhaseSpacePoint.from_bytes(content)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import openmm
 from numpy.typing import NDArray
-
-from kstep_models.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -37,14 +35,21 @@ class PhaseSpacePoint:
         context.setPositions(self.positions)
         context.setVelocities(self.velocities)
 
-    def write(self, path: Path) -> None:
-        """Write atomically."""
+    def to_bytes(self) -> bytes:
+        """As an npz file."""
         buffer = io.BytesIO()
         np.savez(buffer, positions=self.positions, velocities=self.velocities, box=self.box)
-        write_atomically(path, buffer.getvalue())
+        return buffer.getvalue()
 
     @classmethod
-    def read(cls, path: Path) -> PhaseSpacePoint:
-        """Read what write() wrote."""
-        with np.load(path, allow_pickle=False) as file:
-            return cls(file["positions"], file["velocities"], file["box"])
+    def from_bytes(cls, content: bytes) -> PhaseSpacePoint:
+        """From what to_bytes() gave.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                return cls(file["positions"], file["velocities"], file["box"])
+        except (OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            raise ValueError(f"not positions, velocities and box ({error})") from error

@@ -33,14 +33,15 @@ def select_atoms(topology: app.Topology, selection: str | tuple[int, ...]) -> li
     if text == "all":
         return list(range(topology.getNumAtoms()))
     if text == "solute":
-        found = [atom.index for atom in topology.atoms() if not _is_solvent(atom.residue)]
+        found = [atom.index for atom in topology.atoms() if not is_solvent(atom.residue)]
         if not found:
             raise SelectionError("'solute' selects nothing: all residues are water or ions")
         return found
     return _ranges(text)
 
 
-def _is_solvent(residue: app.topology.Residue) -> bool:
+def is_solvent(residue: app.topology.Residue) -> bool:
+    """Whether a residue is water or a monatomic ion."""
     return residue.name in _WATER or (residue.name in _IONS and sum(1 for _ in residue.atoms()) == 1)
 
 

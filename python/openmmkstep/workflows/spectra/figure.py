@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
-from openmmkstep.workflows.plot_style import BLUE, GREY, ORANGE, in_style, new_figure, save
+from openmmkstep.workflows.plot_style import BLUE, GREY, ORANGE, common_style, new_figure, save
 
 # Geometries of a scan that all have their names in the picture.
 _NAMED = 10
@@ -24,7 +24,7 @@ def draw_spectrum(results: dict[str, Any], path: Path) -> None:
     """
     energy = np.array(results["energy_eV"])
     geometries = results["geometries"]
-    with in_style():
+    with common_style():
         figure, axes = new_figure(7.0, 3.6)
         if results["configuration"]["kind"] == "scan" and len(geometries) > 1:
             lowest = _draw_scan(axes, energy, geometries)

@@ -49,15 +49,15 @@ def validate_nve(config: ValidateConfig, log: Callable[[str], None]) -> dict[str
         context = systems.context(run.system, run.integrator)
         start.apply_to(context)
         result = results[run.label] = _measure(run, atoms)
-        if "drift_meV_atom_ps" in result:
-            log(f"  drift {result['drift_meV_atom_ps']:+.4f} meV/atom/ps, RMS {result['rms_meV']:.2f} meV")
+        if "drift_mev_atom_ps" in result:
+            log(f"  drift {result['drift_mev_atom_ps']:+.4f} meV/atom/ps, RMS {result['rms_mev']:.2f} meV")
         del context
     return {
         "schema": "kstep-nve",
         "version": 1,
         "atoms": atoms,
-        "temperature_K": config.temperature,
-        "kT_meV": BOLTZMANN * config.temperature * MEV_PER_KJ_MOL,
+        "temperature_k": config.temperature,
+        "kt_mev": BOLTZMANN * config.temperature * MEV_PER_KJ_MOL,
         "runs": results,
         "machine": machine_info(),
     }
@@ -102,24 +102,25 @@ def _measure(run: _Run, atoms: int) -> dict[str, Any]:
         error = str(exception)
     times = (np.arange(steps) + 1) * run.step
     statistics = run.integrator.getStatistics()
+    correction = statistics.meanCorrectionRMS
     result: dict[str, Any] = {
         "finished": error is None,
         "error": error,
         "time_ps": done * run.step,
-        "wallTime_s": time.perf_counter() - begin,
+        "wall_time_s": time.perf_counter() - begin,
         "fallbacks": statistics.fallbacks,
-        "qmCalls": statistics.qmCalls,
-        "meanCorrectionRMS_meV_A": MEV_PER_ANGSTROM * (statistics.meanCorrectionRMS or 0.0),
+        "qm_calls": statistics.qmCalls,
+        "mean_correction_rms_mev_a": None if correction is None else MEV_PER_ANGSTROM * correction,
     }
     if done >= 3:
         line = drift(times[:done], energies[:done])
-        result["drift_meV_atom_ps"] = line.slope * MEV_PER_KJ_MOL / atoms
-        result["drift_kJ_mol_ps"] = line.slope
-        result["rms_meV"] = line.rms * MEV_PER_KJ_MOL
-        result["rmsAboutDrift_meV"] = line.residual_rms * MEV_PER_KJ_MOL
+        result["drift_mev_atom_ps"] = line.slope * MEV_PER_KJ_MOL / atoms
+        result["drift_kj_mol_ps"] = line.slope
+        result["rms_mev"] = line.rms * MEV_PER_KJ_MOL
+        result["rms_about_drift_mev"] = line.residual_rms * MEV_PER_KJ_MOL
         every = max(1, done // 1000)
         result["trace"] = {
             "time_ps": times[:done:every].tolist(),
-            "energy_meV": ((energies[:done:every] - energies[0]) * MEV_PER_KJ_MOL).tolist(),
+            "energy_mev": ((energies[:done:every] - energies[0]) * MEV_PER_KJ_MOL).tolist(),
         }
     return result

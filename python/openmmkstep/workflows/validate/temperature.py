@@ -60,7 +60,7 @@ def validate_temperature(config: ValidateConfig, log: Callable[[str], None]) -> 
         "schema": "kstep-temperature",
         "version": 1,
         "k": section.k,
-        "target_K": config.temperature,
+        "target_k": config.temperature,
         "time_ps": section.time,
         "fallbacks": statistics.fallbacks,
         "elements": {name: _temperature(doubled[:, mask], config.temperature) for name, mask in groups.items()},
@@ -75,8 +75,8 @@ def _temperature(doubled_kinetic: Any, target: float) -> dict[str, Any]:
     off = abs(average.mean - target)
     return {
         "atoms": int(doubled_kinetic.shape[1]),
-        "mean_K": average.mean,
-        "error_K": average.error,
+        "mean_k": average.mean,
+        "error_k": average.error,
         "deviation_percent": 100 * (average.mean - target) / target,
         "passes": bool(off <= 0.01 * target or off <= 2 * average.error),
     }

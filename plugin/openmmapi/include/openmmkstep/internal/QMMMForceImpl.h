@@ -24,7 +24,7 @@ public:
     const QMMMResult &getLastResult();
     double getTime() const { return time; }
     long long getNumCalls() const override { return numCalls; }
-    void setTriesGeometries(bool doesTry) override { triesGeometries = doesTry; }
+    void setTriesGeometries(bool doesTry) override;
     const std::string &getLastFailure() const override { return lastFailure; }
     void forget() override;
 
@@ -34,6 +34,7 @@ private:
     void checkJump(double jump) const;
     void fillInput(const std::vector<OpenMM::Vec3> &places);
     void checkDistances() const;
+    void checkTrialMove() const;
     void callEngine();
     void collectForces();
     void collectResult();
@@ -51,6 +52,8 @@ private:
     /** Why the last calculation failed; empty if it did not. */
     std::string lastFailure;
     bool triesGeometries = false;
+    /** Sites at the first and the last success since geometries are tried. */
+    std::vector<OpenMM::Vec3> firstTried, lastTried;
     long long numCalls = 0;
     double time = 0;
 };

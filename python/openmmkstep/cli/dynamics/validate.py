@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import table_console
-from .errors import report_errors
+from ..results import Results, results_file
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from openmmkstep.workflows.config.validate import ValidateConfig
 
 validate = typer.Typer(help="Check energy conservation and temperatures of k-step dynamics.", no_args_is_help=True)
@@ -25,72 +23,67 @@ OutputOption = Annotated[Path, typer.Option(help="JSON file; the plot goes besid
 @validate.command()
 def nve(config: ConfigArgument, output: OutputOption = Path("nve.json")) -> None:
     """Drift of the total energy without thermostat, beside plain QM dynamics and the surrogate alone."""
-    with report_errors():
-        from openmmkstep.workflows.validate.figures import plot_nve
-        from openmmkstep.workflows.validate.nve import validate_nve
+    from openmmkstep.workflows.validate.figures import plot_nve
+    from openmmkstep.workflows.validate.nve import validate_nve
 
-        console, results = _run(config, output, validate_nve)
-        plot_nve(results, output.with_suffix(".png"))
+    with _checked(config, output, validate_nve) as (results, values):
+        plot_nve(values, output.with_suffix(".png"))
         columns = ("run", "ps", "drift (meV/atom/ps)", "RMS (meV)", "correction (meV/Å)", "fallbacks", "QM calls")
         rows = [
             (
                 label + ("" if run["finished"] else " (broke down)"),
                 f"{run['time_ps']:.3g}",
-                f"{run['drift_meV_atom_ps']:+.4f}" if "drift_meV_atom_ps" in run else "",
-                f"{run['rms_meV']:.2f}" if "rms_meV" in run else "",
-                f"{run['meanCorrectionRMS_meV_A']:.1f}",
+                f"{run['drift_mev_atom_ps']:+.4f}" if "drift_mev_atom_ps" in run else "",
+                f"{run['rms_mev']:.2f}" if "rms_mev" in run else "",
+                "" if run["mean_correction_rms_mev_a"] is None else f"{run['mean_correction_rms_mev_a']:.1f}",
                 str(run["fallbacks"]),
-                str(run["qmCalls"]),
+                str(run["qm_calls"]),
             )
-            for label, run in results["runs"].items()
+            for label, run in values["runs"].items()
         ]
-        title = f"total energy, {results['atoms']} QM atoms, kT = {results['kT_meV']:.1f} meV"
-        _print(console, title, columns, rows, output)
+        title = f"total energy, {values['atoms']} QM atoms, kT = {values['kt_mev']:.1f} meV"
+        _print(results, title, columns, rows)
 
 
 @validate.command()
 def temperature(config: ConfigArgument, output: OutputOption = Path("temperature.json")) -> None:
     """Temperature of each element of the QM region under a Langevin thermostat."""
-    with report_errors():
-        from openmmkstep.workflows.validate.figures import plot_temperature
-        from openmmkstep.workflows.validate.temperature import validate_temperature
+    from openmmkstep.workflows.validate.figures import plot_temperature
+    from openmmkstep.workflows.validate.temperature import validate_temperature
 
-        console, results = _run(config, output, validate_temperature)
-        plot_temperature(results, output.with_suffix(".png"))
+    with _checked(config, output, validate_temperature) as (results, values):
+        plot_temperature(values, output.with_suffix(".png"))
         columns = ("element", "atoms", "temperature (K)", "error (K)", "deviation (%)", "within 1 % or 2 σ")
         rows = [
             (
                 name,
                 str(value["atoms"]),
-                f"{value['mean_K']:.2f}",
-                f"{value['error_K']:.2f}",
+                f"{value['mean_k']:.2f}",
+                f"{value['error_k']:.2f}",
                 f"{value['deviation_percent']:+.2f}",
                 "yes" if value["passes"] else "no",
             )
-            for name, value in results["elements"].items()
+            for name, value in values["elements"].items()
         ]
-        _print(console, f"target {results['target_K']:g} K, k = {results['k']}", columns, rows, output)
+        _print(results, f"target {values['target_k']:g} K, k = {values['k']}", columns, rows)
 
 
-def _run(
+@contextmanager
+def _checked(
     config: Path, output: Path, check: Callable[[ValidateConfig, Callable[[str], None]], dict[str, Any]]
-) -> tuple[Console, dict[str, Any]]:
+) -> Iterator[tuple[Results, dict[str, Any]]]:
+    """Where to show the results, and the results, which are on disk already."""
     from kstep_models.configuration import load_config
-    from kstep_models.files import write_json
     from openmmkstep.workflows.config.validate import ValidateConfig
 
     settings = load_config(config, ValidateConfig)
-    if not output.parent.is_dir():
-        raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
-    console = table_console()
-    results = check(settings, lambda text: console.print(text, highlight=False))
-    write_json(output, results)
-    return console, results
+    with results_file(output) as results:
+        values = check(settings, results.log)
+        results.write(values)
+        yield results, values
 
 
-def _print(
-    console: Console, title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], output: Path
-) -> None:
+def _print(results: Results, title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Table
 
     table = Table(title=title)
@@ -98,5 +91,5 @@ def _print(
         table.add_column(column, justify="left" if column == columns[0] else "right")
     for row in rows:
         table.add_row(*row)
-    console.print(table)
-    console.print(f"results: {output.resolve()}, plot: {output.with_suffix('.png').name}", soft_wrap=True)
+    results.console.print(table)
+    results.console.print(f"plot: {results.path.with_suffix('.png').name}")

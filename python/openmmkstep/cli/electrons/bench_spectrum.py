@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import table_console
-from .errors import report_errors
+from ..results import results_file
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,28 +18,19 @@ def bench_spectrum(
     output: Annotated[Path, typer.Option(help="JSON file for the results.")] = Path("bench_spectrum.json"),
 ) -> None:
     """Measure what the reduction of electron dynamics saves and costs in accuracy, beside other methods."""
-    with report_errors():
-        from kstep_models.configuration import load_config
-        from kstep_models.files import write_json
-        from openmmkstep.rttddft import ConvergenceError
-        from openmmkstep.workflows.config.bench_spectrum import SpectrumBenchConfig
-        from openmmkstep.workflows.spectra.bench.benchmark import run_spectrum_benchmark
+    from kstep_models.configuration import load_config
+    from openmmkstep.rttddft import ConvergenceError
+    from openmmkstep.workflows.config.bench_spectrum import SpectrumBenchConfig
+    from openmmkstep.workflows.spectra.bench.benchmark import run_spectrum_benchmark
 
-        settings = load_config(config, SpectrumBenchConfig)
-        if not output.parent.is_dir():
-            raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
-        console = table_console()
+    settings = load_config(config, SpectrumBenchConfig)
+    with results_file(output) as results:
         try:
-            results = run_spectrum_benchmark(
-                settings,
-                lambda text: console.print(text, highlight=False),
-                lambda partial: write_json(output, partial),
-            )
+            values = run_spectrum_benchmark(settings, results.log, results.write)
         except ConvergenceError as error:
             raise ValueError(str(error)) from error
-        for name, case in results["cases"].items():
-            console.print(_table(name, case))
-        console.print(f"results: {output.resolve()}", soft_wrap=True)
+        for name, case in values["cases"].items():
+            results.console.print(_table(name, case))
 
 
 def _table(name: str, case: dict[str, Any]) -> Table:

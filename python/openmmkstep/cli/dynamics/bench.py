@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import table_console
-from .errors import report_errors
+from ..results import results_file
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,23 +19,18 @@ def bench(
     repeats: Annotated[int | None, typer.Option(min=1, help="Instead of the number in the configuration.")] = None,
 ) -> None:
     """Measure the speed-up of k-step dynamics over plain QM dynamics and over stock OpenMM, interleaved in one run."""
-    with report_errors():
-        from kstep_models.configuration import load_config
-        from kstep_models.files import write_json
-        from openmmkstep.workflows.bench.benchmark import run_benchmark
-        from openmmkstep.workflows.config.bench import BenchConfig
+    from kstep_models.configuration import load_config
+    from openmmkstep.workflows.bench.benchmark import run_benchmark
+    from openmmkstep.workflows.config.bench import BenchConfig
 
-        settings = load_config(config, BenchConfig)
-        if repeats is not None:
-            settings = settings.model_copy(update={"repeats": repeats})
-        if not output.parent.is_dir():
-            raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
-        console = table_console()
-        results = run_benchmark(settings, lambda text: console.print(text, highlight=False))
-        write_json(output, results)
-        for name, case in results["cases"].items():
-            console.print(_table(name, case, results))
-        console.print(f"results: {output.resolve()}", soft_wrap=True)
+    settings = load_config(config, BenchConfig)
+    if repeats is not None:
+        settings = settings.model_copy(update={"repeats": repeats})
+    with results_file(output) as results:
+        values = run_benchmark(settings, results.log)
+        results.write(values)
+        for name, case in values["cases"].items():
+            results.console.print(_table(name, case, values))
 
 
 def _table(name: str, case: dict[str, Any], results: dict[str, Any]) -> Table:

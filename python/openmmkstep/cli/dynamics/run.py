@@ -8,22 +8,19 @@ from typing import Annotated
 
 import typer
 
-from .errors import report_errors
-
 
 def run(
     config: Annotated[Path, typer.Argument(help="YAML file that describes the run.")],
     fresh: Annotated[bool, typer.Option(help="Throw away an earlier run in the output folder.")] = False,
 ) -> None:
     """Build, equilibrate and run a QM/MM system, and write a report. An interrupted run is taken up exactly."""
-    with report_errors():
-        from rich.console import Console
+    from rich.console import Console
 
-        from kstep_models.configuration import load_config
-        from openmmkstep.workflows.config.run import RunConfig
-        from openmmkstep.workflows.run.runner import Runner
+    from kstep_models.configuration import load_config
+    from openmmkstep.workflows.config.run import RunConfig
+    from openmmkstep.workflows.run.runner import Runner
 
-        console = Console()
-        runner = Runner(load_config(config, RunConfig), " ".join(sys.argv), console)
-        report = runner.run(fresh)
-        console.print(f"report: {report.resolve()}", soft_wrap=True)
+    console = Console()
+    runner = Runner(load_config(config, RunConfig), " ".join(sys.argv), console)
+    report = runner.run(fresh)
+    console.print(f"report: {report.resolve()}", soft_wrap=True)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import table_console
-from .errors import report_errors
+from ..results import results_file
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,33 +33,28 @@ def spectrum(
     resume: Annotated[bool, typer.Option(help="Keep the finished geometries of a run that did not end.")] = False,
 ) -> None:
     """Compute the absorption of a molecule, or of many geometries of it, from its electrons' motion after a kick."""
-    with report_errors():
-        from kstep_models.configuration import load_config
-        from kstep_models.files import write_json
-        from openmmkstep.rttddft import ConvergenceError, ElectronDynamicsError, WorkerError
-        from openmmkstep.rttddft.ensembles.saved_absorptions import SavedAbsorptions
-        from openmmkstep.terminal import CountedProgress
-        from openmmkstep.workflows.config.spectrum import SpectrumConfig
-        from openmmkstep.workflows.spectra.figure import draw_spectrum
-        from openmmkstep.workflows.spectra.spectrum import prepare_spectrum
+    from kstep_models.configuration import load_config
+    from openmmkstep.rttddft import ConvergenceError, ElectronDynamicsError, WorkerError
+    from openmmkstep.rttddft.ensembles.saved_absorptions import SavedAbsorptions
+    from openmmkstep.terminal import CountedProgress
+    from openmmkstep.workflows.config.spectrum import SpectrumConfig
+    from openmmkstep.workflows.spectra.figure import draw_spectrum
+    from openmmkstep.workflows.spectra.spectrum import prepare_spectrum
 
-        settings = _on_workers(load_config(config, SpectrumConfig), workers, scheduler)
-        if not output.parent.is_dir():
-            raise ValueError(f"{output.parent} is not a folder: create it, or choose another --output")
+    settings = _on_workers(load_config(config, SpectrumConfig), workers, scheduler)
+    with results_file(output) as results:
         run = prepare_spectrum(settings)
         saved = SavedAbsorptions(output.with_suffix(".unfinished"), run.settings, resume)
-        console = table_console()
-        with CountedProgress("geometries", len(run.geometries), console) as progress:
+        with CountedProgress("geometries", len(run.geometries), results.console) as progress:
             try:
-                results = run.compute(progress.update, saved)
+                values = run.compute(progress.update, saved)
             except (ConvergenceError, ElectronDynamicsError, WorkerError) as error:
                 kept = "; finished geometries are kept: --resume goes on with the others" if saved.number else ""
                 raise ValueError(f"{error}{kept}") from error
-        write_json(output, results)
+        results.write(values)
         saved.discard()
-        draw_spectrum(results, output.with_suffix(".png"))
-        console.print(_table(results))
-        console.print(f"results: {output.resolve()}", soft_wrap=True)
+        draw_spectrum(values, output.with_suffix(".png"))
+        results.console.print(_table(values))
 
 
 def _on_workers(settings: SpectrumConfig, workers: int | None, scheduler: str | None) -> SpectrumConfig:

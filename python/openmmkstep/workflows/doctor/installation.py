@@ -1,55 +1,50 @@
-"""The checks of ``kstep doctor``."""
+"""The checks of ``kstep doctor``: what is installed and what works."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
 import platform
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-Status = Literal["ok", "warning", "failed"]
+from openmmkstep._libraries import found_first
+
+from .check import Check, guarded
+
+if TYPE_CHECKING:
+    import openmm
 
 _RUNTIME_PACKAGES = ("openmm-kstep", "openmm", "torch", "numpy", "h5py", "matplotlib")
-_TESTED = {"openmm": "8.6.1", "torch": "2.13.0"}
+# Their versions must be those that the plugin is built for.
+_LIBRARIES = ("openmm", "torch")
 # extra -> its modules, and the commands that need them
 _EXTRAS = {
     "training": (("lightning",), "kstep train and kstep export"),
     "rttddft": (("pyscf", "ase", "distributed", "threadpoolctl"), "kstep spectrum"),
 }
+_LOAD = "import openmmkstep; print(openmmkstep.pluginLoadFailures)"
 
 
-@dataclass(frozen=True)
-class Check:
-    """One finding.
-
-    Attributes:
-        name: what was looked at.
-        status: whether it is as it should be; only "failed" keeps the main job from running.
-        detail: what was found.
-        remedy: what to do, where something is to be done.
-    """
-
-    name: str
-    status: Status
-    detail: str
-    remedy: str = ""
-
-
-def run_checks() -> Iterator[Check]:
-    """All checks, in the order in which they depend on each other; none raises."""
+def check_installation() -> Iterator[Check]:
+    """All checks, in the order in which they depend on each other; none raises, and none ends the process."""
     yield Check("Python", "ok", f"{platform.python_version()} on {platform.platform()}")
-    yield from _packages()
-    plugin = _guarded("plugin", _plugin)
+    packages = list(_packages())
+    yield from packages
+    if any(check.status == "failed" for check in packages):
+        return
+    plugin = guarded("plugin", _plugin)
     yield plugin
     if plugin.status == "failed":
         return
-    yield _guarded("platforms", _platforms)
-    yield _guarded("QM engines", _engines)
-    yield _guarded("libxtb", _xtb)
-    yield _guarded("torch", _torch)
+    yield guarded("platforms", _platforms)
+    yield guarded("QM engines", _engines)
+    yield guarded("libxtb", _xtb)
+    yield guarded("torch", _torch)
     yield _compiler()
     for extra, (modules, commands) in _EXTRAS.items():
         yield _extra(extra, modules, commands)
@@ -57,36 +52,39 @@ def run_checks() -> Iterator[Check]:
 
 def _packages() -> Iterator[Check]:
     for package in _RUNTIME_PACKAGES:
-        try:
-            version = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            source = package == "openmm-kstep"
-            yield Check(
-                package,
-                "warning" if source else "failed",
-                "not installed" + (", running from a source tree" if source else ""),
-                "pip install ." if source else f"pip install {package}",
-            )
-            continue
-        wanted = _TESTED.get(package)
-        if wanted is not None and version.split("+")[0] != wanted:
-            yield Check(
-                package,
-                "failed",
-                f"{version}, but the plugin is built for {wanted}",
-                f"pip install {package}=={wanted}, or build openmm-kstep anew against the version you have",
-            )
-        else:
-            yield Check(package, "ok", version)
+        found = list(found_first(package)) if package in _LIBRARIES else []
+        for library in found:
+            if library.fits:
+                yield Check(package, "ok", f"{library.version} in {library.path}")
+            else:
+                detail, remedy = library.problem.rsplit(": ", 1)
+                yield Check(package, "failed", detail, remedy)
+        if not found:
+            yield _installed(package)
+
+
+def _installed(package: str) -> Check:
+    try:
+        return Check(package, "ok", importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        if package == "openmm-kstep":
+            return Check(package, "warning", "not installed, running from a source tree", "pip install .")
+        return Check(package, "failed", "not installed", f"pip install {package}")
 
 
 def _plugin() -> Check:
+    """Whether the plugin loads: first in a process of its own, because symbols that do not fit end the process."""
+    remedy = "reinstall with `pip install .` in the environment that holds openmm"
+    tried = subprocess.run([sys.executable, "-c", _LOAD], capture_output=True, text=True, timeout=300, check=False)
+    if tried.returncode:
+        lines = tried.stderr.strip().splitlines()
+        how = signal.Signals(-tried.returncode).name if tried.returncode < 0 else f"exit code {tried.returncode}"
+        return Check("plugin", "failed", f"loading it ends with {how}: {lines[-1] if lines else 'no message'}", remedy)
     import openmmkstep
 
     failures = openmmkstep.pluginLoadFailures
     if failures:
-        detail = "; ".join(f"{name}: {error}" for name, error in failures.items())
-        return Check("plugin", "failed", detail, "reinstall with `pip install .` in the environment that holds openmm")
+        return Check("plugin", "failed", "; ".join(f"{name}: {error}" for name, error in failures.items()), remedy)
     return Check("plugin", "ok", "libraries loaded")
 
 
@@ -115,7 +113,7 @@ def _platforms() -> Check:
     return Check("platforms", "ok", detail)
 
 
-def _spring() -> openmm.System:  # type: ignore[name-defined]  # noqa: F821
+def _spring() -> openmm.System:
     import openmm
 
     system = openmm.System()
@@ -176,11 +174,3 @@ def _extra(extra: str, modules: tuple[str, ...], commands: str) -> Check:
         remedy = f"pip install '.[{extra}]' for {commands}"
         return Check(f"{extra} extra", "warning", f"{', '.join(missing)} not installed", remedy)
     return Check(f"{extra} extra", "ok", f"{commands} available")
-
-
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
-    try:
-        return check()
-    except Exception as error:
-        # Whatever goes wrong is a finding here, not a crash.
-        return Check(name, "failed", f"{type(error).__name__}: {error}", "see the message")

@@ -1,0 +1,1 @@
+"""Commands that run dynamics, or say whether it can run."""

@@ -1,0 +1,1 @@
+"""Commands about electron dynamics."""

@@ -1,0 +1,1 @@
+"""Commands that make surrogates, from labelled frames to compiled archives."""
