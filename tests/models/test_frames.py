@@ -86,6 +86,19 @@ def test_readable_while_being_written(tmp_path: Path) -> None:
         assert file.frames("energy").tolist() == [-200.0 - k for k in range(12)]
 
 
+def test_a_reader_puts_flushes_off_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = FrameWriter(tmp_path / "f.h5", WATER, flush_every=1)
+    with FrameFile(tmp_path / "f.h5"):
+        writer.append(frame(0))
+        assert writer.flush() is False
+        monkeypatch.setattr("kstep_models.frames.writer.PATIENCE", 0.0)
+        with pytest.raises(FrameFileError, match="kept open by another program: 1 frames could not be written"):
+            writer.close()
+    assert writer.flush() is True
+    with FrameFile(tmp_path / "f.h5") as file:
+        assert len(file) == len(writer) == 1
+
+
 @pytest.mark.parametrize("embedded", [False, True])
 def test_resume_gives_the_same_file(tmp_path: Path, embedded: bool) -> None:
     frames = [frame(k, 3 if embedded else None) for k in range(8)]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
-import h5py
-
-from kstep_models.frames import Environment, Frame, FrameFile, FrameWriter, RegionDescription
+from kstep_models.frames import Environment, Frame, FrameFile, RegionDescription
+from kstep_models.hdf5 import open_patiently
 from kstep_models.provenance import software_versions
 from openmmkstep.openmmapi.qmmm_force import QMResult
 from openmmkstep.provenance import PACKAGES
@@ -64,34 +61,6 @@ def frame_of_result(result: QMResult, embedded: bool, trajectory: int, time: flo
     )
 
 
-def append_patiently(writer: FrameWriter, frame: Frame) -> None:
-    """Append a frame even while somebody reads the file.
-
-    HDF5 locks files. A reader must not end hours of QM calculations: what cannot be written now stays with the
-    writer and is written with the next frame.
-    """
-    # The frame is taken before the lock is met, so that it is not lost.
-    with suppress(BlockingIOError):
-        writer.append(frame)
-
-
-def flush_patiently(writer: FrameWriter, seconds: float = 60.0) -> None:
-    """Write what the writer holds, waiting for readers to close the file.
-
-    Raises:
-        BlockingIOError: the file is still in use after that time.
-    """
-    limit = time.monotonic() + seconds
-    while True:
-        try:
-            writer.flush()
-            return
-        except BlockingIOError:
-            if time.monotonic() > limit:
-                raise
-            time.sleep(0.1)
-
-
 def keep_frames(path: str | os.PathLike[str], count: int) -> None:
     """Cut a frames file back to its first ``count`` frames; a writer that resumes it continues from there.
 
@@ -104,7 +73,7 @@ def keep_frames(path: str | os.PathLike[str], count: int) -> None:
         raise ValueError(f"{path} has {present} frames, fewer than the {count} that should be kept")
     if count < present:
         # Readers and writers take this number for the truth and ignore what lies beyond.
-        with h5py.File(path, "r+") as data:
+        with open_patiently(path, "r+") as data:
             data.attrs["frames"] = count
 
 

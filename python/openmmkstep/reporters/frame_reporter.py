@@ -10,7 +10,7 @@ from openmm import app, unit
 
 from kstep_models.frames import FrameWriter
 from openmmkstep.engines.specification import QMEngine
-from openmmkstep.io.frames import append_patiently, describe_region, flush_patiently, frame_of_result
+from openmmkstep.io.frames import describe_region, frame_of_result
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.mixed_forces import find_qm_force
 from openmmkstep.qmmm.region import QMRegion
@@ -84,12 +84,16 @@ class FrameReporter:
         thermostat = integrator.getFriction()._value > 0
         temperature = integrator.getTemperature().value_in_unit(unit.kelvin) if thermostat else 0.0
         time = simulation.context.getTime().value_in_unit(unit.picosecond)
-        append_patiently(self._writer, frame_of_result(result, self._embedded, self._trajectory, time, temperature))
+        self._writer.append(frame_of_result(result, self._embedded, self._trajectory, time, temperature))
 
     def flush(self) -> None:
-        """Write what is still in memory."""
+        """Write what is still in memory.
+
+        Raises:
+            FrameFileError: somebody kept the file open for a minute.
+        """
         if self._writer is not None:
-            flush_patiently(self._writer)
+            self._writer.close()
 
     def __len__(self) -> int:
         """Frames in the file and on their way to it; 0 before the first report."""

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
-from kstep_models.hdf5 import opened
+from kstep_models.hdf5 import open_patiently
 from openmmkstep.rttddft import (
     CFM4,
     ConvergenceError,
@@ -213,7 +213,7 @@ def test_reader_in_the_way_puts_a_flush_off(tmp_path: Path) -> None:
 
     def hold(state: State) -> None:
         if state.step == 2:
-            held.append(opened(path, "r", 1.0))
+            held.append(open_patiently(path, patience=1.0))
         if state.step == 9:
             held.pop().close()
 
@@ -313,7 +313,7 @@ def _progress(file: h5py.File) -> None:
         (_remove("dynamics/energy"), "lacks dynamics/energy"),
         (_remove("basis/shell_index"), "lacks basis/shell_index"),
         (_remove("progress"), "lacks progress"),
-        (_attribute("schema", "other"), "not a trajectory"),
+        (_attribute("schema", "other"), "not one of electron dynamics"),
         (_attribute("version", 2), "schema version 2"),
         (_attribute("dt", None), "attributes dt"),
         (_attribute("dt", -0.1), "must be positive"),

@@ -27,13 +27,12 @@ until the next one.
 """
 
 from kstep_models.frames.reader import FrameFile
-from kstep_models.frames.schema import SCHEMA, UNITS, VERSION, Environment, Frame, FrameFileError, RegionDescription
+from kstep_models.frames.schema import SCHEMA, UNITS, Environment, Frame, FrameFileError, RegionDescription
 from kstep_models.frames.writer import FrameWriter
 
 __all__ = [
     "SCHEMA",
     "UNITS",
-    "VERSION",
     "Environment",
     "Frame",
     "FrameFile",

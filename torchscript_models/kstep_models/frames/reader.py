@@ -18,8 +18,6 @@ from kstep_models.frames.schema import (
     ROW_FIELDS,
     SCHEMA,
     SITE_FIELDS,
-    UNITS,
-    VERSION,
     Array,
     Environment,
     FloatArray,
@@ -27,7 +25,6 @@ from kstep_models.frames.schema import (
     FrameFileError,
     RegionDescription,
 )
-from kstep_models.hdf5 import PATIENCE, opened
 
 
 class FrameFile:
@@ -41,16 +38,7 @@ class FrameFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise FrameFileError(f"{self.path} does not exist: make it with `kstep generate`, or check the path")
-        try:
-            self._file = opened(self.path, "r", PATIENCE)
-        except BlockingIOError as error:
-            raise FrameFileError(f"{self.path} is kept open for writing by another program: close it first") from error
-        except OSError as error:
-            raise FrameFileError(
-                f"{self.path} is not a readable HDF5 file ({error}); if it was cut off while copying, copy it again"
-            ) from error
+        self._file = SCHEMA.open(self.path)
         try:
             self.region = self._read_header()
             self._check_shapes()
@@ -139,17 +127,8 @@ class FrameFile:
 
     def _read_header(self) -> RegionDescription:
         attributes = self._file.attrs
-        if attributes.get("schema") != SCHEMA:
-            raise FrameFileError(f"{self.path} is an HDF5 file, but not one of frames (no schema {SCHEMA!r})")
-        if int(attributes.get("version", 0)) != VERSION:
-            raise FrameFileError(
-                f"{self.path} has schema version {attributes.get('version')}, this program reads {VERSION}: "
-                "use the openmm-kstep release that wrote it, or make the frames anew"
-            )
-        if _parsed(attributes, "units", self.path) != dict(UNITS):
-            raise FrameFileError(f"{self.path} has units {attributes.get('units')}, expected {json.dumps(dict(UNITS))}")
+        SCHEMA.require_attributes(self._file, ("frames", "charge", "multiplicity"))
         missing = [name for name in ("numbers", "masses", "bonds", "frames") if name not in self._file]
-        missing += [name for name in ("frames", "charge", "multiplicity") if name not in attributes]
         if missing:
             raise FrameFileError(f"{self.path} is incomplete: it lacks {', '.join(missing)}. Make it anew")
         self._frames = int(attributes["frames"])
@@ -160,11 +139,17 @@ class FrameFile:
             bonds=self._file["bonds"][:],
             charge=int(attributes["charge"]),
             multiplicity=int(attributes["multiplicity"]),
-            level_of_theory=_parsed(attributes, "level_of_theory", self.path),
-            software=_parsed(attributes, "software", self.path),
+            level_of_theory=self._json_object("level_of_theory"),
+            software=self._json_object("software"),
             command=str(attributes.get("command", "")),
             names=tuple(names),
         )
+
+    def _json_object(self, name: str) -> dict[str, Any]:
+        value = SCHEMA.parsed(self._file, name)
+        if not isinstance(value, dict):
+            raise FrameFileError(f"{self.path}: attribute {name} must be a JSON object")
+        return value
 
     def _check_shapes(self) -> None:
         n = len(self.region.numbers)
@@ -173,32 +158,15 @@ class FrameFile:
             groups.append(("environment", SITE_FIELDS))
         for group, fields in groups:
             for name, (shape, _) in fields.items():
-                wanted = tuple(n if size == "n" else size for size in shape)
-                self._check_one(f"{group}/{name}", self._frames, wanted)
+                trailing = tuple(n if size == "n" else int(size) for size in shape)
+                self._check_rows(f"{group}/{name}", self._frames, trailing)
         if self.has_environment:
-            self._check_one("environment/offset", self._frames + 1, ())
+            self._check_rows("environment/offset", self._frames + 1, ())
             offset = self.environment_offset
             if offset[0] != 0 or np.any(np.diff(offset) < 0):
                 raise FrameFileError(f"{self.path}: environment/offset must start at 0 and never decrease")
             for name, (row_shape, _) in ROW_FIELDS.items():
-                self._check_one(f"environment/{name}", int(offset[-1]), row_shape)
+                self._check_rows(f"environment/{name}", int(offset[-1]), row_shape)
 
-    def _check_one(self, name: str, rows: int, trailing: tuple[int | str, ...]) -> None:
-        if name not in self._file:
-            raise FrameFileError(f"{self.path} is incomplete: it lacks {name}. Make it anew")
-        shape = self._file[name].shape
-        if shape[0] < rows or shape[1:] != trailing:
-            raise FrameFileError(
-                f"{self.path}: {name} has shape {list(shape)}, expected at least {rows} rows of {list(trailing)}; "
-                "the file is damaged, make it anew"
-            )
-
-
-def _parsed(attributes: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(attributes.get(name, "{}"))
-    except (TypeError, json.JSONDecodeError) as error:
-        raise FrameFileError(f"{path}: attribute {name} is not valid JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise FrameFileError(f"{path}: attribute {name} must be a JSON object")
-    return value
+    def _check_rows(self, name: str, rows: int, trailing: tuple[int, ...]) -> None:
+        SCHEMA.check_array(self._file, name, (rows, *trailing), growing=True)

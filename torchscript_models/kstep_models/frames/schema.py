@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-SCHEMA = "kstep-frames"
-VERSION = 1
+from kstep_models.hdf5 import Schema
+
 UNITS: Mapping[str, str] = {"length": "nm", "time": "ps", "energy": "kJ/mol", "mass": "amu", "charge": "e"}
 
 Array = NDArray[Any]
@@ -41,6 +41,9 @@ ROW_FIELDS: Mapping[str, tuple[tuple[int, ...], str]] = {
 
 class FrameFileError(ValueError):
     """A frames file, or a frame on its way into one, is not what it should be."""
+
+
+SCHEMA = Schema("kstep-frames", 1, "frames", "`kstep generate`", FrameFileError, UNITS)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,6 @@ from kstep_models.frames.schema import (
     ROW_FIELDS,
     SCHEMA,
     SITE_FIELDS,
-    UNITS,
-    VERSION,
     Array,
     Environment,
     Frame,
@@ -28,7 +26,7 @@ from kstep_models.frames.schema import (
     RegionDescription,
     plain,
 )
-from kstep_models.hdf5 import PATIENCE, opened
+from kstep_models.hdf5 import PATIENCE, open_patiently
 
 
 class FrameWriter:
@@ -88,17 +86,21 @@ class FrameWriter:
         if len(self._pending) >= self._flush_every:
             self.flush()
 
-    def flush(self) -> None:
-        """Write the collected frames to disk, unless someone is reading the file; they are kept for later then."""
-        self._flush(patience=0.0)
+    def flush(self, patience: float = 0.0) -> bool:
+        """Write the collected frames to disk, unless someone is reading the file; they are kept for later then.
 
-    def _flush(self, patience: float) -> None:
+        Args:
+            patience: how long to wait for whoever reads the file, seconds.
+
+        Returns:
+            Whether all frames are in the file.
+        """
         if not self._pending:
-            return
+            return True
         try:
-            file = opened(self.path, "r+", patience)
+            file = open_patiently(self.path, "r+", patience)
         except BlockingIOError:
-            return
+            return False
         start, stop = self._written, self._written + len(self._pending)
         with file:
             _extend(file["frames"], FRAME_FIELDS, self._pending, start, stop)
@@ -119,15 +121,16 @@ class FrameWriter:
             file.attrs["frames"] = stop
         self._written = stop
         self._pending.clear()
+        return True
 
     def close(self) -> None:
-        """Write what is left; the writer must not be used afterwards.
+        """Write what is left, waiting for whoever reads the file.
 
         Raises:
-            FrameFileError: someone kept the file open for a minute, so the last frames could not be written.
+            FrameFileError: someone kept the file open for a minute, so the last frames could not be written; they are
+                still here, and another attempt may be made.
         """
-        self._flush(patience=PATIENCE)
-        if self._pending:
+        if not self.flush(PATIENCE):
             raise FrameFileError(
                 f"{self.path} is kept open by another program: {len(self._pending)} frames could not be written. "
                 "Close whatever reads it, or copy the file before reading it for long"
@@ -147,10 +150,8 @@ class FrameWriter:
         n = len(region.numbers)
         # Written under another name first, so that a file with the right name always has its complete header.
         with replaced_atomically(self.path) as partial, h5py.File(partial, "w") as file:
-            file.attrs["schema"] = SCHEMA
-            file.attrs["version"] = VERSION
+            SCHEMA.write_head(file)
             file.attrs["frames"] = 0
-            file.attrs["units"] = json.dumps(dict(UNITS))
             file.attrs["level_of_theory"] = json.dumps(plain(region.level_of_theory))
             file.attrs["charge"] = region.charge
             file.attrs["multiplicity"] = region.multiplicity
@@ -177,7 +178,7 @@ class FrameWriter:
                 raise FrameFileError(f"{self.path} cannot be continued: {reason}. Write to another file")
             self._written = len(present)
             row = int(present.environment_offset[-1]) if self.environment else 0
-        with opened(self.path, "r+", PATIENCE) as file:
+        with open_patiently(self.path, "r+") as file:
             for name in FRAME_FIELDS:
                 file["frames"][name].resize(self._written, axis=0)
             if self.environment:

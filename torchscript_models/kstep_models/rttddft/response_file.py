@@ -31,14 +31,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kstep_models.files import replaced_atomically
+from kstep_models.hdf5 import Schema
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, AuxiliaryBasisError
-
-SCHEMA = "kstep-responses"
-VERSION = 1
 
 
 class ResponseFileError(ValueError):
     """A file of responses, or a record on its way into one, is not what it should be."""
+
+
+SCHEMA = Schema("kstep-responses", 1, "responses", "`kstep generate-responses`", ResponseFileError)
 
 
 @dataclass(frozen=True)
@@ -92,23 +93,22 @@ class ResponseWriter:
     ) -> None:
         self._path = Path(path)
         mine = {
-            "schema": SCHEMA,
-            "version": VERSION,
             "auxiliary_basis": json.dumps(basis.to_json(), sort_keys=True),
             "level_of_theory": json.dumps(level, sort_keys=True),
         }
         if self._path.exists():
-            with _opened(self._path) as file:
+            with SCHEMA.open(self._path) as file:
                 for name, value in mine.items():
                     if file.attrs.get(name) != value:
                         raise ResponseFileError(f"{path} was made with another {name}: write to another file")
             return
         with replaced_atomically(self._path) as partial, h5py.File(partial, "w") as file:
+            SCHEMA.write_head(file)
             file.attrs.update({**mine, "software": json.dumps(dict(software), sort_keys=True)})
 
     def count(self, name: str) -> int:
         """How many geometries of a molecule are in the file."""
-        with _opened(self._path) as file:
+        with SCHEMA.open(self._path) as file:
             return int(file[name].attrs["complete"]) if name in file else 0
 
     def append(self, name: str, numbers: NDArray[np.int64], record: ResponseRecord) -> None:
@@ -121,7 +121,7 @@ class ResponseWriter:
         for key, array in arrays.items():
             if not np.all(np.isfinite(array)):
                 raise ResponseFileError(f"{key} of {name} has values that are not finite")
-        with h5py.File(self._path, "r+") as file:
+        with SCHEMA.open(self._path, "r+") as file:
             if name not in file:
                 group = file.create_group(name)
                 group.attrs["numbers"] = np.asarray(numbers, dtype=np.int64)
@@ -162,13 +162,11 @@ class ResponseFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        with _opened(self.path) as file:
-            if file.attrs.get("schema") != SCHEMA or file.attrs.get("version") != VERSION:
-                raise ResponseFileError(f"{path} is not a file of responses of version {VERSION}")
+        with SCHEMA.open(self.path) as file:
+            self.level: dict[str, Any] = SCHEMA.parsed(file, "level_of_theory")
             try:
-                self.basis = AuxiliaryBasis.from_json(json.loads(file.attrs["auxiliary_basis"]))
-                self.level: dict[str, Any] = json.loads(file.attrs["level_of_theory"])
-            except (AuxiliaryBasisError, KeyError, json.JSONDecodeError) as error:
+                self.basis = AuxiliaryBasis.from_json(SCHEMA.parsed(file, "auxiliary_basis"))
+            except AuxiliaryBasisError as error:
                 raise ResponseFileError(f"{path} is damaged: {error}") from error
             self.molecules: tuple[str, ...] = tuple(sorted(file))
 
@@ -178,7 +176,7 @@ class ResponseFile:
         Raises:
             ResponseFileError: it is not in the file, or parts of it are missing.
         """
-        with _opened(self.path) as file:
+        with SCHEMA.open(self.path) as file:
             if name not in file:
                 raise ResponseFileError(f"{self.path} has no molecule {name}, only {', '.join(self.molecules)}")
             group = file[name]
@@ -192,12 +190,3 @@ class ResponseFile:
     def __iter__(self) -> Iterator[ResponseSet]:
         for name in self.molecules:
             yield self.read(name)
-
-
-def _opened(path: Path) -> h5py.File:
-    if not path.is_file():
-        raise ResponseFileError(f"{path} does not exist")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise ResponseFileError(f"{path} is not an HDF5 file, or is damaged ({error})") from error

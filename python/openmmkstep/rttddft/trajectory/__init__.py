@@ -24,7 +24,7 @@ read up to the last flush, and continued from there. Between flushes the file is
 """
 
 from .reader import TrajectoryFile
-from .schema import SCHEMA, UNITS, VERSION, Frame, TrajectoryHeader
+from .schema import SCHEMA, UNITS, Frame, TrajectoryHeader
 from .writer import TrajectoryWriter
 
-__all__ = ["SCHEMA", "UNITS", "VERSION", "Frame", "TrajectoryFile", "TrajectoryHeader", "TrajectoryWriter"]
+__all__ = ["SCHEMA", "UNITS", "Frame", "TrajectoryFile", "TrajectoryHeader", "TrajectoryWriter"]

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from kstep_models.hdf5 import PATIENCE, opened
 from openmmkstep.rttddft.errors import ElectronDynamicsError, TrajectoryError
 from openmmkstep.rttddft.systems.basis_functions import BasisFunctions
 from openmmkstep.rttddft.systems.molecule import Molecule
 
-from .schema import BASIS_FIELDS, SCHEMA, SERIES, UNITS, VERSION, densities_up_to
+from .schema import BASIS_FIELDS, SCHEMA, SERIES, densities_up_to
 
 RealArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -46,16 +42,7 @@ class TrajectoryFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise TrajectoryError(f"{self.path} does not exist: check the path")
-        try:
-            self._file = opened(self.path, "r", PATIENCE)
-        except BlockingIOError as error:
-            raise TrajectoryError(f"{self.path} is kept open for writing by another program: close it first") from error
-        except OSError as error:
-            raise TrajectoryError(
-                f"{self.path} is not a readable HDF5 file ({error}); if it was cut off while copying, copy it again"
-            ) from error
+        self._file = SCHEMA.open(self.path)
         try:
             self.attributes = self._read_attributes()
             self.molecule = self._read_molecule()
@@ -174,21 +161,10 @@ class TrajectoryFile:
 
     def _read_attributes(self) -> dict[str, Any]:
         stored = self._file.attrs
-        if stored.get("schema") != SCHEMA:
-            raise TrajectoryError(f"{self.path} is an HDF5 file, but not a trajectory (no schema {SCHEMA!r})")
-        if stored.get("version") != VERSION:
-            raise TrajectoryError(
-                f"{self.path} has schema version {stored.get('version')}, this program reads {VERSION}: use the "
-                "openmm-kstep release that wrote it, or compute the trajectory anew"
-            )
-        missing = [name for name in (*_NUMBERS, *_TEXTS, *_OBJECTS, "units", "dt") if name not in stored]
-        if missing:
-            raise TrajectoryError(f"{self.path} is incomplete: it lacks the attributes {', '.join(missing)}")
-        if _parsed(stored, "units", self.path) != dict(UNITS):
-            raise TrajectoryError(f"{self.path} has units {stored['units']}, expected {json.dumps(dict(UNITS))}")
+        SCHEMA.require_attributes(self._file, (*_NUMBERS, *_TEXTS, *_OBJECTS, "dt"))
         attributes = dict(stored)
         for name in _OBJECTS:
-            attributes[name] = _parsed(stored, name, self.path)
+            attributes[name] = SCHEMA.parsed(self._file, name)
         for name in _NUMBERS:
             if not isinstance(stored[name], (int, np.integer)):
                 raise TrajectoryError(f"{self.path}: attribute {name} is {stored[name]!r}, expected an integer")
@@ -199,8 +175,8 @@ class TrajectoryFile:
         return attributes
 
     def _read_molecule(self) -> Molecule:
-        self._check_one("geometry/atomic_numbers", (self.attributes["n_atoms"],))
-        self._check_one("geometry/positions", (self.attributes["n_atoms"], 3))
+        SCHEMA.check_array(self._file, "geometry/atomic_numbers", (self.attributes["n_atoms"],))
+        SCHEMA.check_array(self._file, "geometry/positions", (self.attributes["n_atoms"], 3))
         try:
             molecule = Molecule(
                 self._file["geometry/atomic_numbers"][:],
@@ -219,7 +195,7 @@ class TrajectoryFile:
         return molecule
 
     def _read_progress(self) -> int:
-        self._check_one("progress", (2,))
+        SCHEMA.check_array(self._file, "progress", (2,))
         frames = int(self._file["progress"][0])
         if not 0 <= frames <= self.attributes["n_steps"] + 1:
             raise TrajectoryError(f"{self.path}: {frames} frames cannot be; the file is damaged")
@@ -231,30 +207,13 @@ class TrajectoryFile:
         matrix = (n, n) if attributes["n_spin"] == 1 else (2, n, n)
         densities = densities_up_to(frames, int(attributes["density_interval"]))
         for name in BASIS_FIELDS:
-            self._check_one(f"basis/{name}", (n,))
-        self._check_one("matrices/overlap", (n, n))
-        self._check_one("matrices/core_hamiltonian", (n, n))
-        self._check_one("matrices/position", (3, n, n))
-        self._check_one("matrices/ground_state_density", matrix)
+            SCHEMA.check_array(self._file, f"basis/{name}", (n,))
+        SCHEMA.check_array(self._file, "matrices/overlap", (n, n))
+        SCHEMA.check_array(self._file, "matrices/core_hamiltonian", (n, n))
+        SCHEMA.check_array(self._file, "matrices/position", (3, n, n))
+        SCHEMA.check_array(self._file, "matrices/ground_state_density", matrix)
         for name, shape in SERIES.items():
-            self._check_one(f"dynamics/{name}", (frames, *shape))
-        self._check_one("dynamics/density_step", (densities,))
+            SCHEMA.check_array(self._file, f"dynamics/{name}", (frames, *shape))
+        SCHEMA.check_array(self._file, "dynamics/density_step", (densities,))
         for name in ("density_real", "density_imag"):
-            self._check_one(f"dynamics/{name}", (densities, *matrix))
-
-    def _check_one(self, name: str, shape: tuple[int, ...]) -> None:
-        data = self._file.get(name)
-        if not isinstance(data, h5py.Dataset):
-            raise TrajectoryError(f"{self.path} is incomplete: it lacks {name}")
-        if data.shape != tuple(shape):
-            raise TrajectoryError(
-                f"{self.path}: {name} has shape {list(data.shape)}, expected {[int(size) for size in shape]}; "
-                "the file is damaged"
-            )
-
-
-def _parsed(attributes: Mapping[str, Any], name: str, path: Path) -> Any:
-    try:
-        return json.loads(attributes[name])
-    except (TypeError, json.JSONDecodeError) as error:
-        raise TrajectoryError(f"{path}: attribute {name} is not valid JSON ({error})") from error
+            SCHEMA.check_array(self._file, f"dynamics/{name}", (densities, *matrix))

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kstep_models.hdf5 import Schema
+from openmmkstep.rttddft.errors import TrajectoryError
 from openmmkstep.rttddft.systems.basis_functions import BasisFunctions
 from openmmkstep.rttddft.systems.molecule import Molecule
 
 RealArray = NDArray[np.float64]
 
-SCHEMA = "kstep-electron-dynamics"
-VERSION = 1
 UNITS: Mapping[str, str] = {
     "system": "atomic units",
     "length": "bohr",
@@ -25,6 +25,9 @@ UNITS: Mapping[str, str] = {
     "dipole": "e bohr",
     "kick": "hbar/(e bohr)",
 }
+SCHEMA = Schema(
+    "kstep-electron-dynamics", 1, "electron dynamics", "ElectronDynamics.run(path=...)", TrajectoryError, UNITS
+)
 CONVENTIONS: Mapping[str, str] = {
     "ao_order": "PySCF, real spherical: shells as in the basis group; m from -l to l, but p as x, y, z",
     "density_convention": "deviation from the ground state; P_pq = sum of n_i C_pi conj(C_qi), AO basis; Tr(P S) = N",

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from kstep_models.files import replaced_atomically
-from kstep_models.hdf5 import PATIENCE, opened
+from kstep_models.hdf5 import PATIENCE, open_patiently
 from openmmkstep.rttddft.errors import TrajectoryError
 from openmmkstep.rttddft.propagation.propagators import GUESS_POINTS, State
 
@@ -22,8 +22,6 @@ from .schema import (
     SCHEMA,
     SERIES,
     SPIN_CONVENTIONS,
-    UNITS,
-    VERSION,
     Frame,
     TrajectoryHeader,
     densities_up_to,
@@ -85,7 +83,7 @@ class TrajectoryWriter:
     @staticmethod
     def extend(path: Path, steps: int) -> None:
         """Make room for more steps than a file was planned for, by copying it."""
-        with replaced_atomically(path) as partial, opened(path, "r", PATIENCE) as old, h5py.File(partial, "w") as new:
+        with replaced_atomically(path) as partial, open_patiently(path) as old, h5py.File(partial, "w") as new:
             for name, value in old.attrs.items():
                 new.attrs[name] = value
             new.attrs["n_steps"] = steps
@@ -130,7 +128,7 @@ class TrajectoryWriter:
         if state.step != stop - 1:
             raise TrajectoryError(f"the state of step {state.step} does not belong to frame {stop - 1}")
         try:
-            file = opened(self.path, "r+", patience)
+            file = open_patiently(self.path, "r+", patience)
         except BlockingIOError:
             return False
         with file:
@@ -198,7 +196,7 @@ def read_state(path: Path) -> State:
         frames, time_step = len(trajectory), trajectory.time_step
     if frames == 0:
         raise TrajectoryError(f"{path} has no frame to continue from: remove it and start anew")
-    with opened(path, "r", PATIENCE) as file:
+    with open_patiently(path) as file:
         try:
             slot = int(file["progress"][1])
             group = file["restart"]
@@ -217,8 +215,6 @@ def read_state(path: Path) -> State:
 def _write_header(file: h5py.File, header: TrajectoryHeader) -> None:
     molecule = header.molecule
     attributes: dict[str, Any] = {
-        "schema": SCHEMA,
-        "version": VERSION,
         "molecule": molecule.name,
         "n_atoms": len(molecule.numbers),
         "n_electrons": molecule.electrons,
@@ -233,7 +229,6 @@ def _write_header(file: h5py.File, header: TrajectoryHeader) -> None:
         "functional": header.level["functional"],
         "ground_state_energy": header.ground_energy,
         "density_interval": header.density_interval,
-        "units": json.dumps(dict(UNITS)),
         "level_of_theory": json.dumps(dict(header.level)),
         "propagator": json.dumps(dict(header.propagator)),
         "kick": json.dumps(None if header.kick is None else dict(header.kick)),
@@ -242,6 +237,7 @@ def _write_header(file: h5py.File, header: TrajectoryHeader) -> None:
         "spin_convention": SPIN_CONVENTIONS[header.spins],
         **CONVENTIONS,
     }
+    SCHEMA.write_head(file)
     for name, value in attributes.items():
         file.attrs[name] = value
     file["geometry/positions"] = molecule.positions

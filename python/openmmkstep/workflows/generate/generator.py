@@ -10,7 +10,8 @@ import numpy as np
 import openmm
 
 from kstep_models.frames import FrameFile, FrameWriter
-from openmmkstep.io.frames import append_patiently, describe_region, flush_patiently, frame_of_result, keep_frames
+from kstep_models.hdf5 import PATIENCE
+from openmmkstep.io.frames import describe_region, frame_of_result, keep_frames
 from openmmkstep.qmmm.integrator import createIntegrator
 from openmmkstep.qmmm.mixed_forces import find_qm_force
 from openmmkstep.workflows.config.generate import GenerateConfig
@@ -104,7 +105,7 @@ class Generator:
                     # One bad trajectory must not cost the others; its frames so far are good.
                     failures[index] = str(error)
                 # Frames far apart in time would otherwise wait in memory for long.
-                flush_patiently(writer)
+                writer.flush(PATIENCE)
             frames = len(writer)
         return GenerationResult(config.output, frames, failures)
 
@@ -143,7 +144,7 @@ class Generator:
             integrator.step(sampling.steps_per_frame)
             time = (number + 1) * sampling.steps_per_frame * outer_step
             result = qm_force.getLastResult(context)
-            append_patiently(writer, frame_of_result(result, writer.environment, index, time, temperature))
+            writer.append(frame_of_result(result, writer.environment, index, time, temperature))
             self._log(writer, index, f"{temperature:.0f} K")
 
     def _log(self, writer: FrameWriter, trajectory: int, stage: str) -> None:
