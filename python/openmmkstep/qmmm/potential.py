@@ -11,6 +11,7 @@ import openmm
 from openmm import app, unit
 
 from openmmkstep.surrogates.bonded_fit.model import BondedFit, BondedFitError
+from openmmkstep.surrogates.suitability import refuse_unsuitable_surrogate
 
 from . import force_groups
 from .division import divide_system, refuse_missing_bond_terms
@@ -100,14 +101,15 @@ class QMMMPotential:
             ValueError: (and its kinds RegionError, EmbeddingError, UnsupportedForceFieldError) for anything that makes
                 no sense; the message names it. Nothing expensive has happened by then.
         """
-        from .forces import create_qm_force, create_surrogate_force, refuse_unsuitable_surrogate
+        from .forces import create_qm_force, create_surrogate_force
 
         graph = MoleculeGraph(topology, system)
         region = QMRegion.create(topology, system, atoms, charge, multiplicity, graph)
         self.engine.check(region)
         charges, settings = _environment(system, region, graph, embedding, _nm(cutoff), _nm(switchDistance))
         if surrogate is not None:
-            refuse_unsuitable_surrogate(surrogate, region, self.engine, needs_environment=bool(charges))
+            numbers = region.numbers.tolist()
+            refuse_unsuitable_surrogate(surrogate, numbers, charge, multiplicity, self.engine.name, bool(charges))
         force_field_below = baseLevel == FORCE_FIELD
         model = None if baseLevel is None or force_field_below else _bonded_fit(baseLevel, region)
         division = divide_system(

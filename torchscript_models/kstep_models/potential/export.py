@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from kstep_models.archive import DTYPES, ExportError, check_target, load_archive, write_archive
-from kstep_models.contract import Contract, ContractError
-from kstep_models.potential import KStepPotential
+from kstep_models.contract import ContractError
+from kstep_models.potential.contract import PotentialContract
+from kstep_models.potential.network import KStepPotential
 
 __all__ = ["ExportChecks", "ExportError", "ExportedPotential", "compile_graph", "export", "load"]
 
@@ -80,7 +81,7 @@ class ExportedPotential(nn.Module):
 
 def export(
     model: KStepPotential,
-    contract: Contract,
+    contract: PotentialContract,
     path: str | os.PathLike[str],
     positions: NDArray[np.float64],
 ) -> ExportChecks:
@@ -139,13 +140,13 @@ def compile_graph(model: KStepPotential, dtype: torch.dtype) -> Any:
             return torch.jit.freeze(torch.jit.script(ExportedPotential(traced, atoms).eval()))
 
 
-def load(path: str | os.PathLike[str]) -> tuple[Callable[..., tuple[Tensor, Tensor, Tensor]], Contract]:
+def load(path: str | os.PathLike[str]) -> tuple[Callable[..., tuple[Tensor, Tensor, Tensor]], PotentialContract]:
     """An archive of a potential for use from Python: the module (called as in the contract) and its contract.
 
     Raises:
         ContractError: see :func:`kstep_models.archive.load_archive`.
     """
-    return load_archive(path, "potential")
+    return load_archive(path, PotentialContract)
 
 
 def _checked(model: KStepPotential, double: Any, written: Any, positions: NDArray[np.float64]) -> ExportChecks:

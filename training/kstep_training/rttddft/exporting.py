@@ -13,6 +13,7 @@ from kstep_models.archive import ExportError
 from kstep_models.contract import Contract
 from kstep_models.files import write_atomically, write_json
 from kstep_models.provenance import MODEL_PACKAGES, software_versions
+from kstep_models.rttddft.contract import ResponseContract
 from kstep_models.rttddft.export import Geometry, ResponseChecks, export_response
 from kstep_training.checkpoints import CheckpointError
 from kstep_training.rttddft.checkpoint import ResponseCheckpoint, load
@@ -43,7 +44,7 @@ def export_checkpoint(
     if not trained.evaluation:
         raise CheckpointError(f"{checkpoint} is of a run that was interrupted: go on with kstep train --resume")
     first = trained.members[0]
-    contract = Contract.of_response(
+    contract = ResponseContract.of(
         basis=first.basis,
         cutoff=first.config.cutoff,
         dtype=dtype,
