@@ -101,7 +101,7 @@ def test_wrong_forces_are_refused_and_nothing_is_written(tmp_path: Path, monkeyp
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     model = methanol.potential()
     with torch.no_grad():
-        model.read.weight[0, 0] = float("nan")
+        model.readout.weight[0, 0] = float("nan")
     with pytest.raises(ExportError, match="deviate by nan"):
         export(model, contract(), tmp_path / "m.pt", methanol.geometries(1, 7))
 

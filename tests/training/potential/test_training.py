@@ -14,6 +14,7 @@ from kstep_models.configuration import load_config
 from kstep_models.contract import read_contract
 from kstep_models.frames import FrameFile, FrameFileError
 from kstep_models.potential.export import load
+from kstep_models.potential.interface import create_model
 from kstep_training.checkpoints import CheckpointError
 from kstep_training.potential.budget import Budget, learning_rate
 from kstep_training.potential.checkpoint import load_checkpoint
@@ -21,7 +22,7 @@ from kstep_training.potential.config import LossSection, PotentialTraining
 from kstep_training.potential.data import Batch, load_frames
 from kstep_training.potential.losses import CompiledLoss, PotentialLoss, Scales
 from kstep_training.potential.stability import StabilityMonitor
-from kstep_training.potential.training import build_model
+from kstep_training.potential.training import molecule_data
 from tests.support.models import synthetic
 
 Configuration = Callable[..., Path]
@@ -174,7 +175,7 @@ def test_compiled_step_equals_the_plain_one(embedded: Path, configuration: Confi
     frames = load_frames([(embedded, "auto")], 0.2, 0.2, 0)
     training = frames.members("train")
     torch.manual_seed(0)
-    model = build_model(config, frames, training).train()
+    model = create_model(config.model, molecule_data(frames, training)).train()
     data = frames.batch(training, model.energy_mean)
     loss = PotentialLoss(LossSection(), Scales.measure(data))
     first, second = (Batch(*(tensor[k : k + 4] for tensor in data)) for k in (0, 4))
@@ -193,7 +194,7 @@ def test_compiled_step_equals_the_plain_one(embedded: Path, configuration: Confi
 def test_loss_is_zero_for_perfect_predictions(embedded: Path, configuration: Configuration) -> None:
     config = load_config(configuration(), PotentialTraining)
     frames = load_frames([(embedded, "auto")], 0.2, 0.2, 0)
-    model = build_model(config, frames, frames.members("train")).train()
+    model = create_model(config.model, molecule_data(frames, frames.members("train"))).train()
     data = frames.batch(np.arange(3), model.energy_mean)
     from kstep_training.potential.losses import predict
 

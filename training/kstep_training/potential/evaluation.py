@@ -138,7 +138,7 @@ def _open(path: Path) -> tuple[Model, list[int], dict[str, dict[str, list[int]]]
     if path.suffix == ".ckpt":
         checkpoint = load_checkpoint(path)
         held = {record.digest: dict(record.trajectories) for record in checkpoint.files}
-        return compile_graph(checkpoint.model, torch.float32), checkpoint.model.topology.numbers.tolist(), held
+        return compile_graph(checkpoint.model, torch.float32), checkpoint.model.numbers.tolist(), held
     module, contract = load(path)
     if contract.atomic_numbers is None:
         raise ContractError(f"{path} is not for one molecule: evaluation needs its atomic_numbers")

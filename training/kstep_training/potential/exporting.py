@@ -62,7 +62,7 @@ def export_checkpoint(
 
 def make_contract(trained: Checkpoint, dtype: str, evaluation: Evaluation) -> PotentialContract:
     """The contract of a trained model; says which trajectories were held out, so that anyone can evaluate again."""
-    numbers = tuple(int(z) for z in trained.model.topology.numbers)
+    numbers = tuple(trained.model.numbers.tolist())
     data: dict[str, Any] = {
         "digest": trained.digest,
         "frames": sum(record.frames for record in trained.files),
@@ -72,7 +72,7 @@ def make_contract(trained: Checkpoint, dtype: str, evaluation: Evaluation) -> Po
     return PotentialContract(
         elements=tuple(sorted(set(numbers))),
         atomic_numbers=numbers,
-        cutoff=trained.model.config.cutoff,
+        cutoff=trained.model.cutoff,
         dtype=dtype,
         charge=trained.charge,
         multiplicity=trained.multiplicity,

@@ -10,7 +10,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from kstep_models.potential import KStepPotential
+from kstep_models.potential.interface import PotentialModel
 from kstep_models.units import MEV_PER_ANGSTROM
 from kstep_training.potential.budget import Budget, learning_rate
 from kstep_training.potential.config import OptimizerSection
@@ -35,7 +35,7 @@ class PotentialModule(lightning.LightningModule):
 
     def __init__(
         self,
-        model: KStepPotential,
+        model: PotentialModel,
         loss: StepLoss,
         options: OptimizerSection,
         budget: Budget,

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from kstep_models.configuration import ConfigError, load_config
 from kstep_models.files import replaced_atomically, write_json
-from kstep_models.potential import KStepPotential, PairStatistics, Topology
+from kstep_models.potential.interface import MoleculeData, PotentialModel, create_model
 from kstep_training.checkpoints import CheckpointError
 from kstep_training.potential.budget import Budget
 from kstep_training.potential.checkpoint import NAME, describe, load_checkpoint, read_raw
@@ -74,7 +74,7 @@ def train(
     lightning.seed_everything(config.seed, verbose=False)
 
     if config.start_from is None:
-        model = build_model(config, frames, training)
+        model = create_model(config.model, molecule_data(frames, training))
     else:
         model = _earlier_model(config, frames, config.start_from)
     batch = frames.batch(training, model.energy_mean)
@@ -144,32 +144,34 @@ def train(
     )
 
 
-def build_model(
-    config: PotentialTraining, frames: FrameSet, training: np.ndarray[Any, np.dtype[np.int64]]
-) -> KStepPotential:
-    """A network with initial weights, scaled to the training frames."""
+def molecule_data(frames: FrameSet, training: NDArray[np.int64]) -> MoleculeData:
+    """What a network takes its scales from.
+
+    Args:
+        frames: of all uses.
+        training: indices of those that are trained on.
+    """
     region = frames.region
-    topology = Topology.build(region.numbers.tolist(), region.bonds.tolist(), config.model.max_bond_distance)
     # Energies and forces in water contain the coupling, which the network does not have to represent.
     gas = training[~frames.embedded[training]]
     reference = gas if len(gas) else training
-    statistics = PairStatistics.measure(
-        topology,
-        frames.positions[reference],
-        frames.energy[reference],
-        frames.forces[reference],
-        frames.charges[reference],
-        region.charge,
+    return MoleculeData(
+        numbers=region.numbers,
+        bonds=region.bonds,
+        total_charge=region.charge,
+        positions=frames.positions[reference],
+        energies=frames.energy[reference],
+        forces=frames.forces[reference],
+        charges=frames.charges[reference],
         geometries=frames.positions[training],
     )
-    return KStepPotential(config.model.to_model(), topology, statistics)
 
 
-def _earlier_model(config: PotentialTraining, frames: FrameSet, path: Path) -> KStepPotential:
+def _earlier_model(config: PotentialTraining, frames: FrameSet, path: Path) -> PotentialModel:
     model = load_checkpoint(path).model
-    if model.topology.numbers.tolist() != frames.region.numbers.tolist():
+    if model.numbers.tolist() != frames.region.numbers.tolist():
         raise CheckpointError(f"start_from: {path} is for another molecule than the frames")
-    if model.config != config.model.to_model():
+    if model.config != config.model:
         raise CheckpointError(f"start_from: {path} has a network of another size; copy its `model` section")
     return model.requires_grad_(True)
 
@@ -225,8 +227,11 @@ def _combined_digest(frames: FrameSet) -> str:
 
 def _check_resumable(checkpoint: Path, description: dict[str, Any]) -> None:
     saved = read_raw(checkpoint)["kstep"]
-    for key, what in (("digest", "the training data"), ("model", "the size of the network")):
-        if saved[key] != description[key]:
+    for what, (then, now) in {
+        "the training data": (saved["digest"], description["digest"]),
+        "the size of the network": (saved["configuration"]["model"], description["configuration"]["model"]),
+    }.items():
+        if then != now:
             raise CheckpointError(f"{checkpoint} cannot be continued: {what} changed since. Start a new output folder")
     splits = [[record["trajectories"] for record in part["files"]] for part in (saved, description)]
     if splits[0] != splits[1]:
