@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from kstep_models.configuration import ConfigError, Section, parse_config
 from kstep_models.potential import KStepPotential, PotentialConfig, interface
 from kstep_models.potential.interface import (
-    MoleculeData,
     NetworkConfig,
     PotentialModel,
     UnknownNetworkError,
@@ -25,10 +24,6 @@ from kstep_models.potential.interface import (
 from tests.suites.network import Function, PotentialProperties
 from tests.support.models import methanol
 from tests.support.models.toy_network import ToyConfig, ToyPotential
-
-SMALL = PotentialConfig(
-    channels=4, message_channels=3, vector_channels=2, cubic_channels=2, hidden=6, readout=4, cutoff=0.6
-)
 
 
 class Training(Section):
@@ -43,23 +38,9 @@ def double_precision() -> Iterator[None]:
     torch.set_default_dtype(before)
 
 
-def data() -> MoleculeData:
-    x = methanol.geometries(50, 2)
-    return MoleculeData(
-        numbers=np.array(methanol.NUMBERS),
-        bonds=np.array(methanol.BONDS),
-        total_charge=0.0,
-        positions=x,
-        energies=np.linspace(-3e4, -3e4 + 40, 50),
-        forces=-2e5 * (x - methanol.POSITIONS),
-        charges=np.random.default_rng(0).normal(scale=0.2, size=(50, 6)),
-        geometries=x,
-    )
-
-
 def model(config: NetworkConfig) -> PotentialModel:
     torch.manual_seed(1)
-    return create_model(config, data()).eval()
+    return create_model(config, methanol.data()).eval()
 
 
 class TestToy(PotentialProperties):
@@ -81,7 +62,7 @@ class TestToy(PotentialProperties):
         return [(2, 3), (3, 4), (2, 4)]
 
 
-@pytest.mark.parametrize("config", [SMALL, ToyConfig(functions=3)])
+@pytest.mark.parametrize("config", [methanol.SMALL, ToyConfig(functions=3)])
 def test_a_description_builds_the_model_again(config: NetworkConfig) -> None:
     first = model(config)
     again = build_model(first.name, first.describe())
