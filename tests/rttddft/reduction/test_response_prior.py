@@ -25,8 +25,8 @@ from kstep_models.rttddft.export import export_response, load_response
 from kstep_models.rttddft.network import ResponseNetworkConfig
 from kstep_models.rttddft.response_file import ResponseRecord, ResponseSet
 from kstep_training.rttddft.checkpoint import new_network
-from kstep_training.rttddft.closed_form import LastLayer
-from kstep_training.rttddft.labels import effective_kernels
+from kstep_training.rttddft.last_layer_ridge import LastLayer
+from kstep_training.rttddft.targets import effective_kernels
 from openmmkstep.rttddft import (
     DeltaKick,
     ElectronDynamics,

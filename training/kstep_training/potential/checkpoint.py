@@ -11,9 +11,9 @@ import torch
 
 from kstep_models.potential.interface import PotentialModel, UnknownNetworkError, build_model
 from kstep_training.checkpoints import CheckpointError, read_checkpoint
+from kstep_training.methods import POTENTIAL
 from kstep_training.potential.data import FileRecord, FrameSet
 
-FORMAT = "kstep-training-potential"
 VERSION = 3
 NAME = "last.ckpt"
 
@@ -47,8 +47,6 @@ class Checkpoint:
 def describe(frames: FrameSet, model: PotentialModel, configuration: Mapping[str, Any], digest: str) -> dict[str, Any]:
     """The part of a checkpoint that is not weights; plain values only, so that loading runs no code."""
     return {
-        "format": FORMAT,
-        "version": VERSION,
         "configuration": dict(configuration),
         "network": model.name,
         "model": model.describe(),
@@ -67,17 +65,7 @@ def read_raw(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: no such file, or not a checkpoint of this method and version.
     """
-    content = read_checkpoint(path)
-    description = content.get("kstep")
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} is not a checkpoint of kstep_training for a potential: give the last.ckpt of a training run"
-        )
-    if description.get("version") != VERSION:
-        raise CheckpointError(
-            f"{path} has version {description.get('version')}, this program reads {VERSION}: train again"
-        )
-    return content
+    return read_checkpoint(path, POTENTIAL.checkpoint_format, VERSION)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

@@ -23,13 +23,13 @@ from kstep_models.configuration import ConfigError, load_config
 from kstep_models.files import replaced_atomically, write_json
 from kstep_models.potential.interface import MoleculeData, PotentialModel, create_model
 from kstep_training.checkpoints import CheckpointError
-from kstep_training.potential.budget import Budget
 from kstep_training.potential.checkpoint import NAME, describe, load_checkpoint, read_raw
 from kstep_training.potential.config import PotentialTraining
 from kstep_training.potential.data import EMBEDDED, GAS, Batch, BatchStream, FrameSet, load_frames
 from kstep_training.potential.evaluation import Evaluation, evaluate
-from kstep_training.potential.losses import Scales, make_loss
-from kstep_training.potential.module import PotentialModule
+from kstep_training.potential.optimisation.budget import Budget
+from kstep_training.potential.optimisation.losses import Scales, make_loss
+from kstep_training.potential.optimisation.module import PotentialModule
 
 _VALIDATION_BATCH = 50
 
@@ -87,10 +87,6 @@ def train(
     if resume:
         _check_resumable(checkpoint, description)
 
-    stretch = config.schedule.validate_every
-    if config.schedule.max_steps is not None:
-        stretch = min(stretch, config.schedule.max_steps)
-    stream = BatchStream(batch, config.data.batch_size, stretch, config.seed, lambda: trainer.global_step)
     first = Batch(*(tensor[: min(config.data.batch_size, len(training))] for tensor in batch))
     if config.compile != "off":
         console.print("Compiling the training step (about a minute) ...")
@@ -99,6 +95,10 @@ def train(
     budget.start()
     kinds, loaders = _validation_loaders(frames, validation, config.schedule.validation_frames, model.energy_mean)
     module = PotentialModule(model, loss, config.optimizer, budget, kinds, description)
+    stretch = config.schedule.validate_every
+    if config.schedule.max_steps is not None:
+        stretch = min(stretch, config.schedule.max_steps)
+    stream = BatchStream(batch, config.data.batch_size, stretch, config.seed, lambda: module.global_step)
 
     callbacks: list[Callback] = [_Keep(checkpoint, folder / "metrics.json", config, console)]
     if sys.stderr.isatty():

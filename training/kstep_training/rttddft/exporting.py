@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,9 +36,14 @@ class ExportedResponseModel:
 
 
 def export_checkpoint(
-    checkpoint: str | os.PathLike[str], path: str | os.PathLike[str], dtype: str = "float32"
+    checkpoint: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    dtype: str = "float32",
+    files: Sequence[str | os.PathLike[str]] | None = None,
 ) -> ExportedResponseModel:
     """See :func:`kstep_training.export`."""
+    if files is not None:
+        raise ExportError("the errors of response networks are those measured in training: leave the files out")
     if dtype not in ("float32", "float64"):
         raise ExportError(f"dtype must be float32 or float64, got {dtype!r}")
     trained = load(checkpoint)
