@@ -16,8 +16,8 @@ from kstep_models.contract import ContractError
 from kstep_models.potential.contract import PotentialContract
 from kstep_models.potential.export import export, load
 from kstep_models.provenance import MODEL_PACKAGES, software_versions
-from kstep_models.rttddft.dynamics_modules import TimeSteps
 from kstep_models.rttddft.export import export_response, load_response
+from kstep_models.rttddft.time_steps import TimeSteps
 from tests.support.models import methanol
 from tests.support.models.response_network import BASIS, PEROXIDE, WATER, ResponseNetwork, network, response_contract
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from kstep_models.archive import DTYPES, ExportError, check_target, load_archive, write_archive
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
 from kstep_models.rttddft.contract import ResponseContract
-from kstep_models.rttddft.dynamics_modules import TimeSteps
 from kstep_models.rttddft.ensemble import ResponseEnsemble
+from kstep_models.rttddft.time_steps import TimeSteps
 
 Geometry = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Atomic numbers [N] and positions [N,3] in bohr."""
@@ -153,7 +153,7 @@ def load_response(
 ) -> tuple[Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], ResponseContract]:
     """An archive for use from Python: the module, called with numbers and positions, and its contract.
 
-    The module's attribute ``time_steps`` is a :class:`kstep_models.rttddft.dynamics_modules.TimeSteps`.
+    The module's attribute ``time_steps`` is a :class:`kstep_models.rttddft.time_steps.TimeSteps`.
 
     Raises:
         ContractError: see :func:`kstep_models.archive.load_archive`.
