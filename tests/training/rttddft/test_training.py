@@ -131,7 +131,7 @@ def test_last_layer_of_the_teachers_encoder_is_found_again(teaching: ResponseNet
         assert np.linalg.norm(densities - each.records.density) < 1e-6 * np.linalg.norm(each.records.density)
 
 
-def test_closed_form_beats_the_mean(teaching: ResponseNetwork, student: ResponseNetwork) -> None:
+def test_the_ridge_beats_the_mean(teaching: ResponseNetwork, student: ResponseNetwork) -> None:
     """With an encoder that knows nothing of the teacher's, on held-out geometries: better than the mean response by
     far, and better with more geometries."""
     held = teacher.responses(teaching, "H2", 8, 8)

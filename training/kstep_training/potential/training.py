@@ -7,6 +7,8 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,30 +105,8 @@ def train(
     callbacks: list[Callback] = [_Keep(checkpoint, folder / "metrics.json", config, console)]
     if sys.stderr.isatty():
         callbacks.append(RichProgressBar(refresh_rate=50))
-    # What it says about accelerators and its own services is of no use here.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        # Lightning advises data-loading workers; the data are in memory.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*`IterableDataset` has `__len__` defined.*")
-        # The averaged model is in eval mode for good.
-        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
-        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated.*")
-        trainer = lightning.Trainer(
-            accelerator="cpu",
-            devices=1,
-            max_steps=-1 if config.schedule.max_steps is None else config.schedule.max_steps,
-            max_epochs=-1,
-            callbacks=callbacks,
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=sys.stderr.isatty(),
-            num_sanity_val_steps=0,
-            # Forces are gradients, also in validation.
-            inference_mode=False,
-            default_root_dir=folder,
-        )
+    with _quiet():
+        trainer = _trainer(config, folder, callbacks)
         trainer.fit(
             module,
             train_dataloaders=DataLoader(stream, batch_size=None),
@@ -164,6 +144,38 @@ def molecule_data(frames: FrameSet, training: NDArray[np.int64]) -> MoleculeData
         forces=frames.forces[reference],
         charges=frames.charges[reference],
         geometries=frames.positions[training],
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Lightning says about accelerators, its own services, and what is meant to be as it is."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # Lightning advises data-loading workers; the data are in memory.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*`IterableDataset` has `__len__` defined.*")
+        # The averaged model is in eval mode for good.
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated.*")
+        yield
+
+
+def _trainer(config: PotentialTraining, folder: Path, callbacks: list[Callback]) -> lightning.Trainer:
+    return lightning.Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_steps=-1 if config.schedule.max_steps is None else config.schedule.max_steps,
+        max_epochs=-1,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
+        num_sanity_val_steps=0,
+        # Forces are gradients, also in validation.
+        inference_mode=False,
+        default_root_dir=folder,
     )
 
 
