@@ -1,49 +1,30 @@
-"""Fixtures that all tests share: the platforms of this machine, and data beside the project."""
+"""What all tests share.
+
+``kstep_models`` and ``kstep_training`` work where neither OpenMM nor the plugin is installed. With
+KSTEP_WITHOUT_PLUGIN=1 in the environment, pytest runs their tests alone, and imports of those packages fail as if they
+were not there::
+
+    KSTEP_WITHOUT_PLUGIN=1 pytest
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import openmm
 import pytest
 
-import openmmkstep  # noqa: F401  (loads the plugin)
+from tests.support.without_plugin import block_imports
 
 if TYPE_CHECKING:
     from kstep_models.rttddft.network import ResponseNetworkConfig
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-
-def _platforms() -> list[str]:
-    """Platforms that can run the integrator here; OpenCL only where a device answers."""
-    names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
-    return [name for name in ("Reference", "CPU") if name in names]
-
-
-@pytest.fixture(params=_platforms())
-def platform(request: pytest.FixtureRequest) -> openmm.Platform:
-    """Every platform with double precision state, one after the other; the CPU platform with one thread."""
-    chosen = openmm.Platform.getPlatformByName(request.param)
-    if request.param == "CPU":
-        chosen.setPropertyDefaultValue("Threads", "1")
-    return chosen
-
-
-@pytest.fixture
-def reference() -> openmm.Platform:
-    """The Reference platform, double precision throughout."""
-    return openmm.Platform.getPlatformByName("Reference")
-
-
-@pytest.fixture
-def chorismate_mutase() -> Path:
-    """The folder of the chorismate mutase structure, where it lies beside the project."""
-    folder = DATA / "chorismate_mutase"
-    if not folder.is_dir():
-        pytest.skip(f"the chorismate mutase structure is not beside the project ({folder})")
-    return folder
+if os.environ.get("KSTEP_WITHOUT_PLUGIN"):
+    block_imports("openmm", "openmmkstep")
+    _kept = ("models", "training", "suites", "support")
+    _folders = (entry.name for entry in Path(__file__).parent.iterdir() if entry.is_dir())
+    collect_ignore = [name for name in _folders if name not in _kept]
 
 
 @pytest.fixture(scope="session")

@@ -64,13 +64,10 @@ def test_from_responses_to_a_spectrum(
     responses = tmp_path / "responses.h5"
     kstep("generate-responses", write_yaml(tmp_path / "responses.yaml", config), "--output", responses)
     assert len(ResponseFile(responses).read("H2")) == 12
-    model = {
-        key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(small_size).items()
-    }
     training = {
         "method": "response",
         "data": {"files": ["responses.h5"]},
-        "model": model,
+        "model": small_size.written(),
         "members": 1,
         "output": "run",
     }

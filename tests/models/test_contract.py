@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kstep_models.contract import ATOMIC_UNITS, ENTRY, Contract, ContractError, read_contract
+from kstep_models.contract import ATOMIC_UNITS, ENTRY, Contract, ContractError, _kinds, known_kinds, read_contract
+from kstep_models.potential.contract import PotentialContract
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, Shell
+from kstep_models.rttddft.contract import ResponseContract
 
-CONTRACT = Contract(
+CONTRACT = PotentialContract(
     elements=(1, 8),
     atomic_numbers=(8, 1, 1),
     cutoff=0.5,
@@ -30,7 +35,7 @@ BASIS = AuxiliaryBasis(
         8: (Shell(0, (9.0,), (1.0,)), Shell(0, (0.9,), (1.0,)), Shell(2, (1.1,), (1.0,))),
     },
 )
-RESPONSE = Contract.of_response(
+RESPONSE = ResponseContract.of(
     BASIS,
     cutoff=12.0,
     dtype="float64",
@@ -54,12 +59,44 @@ def test_response_model() -> None:
     contract = Contract.from_json(RESPONSE.to_json())
     assert contract.kind == "fxc" and contract.atomic_numbers is None
     assert contract.elements == (1, 8)
-    assert dict(contract.units) == dict(ATOMIC_UNITS)
+    assert isinstance(contract, ResponseContract)
+    assert json.loads(RESPONSE.to_json())["units"] == dict(ATOMIC_UNITS)
     assert contract.basis() == BASIS
     assert contract.basis().size([8, 1, 1]) == 15
     contract.check_atoms([1, 8, 8])
-    with pytest.raises(ContractError, match="auxiliary_basis is missing"):
-        CONTRACT.basis()
+
+
+def test_kinds_are_found_by_their_place() -> None:
+    """Each with its own units; a subclass is all that a new kind needs."""
+    assert set(known_kinds()) >= {"potential", "fxc"}
+
+    @dataclass(frozen=True)
+    class TestContract(Contract, kind="test"):
+        signatures = ((("positions",), ("displacements",)),)
+        k: int = 1
+
+    try:
+        common = (0.5, "float32", 0, 1, {"method": "x"}, {"digest": "x"})
+        contract = TestContract((1,), None, *common, ("positions",), ("displacements",), k=8)
+        again = Contract.from_json(contract.to_json())
+        assert type(again) is TestContract and again == contract
+        with pytest.raises(ContractError, match="k does not belong to a model of kind 'potential'"):
+            Contract.from_json(changed(k=8))
+    finally:
+        del _kinds["test"]
+
+
+def test_contracts_are_read_without_torch(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
+        archive.writestr(f"m/extra/{ENTRY}", RESPONSE.to_json())
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'openmm', 'h5py'): sys.modules[name] = None\n"
+        "from kstep_models.contract import read_contract\n"
+        f"print(read_contract({str(tmp_path / 'm.pt')!r}).basis().name)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "small\n"
 
 
 def test_unknown_fields_are_let_pass() -> None:

@@ -16,10 +16,10 @@ ARCHIVE = EXAMPLES / "alanine_dipeptide" / "ala2-gfn2.pt"
 
 def test_contract_states_what_it_was_trained_on() -> None:
     contract = read_surrogate_contract(ARCHIVE)
-    assert contract["level_of_theory"]["method"] == "gfn2-xtb"
-    assert contract["inputs"] == ["positions", "potential"]
-    assert contract["training_data"]["digest"].startswith("sha256:")
-    assert contract["validation"], "measured errors belong into the contract"
+    assert contract.level_of_theory["method"] == "gfn2-xtb"
+    assert contract.inputs == ("positions", "potential")
+    assert contract.training_data["digest"].startswith("sha256:")
+    assert contract.validation, "measured errors belong into the contract"
 
 
 def test_its_forces_are_near_those_of_gfn2(ala2: Molecule, ala2_atoms: list[int]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kstep_models.configuration import ConfigError, Section, load_config, read_yaml
+from kstep_models.potential import PotentialConfig
 from kstep_training.potential.config import PotentialTraining
 from kstep_training.rttddft.config import ResponseTraining
 
@@ -24,6 +25,7 @@ def test_every_option_is_documented() -> None:
                 assert field.description or section.__name__ == "PotentialTraining", f"{section.__name__}.{name}"
 
     check(PotentialTraining)
+    check(PotentialConfig)
 
 
 def test_times_are_read(configuration: Callable[..., Path]) -> None:

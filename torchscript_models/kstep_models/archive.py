@@ -10,7 +10,7 @@ import os
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -18,6 +18,9 @@ from kstep_models.contract import ENTRY, Contract, ContractError, read_contract
 from kstep_models.files import write_atomically
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+Kind = TypeVar("Kind", bound=Contract)
 
 
 class ExportError(RuntimeError):
@@ -60,19 +63,19 @@ def write_archive(module: Any, contract: Contract, path: str | os.PathLike[str])
     write_atomically(path, without_source_positions(archive.getvalue()))
 
 
-def load_archive(path: str | os.PathLike[str], kind: str) -> tuple[Any, Contract]:
+def load_archive(path: str | os.PathLike[str], kind: type[Kind]) -> tuple[Any, Kind]:
     """The module of an archive, on the CPU, and its contract.
 
     Args:
         path: of the archive.
-        kind: that it must have.
+        kind: the class of contract that it must have.
 
     Raises:
         ContractError: see :func:`kstep_models.contract.read_contract`; or another kind, or damaged.
     """
     contract = read_contract(path)
-    if contract.kind != kind:
-        raise ContractError(f"{path} is a model of kind {contract.kind!r}, needed is one of kind {kind!r}")
+    if not isinstance(contract, kind):
+        raise ContractError(f"{path} is a model of kind {contract.kind!r}, needed is one of kind {kind.kind!r}")
     with warnings.catch_warnings():
         # TorchScript is the format the contract prescribes; its deprecation is known.
         warnings.simplefilter("ignore")

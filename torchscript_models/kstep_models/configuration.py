@@ -14,10 +14,19 @@ import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, PrivateAttr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 LARGEST_INTEGER = 2**31 - 1
 """Of a configuration: what the libraries below take for counts and seeds."""
@@ -56,6 +65,21 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     _folder: Path | None = PrivateAttr(default=None)
+
+    @classmethod
+    def member(cls, content: Mapping[Any, Any]) -> type[Section]:
+        """The class that a mapping is checked against: this one or, where it stands for a family, the one it names.
+
+        Raises:
+            ValueError: it names none.
+        """
+        return cls
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _as_member(cls, content: Any, handler: ModelWrapValidatorHandler[Self]) -> Section:
+        kind = cls.member(content) if isinstance(content, Mapping) else cls
+        return handler(content) if kind is cls else kind.model_validate(content)
 
     @field_validator("*", mode="after")
     @classmethod
@@ -191,7 +215,12 @@ def _unknown_keys(value: Any, annotation: Any, where: str) -> Iterator[str]:
     """Descriptions of the keys that no field has, in sections, and in sections in unions, dictionaries and lists."""
     for kind in _alternatives(annotation):
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-        if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, BaseModel):
+        if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, Section):
+            try:
+                kind = kind.member(value)
+            except ValueError as error:
+                yield f"{where}: {error}"
+                continue
             for key, item in value.items():
                 place = f"{where}.{key}" if where else str(key)
                 field = kind.model_fields.get(key)
@@ -217,7 +246,7 @@ def _alternatives(annotation: Any) -> list[Any]:
         return _alternatives(typing.get_args(annotation)[0])
     if origin in (typing.Union, types.UnionType):
         kinds = [kind for part in typing.get_args(annotation) for kind in _alternatives(part)]
-        sections = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        sections = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)]
         return kinds if len(sections) <= 1 else [kind for kind in kinds if kind not in sections]
     return [annotation]
 

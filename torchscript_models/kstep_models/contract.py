@@ -2,20 +2,24 @@
 
 The archive is a TorchScript file with the extra entry ``contract.json``. Whoever loads one reads the contract first and
 refuses what it does not understand, so a wrong model fails before the first step with a reason.
+
+Every kind of model has a subclass of :class:`Contract` in the module ``contract`` of its own package
+(:mod:`kstep_models.potential.contract`, :mod:`kstep_models.rttddft.contract`). Such modules are found by their place,
+so that a new kind is a new package and nothing here knows it by name. None of them needs torch.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
 import json
 import math
 import os
+import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
+from typing import Any, ClassVar
 
 NAME = "kstep-model"
 VERSION = 1
@@ -30,26 +34,13 @@ ATOMIC_UNITS: Mapping[str, str] = {
 }
 
 _DTYPES = ("float32", "float64")
+_REQUIRED = (
+    *("contract", "version", "kind", "units", "inputs", "outputs", "elements", "cutoff", "dtype", "charge"),
+    *("multiplicity", "level_of_theory", "training_data"),
+)
+_LISTS = ("elements", "inputs", "outputs", "atomic_numbers")
 
-
-@dataclass(frozen=True)
-class _Kind:
-    """What all models of a kind have in common: units, and inputs with outputs of ``forward``."""
-
-    units: Mapping[str, str]
-    signatures: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
-
-
-_KINDS: Mapping[str, _Kind] = {
-    "potential": _Kind(
-        UNITS,
-        (
-            (("positions",), ("energy", "forces")),
-            (("positions", "potential"), ("energy", "forces", "charges")),
-        ),
-    ),
-    "fxc": _Kind(ATOMIC_UNITS, ((("numbers", "positions"), ("response", "density")),)),
-}
+_kinds: dict[str, type[Contract]] = {}
 
 
 class ContractError(ValueError):
@@ -58,30 +49,33 @@ class ContractError(ValueError):
 
 @dataclass(frozen=True)
 class Contract:
-    """What a model promises.
+    """What a model promises; a subclass for every kind says what all models of it have in common.
 
-    A model of kind "potential" is in the project's units, one of kind "fxc" in atomic units. The latter gives the
-    response matrix of the exchange-correlation kernel between the functions of an auxiliary basis, and the density's
-    coefficients in it, for neutral closed shells; :meth:`of_response` makes its contract.
+    A subclass is declared with its kind, ``class JumpContract(Contract, kind="jump")``, and sets the class attributes.
 
     Attributes:
+        kind: of the model.
+        unit_system: units of everything that goes in and comes out.
+        signatures: pairs of inputs and outputs of ``forward`` that a model of the kind may have, in order.
         elements: atomic numbers the model was trained on, sorted.
         atomic_numbers: the exact atoms in order if the model is for one molecule, else None.
         cutoff: range of direct interactions, in the kind's unit of length.
         dtype: precision the network computes in (inputs and outputs are always float64).
         charge: total charge of the region, e.
         multiplicity: spin multiplicity of the region.
-        level_of_theory: what the labels were computed with; names the functional if the kind is "fxc".
-        training_data: at least ``digest`` and ``frames``.
-        validation: errors on held-out trajectories.
-        versions: of the packages it depends on, at export.
-        kind: "potential" or "fxc".
+        level_of_theory: what the labels were computed with.
+        training_data: at least ``digest``.
         inputs, outputs: of ``forward``, in order.
-        units: those of the kind.
-        auxiliary_basis: only and always of kind "fxc": name, and for every element its shells as [l, exponents,
-            coefficients], in the form of :meth:`kstep_models.rttddft.auxiliary_basis.AuxiliaryBasis.to_json`.
-        contract, version: what makes this document recognisable.
+        validation: errors on held-out data.
+        versions: of the packages it depends on, at export.
+
+    Raises:
+        ContractError: contents refused.
     """
+
+    kind: ClassVar[str]
+    unit_system: ClassVar[Mapping[str, str]] = UNITS
+    signatures: ClassVar[tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]]
 
     elements: tuple[int, ...]
     atomic_numbers: tuple[int, ...] | None
@@ -91,38 +85,28 @@ class Contract:
     multiplicity: int
     level_of_theory: Mapping[str, Any]
     training_data: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     validation: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
-    kind: str = "potential"
-    inputs: tuple[str, ...] = ("positions", "potential")
-    outputs: tuple[str, ...] = ("energy", "forces", "charges")
-    units: Mapping[str, str] = field(default_factory=lambda: dict(UNITS))
-    auxiliary_basis: Mapping[str, Any] | None = None
-    contract: str = NAME
-    version: int = VERSION
+
+    def __init_subclass__(cls, kind: str) -> None:
+        super().__init_subclass__()
+        cls.kind = kind
+        _kinds[kind] = cls
 
     def __post_init__(self) -> None:
-        if self.contract != NAME:
-            raise ContractError(f"this is a {self.contract!r} document, expected {NAME!r}: export the model with kstep")
-        if self.version != VERSION:
-            raise ContractError(
-                f"contract version {self.version} is not supported (this program knows version {VERSION}): "
-                "export the model again with this version of openmm-kstep"
-            )
-        if self.kind not in _KINDS:
-            raise ContractError(f"model kind {self.kind!r} is not supported, known kinds: {', '.join(_KINDS)}")
-        kind = _KINDS[self.kind]
-        if not isinstance(self.units, Mapping) or dict(self.units) != dict(kind.units):
-            raise ContractError(f"units are {self.units}, expected {dict(kind.units)}: export the model again")
-        if (tuple(self.inputs), tuple(self.outputs)) not in kind.signatures:
+        if (tuple(self.inputs), tuple(self.outputs)) not in self.signatures:
             raise ContractError(
                 f"inputs {list(self.inputs)} with outputs {list(self.outputs)} are not supported; known: "
-                + "; ".join(f"{list(i)} to {list(o)}" for i, o in kind.signatures)
+                + "; ".join(f"{list(i)} to {list(o)}" for i, o in self.signatures)
             )
         if self.dtype not in _DTYPES:
             raise ContractError(f"dtype {self.dtype!r} is not supported, known: {', '.join(_DTYPES)}")
         if not (_is_number(self.cutoff) and math.isfinite(self.cutoff) and self.cutoff > 0):
-            raise ContractError(f"cutoff must be a positive length in {kind.units['length']}, got {self.cutoff!r}")
+            raise ContractError(
+                f"cutoff must be a positive length in {self.unit_system['length']}, got {self.cutoff!r}"
+            )
         if not self.elements or not all(_is_integer(z) and 1 <= z <= 118 for z in self.elements):
             raise ContractError(f"elements must be atomic numbers between 1 and 118, got {self.elements!r}")
         if self.atomic_numbers is not None:
@@ -139,88 +123,16 @@ class Contract:
             raise ContractError("level_of_theory must be a non-empty JSON object")
         if not isinstance(self.training_data, Mapping) or "digest" not in self.training_data:
             raise ContractError("training_data must be a JSON object with the digest of the training set")
-        if self.kind == "fxc":
-            self._check_response()
-        elif self.auxiliary_basis is not None:
-            raise ContractError(f"auxiliary_basis does not belong to a model of kind {self.kind!r}: leave it out")
-
-    def _check_response(self) -> None:
-        basis = self.basis()
-        if sorted(basis.elements) != sorted(set(self.elements)):
-            raise ContractError(
-                f"auxiliary_basis is for elements {sorted(basis.elements)}, the model covers {list(self.elements)}: "
-                "they must be the same"
-            )
-        if self.charge != 0 or self.multiplicity != 1:
-            raise ContractError(
-                f"charge {self.charge} and multiplicity {self.multiplicity} are not supported for a model of kind "
-                "'fxc': it must be of neutral closed shells, 0 and 1"
-            )
-        functional = self.level_of_theory.get("functional")
-        if not isinstance(functional, str) or not functional.strip():
-            raise ContractError("level_of_theory of a model of kind 'fxc' must name its functional")
-
-    def basis(self) -> AuxiliaryBasis:
-        """The auxiliary basis of a model of kind "fxc".
-
-        Raises:
-            ContractError: there is none.
-        """
-        from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, AuxiliaryBasisError
-
-        if self.auxiliary_basis is None:
-            raise ContractError("auxiliary_basis is missing; a model of kind 'fxc' needs one: export the model again")
-        try:
-            return AuxiliaryBasis.from_json(self.auxiliary_basis)
-        except AuxiliaryBasisError as error:
-            raise ContractError(f"auxiliary_basis is ill-formed: {error}") from error
-
-    @classmethod
-    def of_response(
-        cls,
-        basis: AuxiliaryBasis,
-        cutoff: float,
-        dtype: str,
-        level_of_theory: Mapping[str, Any],
-        training_data: Mapping[str, Any],
-        validation: Mapping[str, Any],
-        versions: Mapping[str, str],
-        atomic_numbers: tuple[int, ...] | None = None,
-    ) -> Contract:
-        """Of a model of kind "fxc"; for the arguments see the class.
-
-        Raises:
-            ContractError: contents refused.
-        """
-        return cls(
-            elements=tuple(sorted(basis.elements)),
-            atomic_numbers=atomic_numbers,
-            cutoff=cutoff,
-            dtype=dtype,
-            charge=0,
-            multiplicity=1,
-            level_of_theory=level_of_theory,
-            training_data=training_data,
-            validation=validation,
-            versions=versions,
-            kind="fxc",
-            inputs=("numbers", "positions"),
-            outputs=("response", "density"),
-            units=dict(ATOMIC_UNITS),
-            auxiliary_basis=basis.to_json(),
-        )
 
     def to_json(self) -> str:
         """The document as text, keys sorted."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True)
+        head = {"contract": NAME, "version": VERSION, "kind": self.kind, "units": dict(self.unit_system)}
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return json.dumps({**head, **values}, indent=1, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str | bytes, source: str = "the contract") -> Contract:
-        """Read and check a document.
-
-        Args:
-            text: the document.
-            source: what to call it in errors, e.g. the archive's path.
+    def from_json(cls, text: str | bytes, source: str = "model") -> Contract:
+        """Parse a document; the result is of the subclass for its kind.
 
         Raises:
             ContractError: not JSON, fields missing, or contents refused; the message names the source.
@@ -233,26 +145,8 @@ class Contract:
             ) from error
         if not isinstance(data, dict):
             raise ContractError(f"{source}: the contract must be a JSON object")
-        required = (
-            "contract", "version", "kind", "units", "inputs", "outputs", "elements", "cutoff", "dtype", "charge",
-            "multiplicity", "level_of_theory", "training_data",
-        )  # fmt: skip
-        missing = [name for name in required if name not in data]
-        if missing:
-            raise ContractError(f"{source}: the contract lacks {', '.join(missing)}: export the model again")
-        # Unknown fields are let pass: a later minor addition must not lock out older programs.
-        known = {f.name for f in fields(cls)}
-        values = {name: value for name, value in data.items() if name in known}
-        values.setdefault("atomic_numbers", None)
-        for name in ("elements", "inputs", "outputs", "atomic_numbers"):
-            value = values[name]
-            if value is None and name == "atomic_numbers":
-                continue
-            if not isinstance(value, list):
-                raise ContractError(f"{source}: {name} must be a list, got {value!r}")
-            values[name] = tuple(value)
         try:
-            return cls(**values)
+            return _kind_of(data)(**_fields_of(data))
         except ContractError as error:
             raise ContractError(f"{source}: {error}") from error
 
@@ -285,8 +179,6 @@ def read_contract(path: str | os.PathLike[str]) -> Contract:
     Raises:
         ContractError: no such file, not an archive, no contract inside, or a contract that is refused.
     """
-    import zipfile
-
     file = Path(path)
     if not file.is_file():
         raise ContractError(f"{file} does not exist: export a model with `kstep export`, or check the path")
@@ -299,6 +191,63 @@ def read_contract(path: str | os.PathLike[str]) -> Contract:
     except zipfile.BadZipFile as error:
         raise ContractError(f"{file} is not a TorchScript archive or is damaged ({error})") from error
     return Contract.from_json(text, str(file))
+
+
+def known_kinds() -> Mapping[str, type[Contract]]:
+    """All kinds of models, by name."""
+    _find_kinds()
+    return _kinds
+
+
+@functools.cache
+def _find_kinds() -> None:
+    """Import the module ``contract`` of every package beside this module, where its kind is declared."""
+    here = Path(__file__).parent
+    for folder in sorted(here.iterdir()):
+        if (folder / "contract.py").is_file():
+            importlib.import_module(f"{__package__}.{folder.name}.contract")
+
+
+def _kind_of(data: Mapping[str, Any]) -> type[Contract]:
+    """The subclass for a document, whose head is checked."""
+    missing = [name for name in _REQUIRED if name not in data]
+    if missing:
+        raise ContractError(f"the contract lacks {', '.join(missing)}: export the model again")
+    if data["contract"] != NAME:
+        raise ContractError(f"this is a {data['contract']!r} document, expected {NAME!r}: export the model with kstep")
+    if data["version"] != VERSION:
+        raise ContractError(
+            f"contract version {data['version']} is not supported (this program knows version {VERSION}): "
+            "export the model again with this version of openmm-kstep"
+        )
+    kinds = known_kinds()
+    kind = kinds.get(data["kind"]) if isinstance(data["kind"], str) else None
+    if kind is None:
+        raise ContractError(f"model kind {data['kind']!r} is not supported, known kinds: {', '.join(sorted(kinds))}")
+    if data["units"] != dict(kind.unit_system):
+        raise ContractError(f"units are {data['units']}, expected {dict(kind.unit_system)}: export the model again")
+    return kind
+
+
+def _fields_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments for the subclass for a document."""
+    kind = known_kinds()[data["kind"]]
+    own = {entry.name for entry in fields(kind)}
+    others = {entry.name for other in known_kinds().values() for entry in fields(other)} - own
+    foreign = sorted(name for name in others if data.get(name) is not None)
+    if foreign:
+        raise ContractError(f"{foreign[0]} does not belong to a model of kind {kind.kind!r}: leave it out")
+    # Unknown fields are let pass: a later minor addition must not lock out older programs.
+    values = {name: value for name, value in data.items() if name in own}
+    values.setdefault("atomic_numbers", None)
+    for name in _LISTS:
+        value = values[name]
+        if value is None and name == "atomic_numbers":
+            continue
+        if not isinstance(value, list):
+            raise ContractError(f"{name} must be a list, got {value!r}")
+        values[name] = tuple(value)
+    return values
 
 
 def _is_number(value: Any) -> bool:

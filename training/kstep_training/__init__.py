@@ -1,7 +1,8 @@
 """Training, evaluation and export of surrogates from labelled frames, and of response networks from linear responses.
 
-One folder per method: ``potential``, and ``rttddft`` for response networks. The three functions below are the whole
-interface; they are imported when called, so that importing the package does not load torch and Lightning.
+One package per method: ``potential``, and ``rttddft`` for response networks (:mod:`kstep_training.methods`). The three
+functions below are the whole interface; methods are imported when called, so that importing the package does not load
+torch and Lightning.
 """
 
 from __future__ import annotations
@@ -18,16 +19,12 @@ if TYPE_CHECKING:
     from kstep_training.rttddft.exporting import ExportedResponseModel
     from kstep_training.rttddft.training import ResponseResult
 
-__all__ = ["evaluate", "export", "train"]
+__all__ = ["SUBSETS", "evaluate", "export", "train"]
+
+SUBSETS = ("test", "validation", "train", "all")
+"""What a model may be evaluated on."""
 
 Path = str | os.PathLike[str]
-
-
-def _configured_method(config_path: Path) -> str:
-    """What a configuration says is trained; empty if it does not say."""
-    from kstep_models.configuration import read_yaml
-
-    return str(read_yaml(config_path).get("method", ""))
 
 
 def train(config_path: Path, output: Path | None = None, resume: bool = False) -> TrainingResult | ResponseResult:
@@ -48,13 +45,12 @@ def train(config_path: Path, output: Path | None = None, resume: bool = False) -
         kstep_training.checkpoints.CheckpointError: nothing to resume, or a run is in the way.
         kstep_models.locks.InUseError: another program is writing the output folder.
     """
-    if _configured_method(config_path) == "response":
-        from kstep_training.rttddft.training import train as run_response
+    from kstep_training.methods import method_of_configuration
 
-        return run_response(config_path, output, resume)
-    from kstep_training.potential.training import train as run
-
-    return run(config_path, output, resume)
+    result: TrainingResult | ResponseResult = (
+        method_of_configuration(config_path).load().train(config_path, output, resume)
+    )
+    return result
 
 
 def evaluate(
@@ -68,21 +64,18 @@ def evaluate(
         model: checkpoint or archive.
         files: frames files.
         output: folder for ``evaluation.json`` and plots; none are written without it.
-        subset: "test", "validation", "train" or "all". Of a file that the model was not trained with, all frames count.
+        subset: one of :data:`SUBSETS`. Of a file that the model was not trained with, all frames count.
 
     Raises:
         kstep_models.frames.FrameFileError, kstep_models.contract.ContractError,
         kstep_training.checkpoints.CheckpointError: an input cannot be used.
     """
-    from kstep_training.checkpoints import RESPONSE_FORMAT, checkpoint_format
+    from kstep_training.methods import method_of_model
 
-    if checkpoint_format(model) == RESPONSE_FORMAT:
-        from kstep_training.rttddft.training import evaluate as run_response
-
-        return run_response(model, files, output)
-    from kstep_training.potential.evaluation import evaluate as run
-
-    return run(model, files, output, subset)
+    if subset not in SUBSETS:
+        raise ValueError(f"subset must be one of {', '.join(SUBSETS)}, got {subset!r}")
+    evaluation: Evaluation | ResponseEvaluation = method_of_model(model).load().evaluate(model, files, output, subset)
+    return evaluation
 
 
 def export(
@@ -98,16 +91,13 @@ def export(
             networks, the errors are those measured in training.
 
     Raises:
-        kstep_models.potential.export.ExportError: the exported forces are not the derivative of the energy; nothing is
-            written.
+        kstep_models.archive.ExportError: the exported forces are not the derivative of the energy, or a setting is not
+            possible; nothing is written.
         kstep_training.checkpoints.CheckpointError, kstep_models.frames.FrameFileError: an input is unusable.
     """
-    from kstep_training.checkpoints import RESPONSE_FORMAT, checkpoint_format
+    from kstep_training.methods import method_of_checkpoint
 
-    if checkpoint_format(checkpoint) == RESPONSE_FORMAT:
-        from kstep_training.rttddft.exporting import export_checkpoint as run_response
-
-        return run_response(checkpoint, path, dtype)
-    from kstep_training.potential.exporting import export_checkpoint as run
-
-    return run(checkpoint, path, dtype, files)
+    exported: ExportedModel | ExportedResponseModel = (
+        method_of_checkpoint(checkpoint).load().export(checkpoint, path, dtype, files)
+    )
+    return exported

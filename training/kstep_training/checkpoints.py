@@ -1,4 +1,4 @@
-"""What checkpoints of all methods have in common."""
+"""What checkpoints of all methods have in common: plain values and tensors, and the name of their format at the top."""
 
 from __future__ import annotations
 
@@ -8,47 +8,48 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-RESPONSE_FORMAT = "kstep-training-response"
-"""What checkpoints of response networks call themselves; here, so that others are told from them without e3nn."""
-
 
 class CheckpointError(ValueError):
     """A checkpoint is missing, not ours, or does not fit the run."""
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_checkpoint(path: str | os.PathLike[str], expected: str | None = None, version: int = 0) -> dict[str, Any]:
     """The contents of a checkpoint file; plain values and tensors only, no code is run.
 
+    Args:
+        path: the file.
+        expected: the format that it must name; None for any.
+        version: of that format.
+
     Raises:
-        CheckpointError: no such file, or not a checkpoint.
+        CheckpointError: no such file, not a checkpoint, or one of another method or version.
     """
     import torch
 
     if not Path(path).is_file():
         raise CheckpointError(f"{path} does not exist: train a model with `kstep train` first, or check the path")
-    if _is_exported(path):
+    if is_archive(path):
         raise CheckpointError(f"{path} is an exported archive: give the last.ckpt of a training run")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or (expected is not None and "format" not in content):
         raise CheckpointError(f"{path} is not a checkpoint of kstep_training: give the last.ckpt of a training run")
+    if expected is not None:
+        if content["format"] != expected:
+            raise CheckpointError(f"{path} is a checkpoint of format {content['format']}, needed is {expected}")
+        if content.get("version") != version:
+            raise CheckpointError(
+                f"{path} has version {content.get('version')}, this program reads {version}: train again"
+            )
     return content
 
 
-def _is_exported(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a TorchScript archive, which has code in it and is nothing for this reader."""
+def is_archive(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a TorchScript archive, which has code in it and is nothing for :func:`read_checkpoint`."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
     except (zipfile.BadZipFile, OSError):
         return False
-
-
-def checkpoint_format(path: str | os.PathLike[str]) -> str:
-    """The format that a checkpoint names; empty for whatever is no checkpoint."""
-    try:
-        return str(read_checkpoint(path).get("format", ""))
-    except CheckpointError:
-        return ""

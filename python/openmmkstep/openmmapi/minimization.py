@@ -34,9 +34,9 @@ def minimize(
 ) -> Minimization:
     """Minimise the energy, as `openmm.LocalEnergyMinimizer` and `Simulation.minimizeEnergy` do, and count QM calls.
 
-    Under a `KStepIntegrator` with surrogates all three minimise on the surrogates first, the cheapest first, and then on
-    the QM level: from where the surrogates have led, or from the start if its QM energy is lower. At a geometry where
-    a QM calculation fails, the line search steps back.
+    Under a `KStepIntegrator` with surrogates all three minimise on the surrogates first, the cheapest first, and then
+    on the QM level: from where the surrogates have led, or from the start if its QM energy is lower. At a geometry
+    where a QM calculation fails, the line search steps back.
 
     Args:
         simulation: A Simulation or a Context; its positions become those of the minimum.

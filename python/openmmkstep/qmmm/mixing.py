@@ -13,12 +13,13 @@ import openmm
 from openmmkstep.engines.registry import EngineSpecification
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.surrogates.bonded_fit.model import BondedFit, BondedFitError
+from openmmkstep.surrogates.suitability import refuse_unsuitable_surrogate
 
 from . import force_groups
 from .embedding import EmbeddingError, EmbeddingSettings, collect_embedding_charges, embedding_settings
 from .force_field.division import SystemDivision
 from .force_field.recognition import ForceReference, UnsupportedForceFieldError
-from .forces import create_qm_force, create_surrogate_force, refuse_unsuitable_surrogate
+from .forces import create_qm_force, create_surrogate_force
 from .molecule_graph import MoleculeGraph
 from .region import QMRegion, RegionChargeWarning, region_charge_mismatch
 
@@ -79,7 +80,14 @@ def mix(
         warnings.warn(mismatch, RegionChargeWarning, stacklevel=3)
     charges, settings = _environment(system, region, graph, options)
     if options.surrogate is not None:
-        refuse_unsuitable_surrogate(options.surrogate, region, engine, needs_environment=bool(charges))
+        refuse_unsuitable_surrogate(
+            options.surrogate,
+            region.numbers.tolist(),
+            region.charge,
+            region.multiplicity,
+            engine.name,
+            needs_environment=bool(charges),
+        )
     base_level = options.base_level
     fit = None if base_level is None or base_level == FORCE_FIELD else _bonded_fit(base_level, region)
     division = SystemDivision(

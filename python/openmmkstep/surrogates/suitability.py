@@ -1,45 +1,73 @@
-"""The contract inside a surrogate's archive, read without loading torch."""
+"""Whether an archive can serve as surrogate of a QM region, told from its contract, before any expensive work."""
 
 from __future__ import annotations
 
-import json
-import zipfile
-from pathlib import Path
-from typing import Any
+import os
+import warnings
+from collections.abc import Sequence
+
+from kstep_models.contract import ContractError, read_contract
+from kstep_models.potential.contract import PotentialContract
 
 
 class SurrogateError(ValueError):
     """An archive that cannot serve as surrogate."""
 
 
-def read_surrogate_contract(path: Path) -> dict[str, Any]:
-    """The contract of an exported potential.
-
-    The archive is a zip file written by torch.jit.save with ``contract.json`` among its extra files. The plugin checks
-    everything again when it loads the network; this is the cheap check before any expensive work.
+def read_surrogate_contract(path: str | os.PathLike[str]) -> PotentialContract:
+    """The contract of an exported potential, read without torch; the plugin checks it again when it loads the network.
 
     Raises:
         SurrogateError: no file, no archive, no contract, or one of another kind or version.
     """
-    if not path.is_file():
-        raise SurrogateError(f"the surrogate {path} does not exist: check the path, or make it with `kstep export`")
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith("/extra/contract.json")]
-            if not names:
-                raise SurrogateError(f"{path} has no contract: export the network with `kstep export`")
-            contract = json.loads(archive.read(names[0]))
-    except (zipfile.BadZipFile, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SurrogateError(f"{path} is not an archive of `kstep export`, or is damaged: {error}") from error
-    if not isinstance(contract, dict) or contract.get("contract") != "kstep-model":
-        raise SurrogateError(f"the contract in {path} is not that of a kstep model: export it with `kstep export`")
-    if contract.get("version") != 1:
-        raise SurrogateError(
-            f"{path} has contract version {contract.get('version')}, this program reads version 1: export it again"
-        )
-    if contract.get("kind") != "potential":
-        raise SurrogateError(f"{path} is a {contract.get('kind')!r}, a surrogate must be a potential")
-    missing = [key for key in ("elements", "inputs", "outputs") if key not in contract]
-    if missing:
-        raise SurrogateError(f"the contract in {path} lacks {', '.join(missing)}: export it again")
+        contract = read_contract(path)
+    except ContractError as error:
+        raise SurrogateError(f"the surrogate cannot be used: {error}") from error
+    if not isinstance(contract, PotentialContract):
+        raise SurrogateError(f"{path} is a model of kind {contract.kind!r}, a surrogate must be a potential")
     return contract
+
+
+def refuse_unsuitable_surrogate(
+    archive: str | os.PathLike[str],
+    numbers: Sequence[int],
+    charge: int,
+    multiplicity: int,
+    method: str,
+    needs_environment: bool,
+) -> None:
+    """Check a surrogate against a QM region.
+
+    Args:
+        archive: exported potential.
+        numbers: atomic numbers of the region, in order.
+        charge: of the region, e.
+        multiplicity: of the region.
+        method: name of the QM level; a surrogate of another one gets a warning, because the integrator corrects it.
+        needs_environment: whether the region is in the field of MM charges.
+
+    Raises:
+        SurrogateError: no archive of ours, of other elements, atoms, charge or spin, or one that knows nothing of an
+            environment although there is one.
+    """
+    contract = read_surrogate_contract(archive)
+    try:
+        contract.check_atoms(list(numbers))
+    except ContractError as error:
+        raise SurrogateError(f"{archive} does not fit the QM region: {error}") from error
+    for key, value in (("charge", charge), ("multiplicity", multiplicity)):
+        trained = getattr(contract, key)
+        if trained != value:
+            raise SurrogateError(f"{archive} was trained with {key} {trained}, the QM region has {value}")
+    if needs_environment and "potential" not in contract.inputs:
+        raise SurrogateError(
+            f"{archive} takes no electrostatic potential and would be blind to the surroundings: train it on QM/MM "
+            "frames (kstep generate with solvent), or use embedding='mechanical'"
+        )
+    trained_on = contract.level_of_theory.get("method")
+    if trained_on is not None and str(trained_on).lower() != method:
+        # Hardly what anyone means to do.
+        warnings.warn(
+            f"{archive} was trained on {trained_on}, the QM level is {method}: expect large corrections", stacklevel=4
+        )

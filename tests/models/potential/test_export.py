@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 
 from kstep_models.archive import without_source_positions
-from kstep_models.contract import Contract, ContractError, read_contract
+from kstep_models.contract import ContractError, read_contract
 from kstep_models.potential import export as exporting
+from kstep_models.potential.contract import PotentialContract
 from kstep_models.potential.export import ExportError, export, load
 from kstep_models.provenance import MODEL_PACKAGES, software_versions
 from tests.support.models import methanol
 
 
-def contract(dtype: str = "float32", charge: int = 0, numbers: tuple[int, ...] = tuple(methanol.NUMBERS)) -> Contract:
-    return Contract(
+def contract(
+    dtype: str = "float32", charge: int = 0, numbers: tuple[int, ...] = tuple(methanol.NUMBERS)
+) -> PotentialContract:
+    return PotentialContract(
         elements=tuple(sorted(set(numbers))),
         atomic_numbers=numbers,
         cutoff=0.6,
@@ -98,7 +101,7 @@ def test_wrong_forces_are_refused_and_nothing_is_written(tmp_path: Path, monkeyp
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     model = methanol.potential()
     with torch.no_grad():
-        model.read.weight[0, 0] = float("nan")
+        model.readout.weight[0, 0] = float("nan")
     with pytest.raises(ExportError, match="deviate by nan"):
         export(model, contract(), tmp_path / "m.pt", methanol.geometries(1, 7))
 

@@ -57,7 +57,7 @@ def test_the_potential_contains_it() -> None:
     assert abs(statistics.energy_mean + 3e4) < 1.0
     model = KStepPotential(PotentialConfig(channels=4, cubic_channels=2, hidden=8, readout=4), TOPOLOGY, statistics)
     with torch.no_grad():
-        model.answer.weight.zero_()
+        model.output.weight.zero_()
         found = model.double().eval().energy_and_charges(torch.as_tensor(POSITIONS[:20]))[0].numpy()
     # The ridge keeps the fit from being exact.
     assert np.abs(found + statistics.energy_mean - (energies[:20] - 3e4)).max() < 0.02 * energies.std() + 1e-6

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from kstep_models.archive import ExportError
-from kstep_models.contract import Contract, ContractError
+from kstep_models.contract import ContractError
+from kstep_models.potential.contract import PotentialContract
 from kstep_models.potential.export import export, load
 from kstep_models.provenance import MODEL_PACKAGES, software_versions
-from kstep_models.rttddft.dynamics_modules import TimeSteps
 from kstep_models.rttddft.export import export_response, load_response
+from kstep_models.rttddft.time_steps import TimeSteps
 from tests.support.models import methanol
 from tests.support.models.response_network import BASIS, PEROXIDE, WATER, ResponseNetwork, network, response_contract
 
@@ -149,16 +149,6 @@ def test_unsuitable_arguments_are_refused(tmp_path: Path) -> None:
         export_response([network()], response_contract(), tmp_path / "w.pt", [(WATER[0], WATER[1][:2])])
     with pytest.raises(ContractError, match=r"also has \[6\]"):
         export_response([network()], response_contract(), tmp_path / "w.pt", [(np.array([6, 1, 1]), WATER[1])])
-    potential = dataclasses.replace(
-        response_contract(),
-        kind="potential",
-        inputs=("positions",),
-        outputs=("energy", "forces"),
-        units={"length": "nm", "time": "ps", "energy": "kJ/mol", "mass": "amu", "charge": "e"},
-        auxiliary_basis=None,
-    )
-    with pytest.raises(ContractError, match="kind 'fxc', not 'potential'"):
-        export_response([network()], potential, tmp_path / "w.pt", [WATER])
     assert not list(tmp_path.iterdir())
 
 
@@ -175,7 +165,7 @@ def test_networks_that_cannot_be_scripted_are_refused(tmp_path: Path) -> None:
 def test_kinds_are_not_mixed_up(tmp_path: Path) -> None:
     export_response([network()], response_contract(), tmp_path / "response.pt", [WATER])
     numbers = tuple(methanol.NUMBERS)
-    document = Contract(
+    document = PotentialContract(
         elements=tuple(sorted(set(numbers))),
         atomic_numbers=numbers,
         cutoff=0.6,

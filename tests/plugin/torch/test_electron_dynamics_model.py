@@ -11,13 +11,14 @@ import openmm
 import pytest
 import torch
 
+from kstep_models.rttddft import propagation
 from kstep_models.rttddft.export import ExportedResponse, export_response, load_response
 from openmmkstep._openmmkstep import ElectronDynamicsModel
 from openmmkstep.rttddft import CFM4, DeltaKick, GaussianEnvelope, LevelOfTheory, Magnus2, Molecule, Pulse
 from openmmkstep.rttddft.electronic_structure.ground_state import solve_ground_state
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
 from openmmkstep.rttddft.electronic_structure.mean_field import create_mean_field
-from openmmkstep.rttddft.propagation.linear_dynamics import create_linear_dynamics, pair_response, sampled_field
+from openmmkstep.rttddft.propagation.linear_dynamics import create_linear_system, pair_response, sampled_field
 from openmmkstep.rttddft.propagation.propagators import Propagator
 from tests.support.models.archives import PairEnergyAndForces, Raises, archive, contract
 from tests.support.models.response_network import BASIS, PEROXIDE, WATER, network, response_contract
@@ -115,10 +116,10 @@ def test_same_trajectory_as_the_reference_propagator(model, electrons, scheme: t
 def test_same_trajectory_as_in_python(model, electrons, scheme: str, functional: str):
     system = Electrons(functional) if functional else electrons
     start = kicked(system)
-    dynamics = create_linear_dynamics(system.hamiltonian, system.ground, None)
+    linear = create_linear_system(system.hamiltonian, system.ground, None)
     fields = sampled_field(PULSE, scheme, 0.2, 40)
-    first = dynamics.start(torch.from_numpy(start))
-    expected = dynamics(first.orbitals, first.history, fields, 0.2, scheme)
+    first = propagation.start(linear, torch.from_numpy(start))
+    expected = propagation.advance(linear, scheme, first.orbitals, first.history, fields, 0.2, 1e-9, 30)
     model.setGroundState(**system.arguments())
     orbitals, history = model.start(start)
     fractions = model.getFieldFractions(scheme)

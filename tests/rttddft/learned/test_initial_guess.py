@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from kstep_models.contract import Contract
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
+from kstep_models.rttddft.contract import ResponseContract
 from kstep_models.rttddft.export import export_response
 from openmmkstep.cli import app
 from openmmkstep.rttddft import CFM4, ElectronDynamics, ElectronDynamicsError, LevelOfTheory, Molecule, PointCharges
@@ -80,7 +80,7 @@ class SphericalAtoms(nn.Module):
 
 
 def write(path: Path, functional: str = "pbe0", scale: float = 1.0, water: bool = False) -> Path:
-    contract = Contract.of_response(
+    contract = ResponseContract.of(
         auxiliary_basis(),
         cutoff=12.0,
         dtype="float64",

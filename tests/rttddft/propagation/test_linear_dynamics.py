@@ -12,13 +12,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from kstep_models.rttddft.dynamics_modules import LinearDynamics, TimeSteps
+from kstep_models.rttddft.linear_system import prepare_system
 from kstep_models.rttddft.propagation import Steps
+from kstep_models.rttddft.time_steps import TimeSteps
 from openmmkstep.rttddft.electronic_structure.exchange_correlation import ExchangeCorrelation
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 from openmmkstep.rttddft.propagation.fields import DeltaKick, ElectricField, GaussianEnvelope, NoField, Pulse, UserField
-from openmmkstep.rttddft.propagation.linear_dynamics import create_linear_dynamics, pair_response, sampled_field
+from openmmkstep.rttddft.propagation.linear_dynamics import create_linear_system, pair_response, sampled_field
 from openmmkstep.rttddft.propagation.propagators import CFM4, Magnus2, Propagator
 from tests.support.electrons.systems import Prepared, prepared
 
@@ -72,25 +73,34 @@ class Linearised:
             rows, columns = np.triu_indices(n)
             factors = np.where(rows == columns, 1.0, np.sqrt(2.0))
             self.kernel = loewdin[rows, columns][:, rows, columns] * factors * factors[:, None]
-        self.dynamics = create_linear_dynamics(full, system.ground, self.kernel)
-        self.scripted = torch.jit.script(self.dynamics)
+        self.linear = create_linear_system(full, system.ground, self.kernel)
+        self.scripted = torch.jit.script(TimeSteps())
 
     def start(self, kick: DeltaKick | None = None) -> Steps:
         orbitals = self.system.ground.orbitals
         if kick is not None:
             orbitals = kick.apply(self.hamiltonian, orbitals)
-        return self.scripted.start(torch.from_numpy(orbitals[0].copy()))
+        return self.scripted.start(self.linear, torch.from_numpy(orbitals[0].copy()))
 
     def run(self, propagator: Propagator, steps: int, start: Steps, field: ElectricField, first: int = 0) -> Steps:
         fields = sampled_field(field, propagator.name, propagator.time_step, steps, first)
-        return self.scripted(
-            start.orbitals,
-            start.history,
-            fields,
-            propagator.time_step,
-            propagator.name,
-            propagator.tolerance,
-            propagator.max_iterations,
+        settings = (propagator.time_step, propagator.tolerance, propagator.max_iterations)
+        return self.advance(propagator.name, start, fields, *settings)
+
+    def advance(
+        self,
+        scheme: str,
+        start: Steps,
+        fields: torch.Tensor,
+        time_step: float = 0.2,
+        tolerance: float = 1e-9,
+        max_iterations: int = 30,
+        steps: Any = None,
+    ) -> Steps:
+        """Many steps, by the scripted module unless told otherwise."""
+        module = steps or self.scripted
+        return module.advance(
+            self.linear, scheme, start.orbitals, start.history, fields, time_step, tolerance, max_iterations
         )
 
 
@@ -149,7 +159,7 @@ def test_in_pieces_bit_by_bit(scheme: type[Propagator]) -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_eager_scripted_saved_and_bare_steps_agree(scheme: type[Propagator]) -> None:
+def test_eager_scripted_and_saved_steps_agree(scheme: type[Propagator]) -> None:
     system = linearised(*WATER)
     stream = io.BytesIO()
     torch.jit.save(system.scripted, stream)
@@ -157,15 +167,9 @@ def test_eager_scripted_saved_and_bare_steps_agree(scheme: type[Propagator]) -> 
     loaded = torch.jit.load(stream)
     start = system.start(KICK)
     fields = sampled_field(PULSE, scheme.name, 0.2, 5)
-    eager = getattr(system.dynamics, scheme.name)(start.orbitals, start.history, fields, 0.2)
-    bare = torch.jit.script(TimeSteps())
-    linear = LinearDynamics.system(system.dynamics)
-    for other in (
-        getattr(system.scripted, scheme.name)(start.orbitals, start.history, fields, 0.2),
-        getattr(loaded, scheme.name)(start.orbitals, start.history, fields, 0.2),
-        bare.advance(linear, scheme.name, start.orbitals, start.history, fields, 0.2, 1e-9, 30),
-    ):
-        for a, b in zip(eager, other, strict=True):
+    eager = system.advance(scheme.name, start, fields, steps=TimeSteps())
+    for module in (system.scripted, loaded):
+        for a, b in zip(eager, system.advance(scheme.name, start, fields, steps=module), strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-14)
 
 
@@ -243,7 +247,7 @@ def test_time_reversal_through_a_pulse(scheme: type[Propagator]) -> None:
     begin = system.start(KICK)
     there = system.run(propagator, steps, begin, PULSE)
     mirrored = UserField(lambda time: PULSE.at(0.2 * steps - time), "mirrored")
-    turned = system.scripted.start(there.orbitals.conj().resolve_conj())
+    turned = system.scripted.start(system.linear, there.orbitals.conj().resolve_conj())
     back = system.run(propagator, steps, turned, mirrored).orbitals.conj()
     error = back @ back.mH - begin.orbitals @ begin.orbitals.mH
     assert float((there.orbitals - begin.orbitals).abs().max()) > 0.1
@@ -280,7 +284,7 @@ def test_fields_that_are_not_numbers_are_reported() -> None:
     system = linearised(*WATER)
     start = system.start(KICK)
     with pytest.raises(torch.jit.Error, match="fields must be finite"):
-        system.scripted.magnus2(start.orbitals, start.history, torch.full((2, 1, 3), torch.nan), 0.2)
+        system.advance("magnus2", start, torch.full((2, 1, 3), torch.nan))
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -289,26 +293,26 @@ def test_what_does_not_fit_is_refused() -> None:
     ground = system.system.ground
     start = system.start()
     with pytest.raises(ElectronDynamicsError, match=r"must be \[91,91\]"):
-        create_linear_dynamics(full, ground, np.zeros((90, 90)))
+        create_linear_system(full, ground, np.zeros((90, 90)))
     with pytest.raises(ElectronDynamicsError, match="not finite"):
-        create_linear_dynamics(full, ground, np.full((91, 91), np.nan))
+        create_linear_system(full, ground, np.full((91, 91), np.nan))
     with pytest.raises(ElectronDynamicsError, match="not symmetric"):
-        create_linear_dynamics(full, ground, np.arange(91.0)[:, None] * np.ones(91))
+        create_linear_system(full, ground, np.arange(91.0)[:, None] * np.ones(91))
     open_shell = prepared("HYDROXYL", "uhf", "sto-3g")
     with pytest.raises(ElectronDynamicsError, match="closed shells"):
-        create_linear_dynamics(open_shell.hamiltonian, open_shell.ground, None)
+        create_linear_system(open_shell.hamiltonian, open_shell.ground, None)
     with pytest.raises(ElectronDynamicsError, match="unknown scheme leapfrog"):
         sampled_field(NoField(), "leapfrog", 0.1, 1)
     with pytest.raises(torch.jit.Error, match="unknown scheme leapfrog"):
-        system.scripted(start.orbitals, start.history, torch.zeros(1, 1, 3), 0.1, "leapfrog")
+        system.advance("leapfrog", start, torch.zeros(1, 1, 3))
     with pytest.raises(torch.jit.Error, match=r"fields must be \[steps,4,3\]"):
-        system.scripted.cfm4(start.orbitals, start.history, torch.zeros(1, 1, 3), 0.1)
+        system.advance("cfm4", start, torch.zeros(1, 1, 3))
     with pytest.raises(torch.jit.Error, match="history"):
-        system.scripted.cfm4(start.orbitals, start.history[0], torch.zeros(1, 4, 3), 0.1)
+        system.advance("cfm4", start._replace(history=start.history[0]), torch.zeros(1, 4, 3))
     with pytest.raises(torch.jit.Error, match=r"orbitals must be \[13,occupied\]"):
-        system.scripted.start(start.orbitals[:-1])
+        system.scripted.start(system.linear, start.orbitals[:-1])
     with pytest.raises(ValueError, match=r"imaginary response must be \[78,78\] or empty"):
-        LinearDynamics(
+        prepare_system(
             *(torch.zeros(s, dtype=torch.float64) for s in ((13, 13),)),
             torch.zeros(13, 5, dtype=torch.complex128),
             *(torch.zeros(s, dtype=torch.float64) for s in ((3, 13, 13), (91, 91), (77, 77), (), (3,))),

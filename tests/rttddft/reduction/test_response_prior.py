@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 
 from kstep_models.archive import write_archive
 from kstep_models.configuration import parse_config
-from kstep_models.contract import Contract
+from kstep_models.potential.contract import PotentialContract
 from kstep_models.provenance import MODEL_PACKAGES, software_versions
+from kstep_models.rttddft.contract import ResponseContract
 from kstep_models.rttddft.export import export_response, load_response
 from kstep_models.rttddft.network import ResponseNetworkConfig
 from kstep_models.rttddft.response_file import ResponseRecord, ResponseSet
 from kstep_training.rttddft.checkpoint import new_network
-from kstep_training.rttddft.closed_form import LastLayer
-from kstep_training.rttddft.labels import effective_kernels
+from kstep_training.rttddft.last_layer_ridge import LastLayer
+from kstep_training.rttddft.targets import effective_kernels
 from openmmkstep.rttddft import (
     DeltaKick,
     ElectronDynamics,
@@ -88,7 +89,7 @@ def archives(small_size: ResponseNetworkConfig, tmp_path_factory: pytest.TempPat
     network = new_network(basis, small_size, 1)
     layer = LastLayer(network, [molecule], [effective_kernels(molecule.records, 0.01)])
     layer.solve(1e-8)
-    contract = Contract.of_response(
+    contract = ResponseContract.of(
         basis=basis,
         cutoff=small_size.cutoff,
         dtype="float64",
@@ -299,7 +300,7 @@ def test_what_does_not_suit_is_refused_before_any_work(archives: Archives, tmp_p
     text = tmp_path / "text.pt"
     text.write_text("no archive")
     potential = tmp_path / "potential.pt"
-    contract = Contract(
+    contract = PotentialContract(
         elements=(1, 8),
         atomic_numbers=(8, 1, 1),
         cutoff=0.5,

@@ -11,9 +11,9 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
-from kstep_models.contract import Contract
 from kstep_models.provenance import MODEL_PACKAGES, software_versions
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis, Shell
+from kstep_models.rttddft.contract import ResponseContract
 
 BASIS = AuxiliaryBasis(
     "small",
@@ -92,8 +92,8 @@ def network(seed: int = 0, twisted: bool = False) -> ResponseNetwork:
         torch.set_default_dtype(before)
 
 
-def response_contract(dtype: str = "float64", atomic_numbers: tuple[int, ...] | None = None) -> Contract:
-    return Contract.of_response(
+def response_contract(dtype: str = "float64", atomic_numbers: tuple[int, ...] | None = None) -> ResponseContract:
+    return ResponseContract.of(
         BASIS,
         cutoff=12.0,
         dtype=dtype,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from openmm import app
+
+if TYPE_CHECKING:
+    from openmm import app
 
 
 class Springs(torch.nn.Module):

@@ -38,7 +38,9 @@ BASIS = AuxiliaryBasis(
         8: (Shell(0, (0.9,), (1.0,)), Shell(1, (1.2,), (1.0,))),
     },
 )
-SIZE = ResponseNetworkConfig((4, 3, 2), (2,), 2, 2, 1, 3, 4)
+SIZE = ResponseNetworkConfig(
+    channels=(4, 3, 2), pseudo_channels=(2,), pair_channels=2, product_channels=2, rounds=1, radial=3, hidden=4
+)
 NUMBERS = np.array([8, 1, 1])
 POSITIONS = np.array([[0.06, -0.04, 0.2], [0.2, 1.3, -0.9], [0.4, -1.5, -0.8]])
 CHANGES = 5

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -15,14 +16,15 @@ from kstep_models.contract import read_contract
 from kstep_models.frames import FrameFile, FrameFileError
 from kstep_models.locks import InUseError, locked
 from kstep_models.potential.export import load
+from kstep_models.potential.interface import PotentialModel, create_model
 from kstep_training.checkpoints import CheckpointError
-from kstep_training.potential.budget import Budget, learning_rate
 from kstep_training.potential.checkpoint import load_checkpoint
 from kstep_training.potential.config import LossSection, PotentialTraining
 from kstep_training.potential.data import Batch, load_frames
-from kstep_training.potential.losses import CompiledLoss, PotentialLoss, Scales
-from kstep_training.potential.stability import StabilityMonitor
-from kstep_training.potential.training import build_model
+from kstep_training.potential.optimisation.budget import Budget, learning_rate
+from kstep_training.potential.optimisation.losses import CompiledLoss, PotentialLoss, Scales
+from kstep_training.potential.optimisation.stability import StabilityMonitor
+from kstep_training.potential.training import molecule_data
 from tests.support.models import synthetic
 
 Configuration = Callable[..., Path]
@@ -89,7 +91,7 @@ def test_resumed_run_equals_an_uninterrupted_one(gas: Path, configuration: Confi
         pass
 
     # Killed after the checkpoint of step 40 and some steps more.
-    from kstep_training.potential.module import PotentialModule
+    from kstep_training.potential.optimisation.module import PotentialModule
 
     path = configuration(output="parts", schedule=schedule)
     original = PotentialModule.training_step
@@ -111,11 +113,33 @@ def test_resumed_run_equals_an_uninterrupted_one(gas: Path, configuration: Confi
     assert [[r[k] for k in keys] for r in whole.history] == [[r[k] for k in keys] for r in parts.history]
 
 
-def test_a_time_budget_ends_the_run(gas: Path, configuration: Configuration) -> None:
-    path = configuration(schedule={"max_time": "3 s", "validate_every": 50})
-    result = kstep_training.train(path)
-    assert result.history[-1]["step"] > 0
-    assert load_checkpoint(result.checkpoint).elapsed == pytest.approx(3, abs=2)
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_time_budget_ends_the_run(gas: Path, configuration: Configuration, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step takes a quarter of a second here, so that 3 s are 12 steps; an earlier part of the run counts."""
+    clock, original = Clock(), PotentialLoss.__call__
+
+    def slow(self: PotentialLoss, model: PotentialModel, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        clock.now += 0.25
+        return original(self, model, batch)
+
+    monkeypatch.setattr(PotentialLoss, "__call__", slow)
+    monkeypatch.setattr("kstep_training.potential.training.Budget", functools.partial(Budget, clock=clock))
+    result = kstep_training.train(configuration(schedule={"max_time": "3 s", "validate_every": 5}))
+    assert [record["step"] for record in result.history] == [5, 10, 12]
+    assert [record["seconds"] for record in result.history] == [1.25, 2.5, 3.0]
+    assert load_checkpoint(result.checkpoint).elapsed == 3.0
+    clock.now += 1000.0
+    longer = kstep_training.train(configuration(schedule={"max_time": "4 s", "validate_every": 5}), resume=True)
+    assert longer.history[-1]["step"] == 16 and longer.history[-1]["seconds"] == 4.0
 
 
 def test_starting_from_another_run(gas: Path, configuration: Configuration) -> None:
@@ -184,7 +208,7 @@ def test_compiled_step_equals_the_plain_one(embedded: Path, configuration: Confi
     frames = load_frames([(embedded, "auto")], 0.2, 0.2, 0)
     training = frames.members("train")
     torch.manual_seed(0)
-    model = build_model(config, frames, training).train()
+    model = create_model(config.model, molecule_data(frames, training)).train()
     data = frames.batch(training, model.energy_mean)
     loss = PotentialLoss(LossSection(), Scales.measure(data))
     first, second = (Batch(*(tensor[k : k + 4] for tensor in data)) for k in (0, 4))
@@ -203,9 +227,9 @@ def test_compiled_step_equals_the_plain_one(embedded: Path, configuration: Confi
 def test_loss_is_zero_for_perfect_predictions(embedded: Path, configuration: Configuration) -> None:
     config = load_config(configuration(), PotentialTraining)
     frames = load_frames([(embedded, "auto")], 0.2, 0.2, 0)
-    model = build_model(config, frames, frames.members("train")).train()
+    model = create_model(config.model, molecule_data(frames, frames.members("train"))).train()
     data = frames.batch(np.arange(3), model.energy_mean)
-    from kstep_training.potential.losses import predict
+    from kstep_training.potential.optimisation.losses import predict
 
     energy, forces, charges = (value.detach() for value in predict(model, data))
     perfect = data._replace(energy=energy, forces=forces, charges=charges)
@@ -217,10 +241,16 @@ def test_schedule() -> None:
     assert learning_rate(1.0, 0.1, 10, 50, 0.0) == pytest.approx(1.0)
     assert learning_rate(1.0, 0.1, 0, 50, 0.5) == pytest.approx(0.55)
     assert learning_rate(1.0, 0.1, 0, 50, 1.0) == pytest.approx(0.1)
-    budget = Budget(100, 1000.0)
-    budget.start(elapsed=900.0)
-    assert budget.progress(10) == pytest.approx(0.9, abs=0.01)
+    clock = Clock()
+    budget = Budget(100, 1000.0, clock)
+    assert budget.elapsed == 0.0
+    budget.start(elapsed=800.0)
+    clock.now += 100.0
+    assert budget.elapsed == 900.0
+    assert budget.progress(10) == pytest.approx(0.9)
+    assert budget.progress(95) == pytest.approx(0.95)
     assert budget.progress(100) == 1.0
+    assert Budget(None, 10.0, clock).progress(10**9) == 0.0
 
 
 def test_divergence_is_noticed() -> None:
@@ -246,7 +276,7 @@ def test_divergence_is_noticed() -> None:
 def test_training_recovers_from_a_divergence(
     gas: Path, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kstep_training.potential.losses import PotentialLoss as Loss
+    from kstep_training.potential.optimisation.losses import PotentialLoss as Loss
 
     calls = {"count": 0}
     original = Loss.__call__

@@ -23,13 +23,14 @@ from kstep_models.rttddft.export import load_response
 from kstep_models.rttddft.linear_response import agreement, modes
 from kstep_models.rttddft.network import ResponseNetwork, ResponseNetworkConfig
 from kstep_models.rttddft.response_file import ResponseFile, ResponseFileError, ResponseSet
-from kstep_training.checkpoints import RESPONSE_FORMAT, CheckpointError, checkpoint_format, read_checkpoint
+from kstep_training.checkpoints import CheckpointError, read_checkpoint
+from kstep_training.methods import RESPONSE, method_of_checkpoint
 from kstep_training.rttddft.checkpoint import ResponseCheckpoint, load, new_network, save
-from kstep_training.rttddft.closed_form import LastLayer
 from kstep_training.rttddft.config import RefinementSection
 from kstep_training.rttddft.evaluation import molecule_errors, predicted, response_error
-from kstep_training.rttddft.labels import effective_kernels
+from kstep_training.rttddft.last_layer_ridge import LastLayer
 from kstep_training.rttddft.refinement import refine
+from kstep_training.rttddft.targets import effective_kernels
 from tests.support.models import teacher
 
 NAMES = ("H2", "H2O", "H2O2")
@@ -64,7 +65,7 @@ def configured(files: Path, small_size: ResponseNetworkConfig) -> Callable[..., 
         content: dict[str, Any] = {
             "method": "response",
             "data": {"files": ["responses.h5"], "leave_out": ["H2O2"], "validation_fraction": 0.25},
-            "model": {key: _plain(value) for key, value in dataclasses.asdict(small_size).items()},
+            "model": small_size.written(),
             "members": 1,
             "seed": 3,
             "output": name,
@@ -75,10 +76,6 @@ def configured(files: Path, small_size: ResponseNetworkConfig) -> Callable[..., 
         return path
 
     return write
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 @pytest.fixture(scope="session")
@@ -135,7 +132,7 @@ def test_last_layer_of_the_teachers_encoder_is_found_again(teaching: ResponseNet
         assert np.linalg.norm(densities - each.records.density) < 1e-6 * np.linalg.norm(each.records.density)
 
 
-def test_closed_form_beats_the_mean(teaching: ResponseNetwork, student: ResponseNetwork) -> None:
+def test_the_ridge_beats_the_mean(teaching: ResponseNetwork, student: ResponseNetwork) -> None:
     """With an encoder that knows nothing of the teacher's, on held-out geometries: better than the mean response by
     far, and better with more geometries."""
     held = teacher.responses(teaching, "H2", 8, 8)
@@ -196,7 +193,7 @@ def test_training_run(trained: Any, files: Path) -> None:
     stored = json.loads((trained.checkpoint.parent / "evaluation.json").read_text())
     assert stored["molecules"]["H2O"]["response"] == evaluation.molecules["H2O"].response
     checkpoint = read_checkpoint(trained.checkpoint)
-    assert checkpoint_format(trained.checkpoint) == RESPONSE_FORMAT
+    assert method_of_checkpoint(trained.checkpoint) is RESPONSE
     assert (len(checkpoint["members"]), checkpoint["geometries"]) == (2, {"H2": 6, "H2O": 9})
     assert checkpoint["level_of_theory"] == teacher.LEVEL
     # What was measured is what the checkpoint gives, of the molecule that was left out as of others.
@@ -313,7 +310,7 @@ def test_checkpoints_that_do_not_fit_are_refused(student: ResponseNetwork, tmp_p
     content = torch.load(path, weights_only=True)
     for change, reason in (
         ({"version": 99}, "version 99"),
-        ({"format": "other"}, "not a checkpoint of a response network"),
+        ({"format": "other"}, "is a checkpoint of format other"),
         ({"members": [{}]}, "weights are not those"),
     ):
         torch.save({**content, **change}, path)

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from kstep_models.archive import DTYPES, ExportError, check_target, load_archive, write_archive
-from kstep_models.contract import Contract, ContractError
-from kstep_models.potential import KStepPotential
+from kstep_models.contract import ContractError
+from kstep_models.potential.contract import PotentialContract
+from kstep_models.potential.interface import PotentialModel
 
 __all__ = ["ExportChecks", "ExportError", "ExportedPotential", "compile_graph", "export", "load"]
 
@@ -79,8 +80,8 @@ class ExportedPotential(nn.Module):
 
 
 def export(
-    model: KStepPotential,
-    contract: Contract,
+    model: PotentialModel,
+    contract: PotentialContract,
     path: str | os.PathLike[str],
     positions: NDArray[np.float64],
 ) -> ExportChecks:
@@ -99,10 +100,10 @@ def export(
         ContractError: the contract is not for this model.
         ExportError: the exported module deviates; nothing is written.
     """
-    numbers = model.topology.numbers.tolist()
-    contract.check_atoms(numbers)
-    if contract.charge != round(model.statistics.total_charge):
-        raise ContractError(f"contract says charge {contract.charge}, the model has {model.statistics.total_charge:g}")
+    contract.check_atoms(model.numbers.tolist())
+    total_charge = float(model.total_charge)
+    if contract.charge != round(total_charge):
+        raise ContractError(f"contract says charge {contract.charge}, the model has {total_charge:g}")
     check_target(path)
     double = compile_graph(model, torch.float64)
     written = double if contract.dtype == "float64" else compile_graph(model, DTYPES[contract.dtype])
@@ -112,20 +113,19 @@ def export(
     return checks
 
 
-def compile_graph(model: KStepPotential, dtype: torch.dtype) -> Any:
+def compile_graph(model: PotentialModel, dtype: torch.dtype) -> Any:
     """The scripted module as it goes into the archive, computing in ``dtype``."""
     network = copy.deepcopy(model).to(dtype).eval().requires_grad_(False)
     mean = network.energy_mean
 
     def evaluate(positions: Tensor, potential: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         # Centred in double precision first, so that single precision does not lose digits to where the molecule is.
-        x = (positions - positions.mean(0, keepdim=True)).to(dtype).unsqueeze(0).detach().requires_grad_(True)
-        energy, charges = network.coupled(x, potential.to(dtype).unsqueeze(0))
-        (gradient,) = torch.autograd.grad([energy.sum()], [x])
+        x = (positions - positions.mean(0, keepdim=True)).to(dtype).unsqueeze(0)
+        energy, forces, charges = network(x, potential.to(dtype).unsqueeze(0))
         return (
-            energy.detach().to(torch.float64).sum() + mean,
-            -gradient.squeeze(0).to(torch.float64),
-            charges.detach().squeeze(0).to(torch.float64),
+            energy.to(torch.float64).sum() + mean,
+            forces.squeeze(0).to(torch.float64),
+            charges.squeeze(0).to(torch.float64),
         )
 
     atoms = network.atoms
@@ -139,16 +139,16 @@ def compile_graph(model: KStepPotential, dtype: torch.dtype) -> Any:
             return torch.jit.freeze(torch.jit.script(ExportedPotential(traced, atoms).eval()))
 
 
-def load(path: str | os.PathLike[str]) -> tuple[Callable[..., tuple[Tensor, Tensor, Tensor]], Contract]:
+def load(path: str | os.PathLike[str]) -> tuple[Callable[..., tuple[Tensor, Tensor, Tensor]], PotentialContract]:
     """An archive of a potential for use from Python: the module (called as in the contract) and its contract.
 
     Raises:
         ContractError: see :func:`kstep_models.archive.load_archive`.
     """
-    return load_archive(path, "potential")
+    return load_archive(path, PotentialContract)
 
 
-def _checked(model: KStepPotential, double: Any, written: Any, positions: NDArray[np.float64]) -> ExportChecks:
+def _checked(model: PotentialModel, double: Any, written: Any, positions: NDArray[np.float64]) -> ExportChecks:
     if positions.ndim != 3 or positions.shape[1:] != (model.atoms, 3) or len(positions) == 0:
         raise ExportError(f"checking needs geometries [T,{model.atoms},3], got shape {list(positions.shape)}")
     reference = copy.deepcopy(model).to(torch.float64).eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""The layers of the potential: linear maps per atom class, atomic moments, and what one atom learns from the others.
+"""The layers of the potential: linear maps per atom class, moments of the atomic density, and messages between atoms.
 
 Shapes: B molecules, n atoms, K radial functions, M = 9 angular functions of orders 0, 1, 2 (1 + 3 + 5), C channels.
 """
@@ -58,7 +58,7 @@ class Mixture(nn.Module):
 
 
 class Moments(nn.Module):
-    """Moments of each atom's surroundings and their invariants (the atomic basis of ACE).
+    """Moments of the density of neighbours around each atom and their invariants (the atomic basis of ACE).
 
     A_i,mc = sum_j sum_k Y_m(u_ij) B_k(r_ij) W_kc, with weights W for each class of pairs (i, j), as one matrix product.
 
@@ -79,12 +79,12 @@ class Moments(nn.Module):
         self.weight = nn.Parameter(torch.randn(int(pair_class.max()) + 1, radial, channels))
         self.invariants = Invariants(channels, cubic)
 
-    def forward(self, surroundings: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, atomic_basis: Tensor) -> tuple[Tensor, Tensor]:
         """Invariants [B,n,3C+cubic] and the vectors A_1 [B,n,3,C] from Y B as [B,n,M,K*n]."""
-        batch, n = surroundings.size(0), surroundings.size(1)
+        batch, n = atomic_basis.size(0), atomic_basis.size(1)
         weight = (self.scale * self.weight)[self.pair_class].view(n, n, -1, self.channels).transpose(1, 2)
-        weight = weight.reshape(n, surroundings.size(3), self.channels)
-        rows = surroundings.transpose(0, 1).reshape(n, batch * 9, surroundings.size(3))
+        weight = weight.reshape(n, atomic_basis.size(3), self.channels)
+        rows = atomic_basis.transpose(0, 1).reshape(n, batch * 9, atomic_basis.size(3))
         moments = torch.bmm(rows, weight).view(n, batch, 9, self.channels).transpose(0, 1)
         return self.invariants(moments), moments[:, :, 1:4]
 
@@ -125,7 +125,7 @@ class Invariants(nn.Module):
 
 
 class Messages(nn.Module):
-    """What each atom learns from the others' features: their moments, weighted with what the senders say.
+    """Messages between atoms: moments of the density of neighbours, weighted with what these send.
 
     An atom j sends a scalar s_jkc and a vector v_jkc for each radial function. The receiver forms sum_jk Y_m B_k s_jkc,
     sum_jk B_k u_ij . v_jkc and sum_jk B_k v_jkc. All are matrix products with the same Y B; no tensor of pairs and
@@ -153,37 +153,37 @@ class Messages(nn.Module):
         self.radial = radial
         self.channels = channels
         self.vector_channels = vector_channels
-        self.say = ClassLinear(atom_class, features, radial * channels)
+        self.scalar_message = ClassLinear(atom_class, features, radial * channels)
         self.invariants = Invariants(channels, 0)
         self.outputs = self.invariants.outputs + 2 * vector_channels
-        spoken = max(vector_channels, 1)
+        vectors_out = max(vector_channels, 1)
         self.gate = ClassLinear(atom_class, features, vectors)
-        self.point = ClassLinear(atom_class, vectors, radial * spoken, bias=False)
-        self.mix = Mixture(channels, spoken)
+        self.vector_message = ClassLinear(atom_class, vectors, radial * vectors_out, bias=False)
+        self.mix = Mixture(channels, vectors_out)
 
-    def forward(self, surroundings: Tensor, features: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, atomic_basis: Tensor, features: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Invariants [B,n,outputs] and vectors [B,n,3,C].
 
         Args:
-            surroundings: Y B [B,n,M,radial*n].
+            atomic_basis: Y B [B,n,M,radial*n].
             features: [B,n,features].
             vectors: [B,n,3,vectors].
         """
         batch, n, k, c = features.size(0), features.size(1), self.radial, self.channels
         # 0.3: sums over all atoms start at about the size of one.
-        scalar = (0.3 * self.say(features)).reshape(batch, n, k, c).transpose(1, 2).reshape(batch, k * n, c)
-        moments = torch.bmm(surroundings.view(batch, n * 9, n * k), scalar).view(batch, n, 9, c)
+        scalar = (0.3 * self.scalar_message(features)).reshape(batch, n, k, c).transpose(1, 2).reshape(batch, k * n, c)
+        moments = torch.bmm(atomic_basis.view(batch, n * 9, n * k), scalar).view(batch, n, 9, c)
         invariants = self.invariants(moments)
         a1 = moments[:, :, 1:4]
         if self.vector_channels > 0:
             d = self.vector_channels
             gated = vectors * (0.3 * self.gate(features)).unsqueeze(2)
-            sent = self.point(gated.transpose(1, 2).reshape(batch * 3, n, vectors.size(3)))
+            sent = self.vector_message(gated.transpose(1, 2).reshape(batch * 3, n, vectors.size(3)))
             by_axis = sent.reshape(batch, 3, n, k, d).transpose(2, 3).reshape(batch, 3 * k * n, d)
-            along = torch.bmm(surroundings[:, :, 1:4].reshape(batch, n, 3 * n * k), by_axis)
+            projected = torch.bmm(atomic_basis[:, :, 1:4].reshape(batch, n, 3 * n * k), by_axis)
             by_atom = by_axis.view(batch, 3, k * n, d).permute(0, 2, 1, 3).reshape(batch, n * k, 3 * d)
-            passed = torch.bmm(surroundings[:, :, 0], by_atom).view(batch, n, 3, d)
-            invariants = torch.cat([invariants, along, (passed * self.mix(a1)).sum(2)], -1)
+            received = torch.bmm(atomic_basis[:, :, 0], by_atom).view(batch, n, 3, d)
+            invariants = torch.cat([invariants, projected, (received * self.mix(a1)).sum(2)], -1)
         return invariants, a1
 
 

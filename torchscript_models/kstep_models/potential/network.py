@@ -16,7 +16,7 @@ Network (dense pairs, no neighbour list: a region has tens of atoms):
   that a bond's vibration spans the basis instead of a small part of it. The basis is normalised Hermite polynomials in
   t times a C2 envelope.
 - The products of basis and angular functions Y_m(u_ij) B_k(r_ij) are formed once. All layers are matrix products with
-  them: first with weights per pair class, then with what the atoms say (:mod:`kstep_models.potential.layers`).
+  them: first with weights per pair class, then with the messages of the atoms (:mod:`kstep_models.potential.layers`).
 - Each class of atoms has its own weights, which makes a small network as accurate as a much larger shared one: the
   molecule is fixed, so that nothing is asked of its carbonyl carbon but to be that carbon.
 
@@ -24,70 +24,47 @@ Everything is smooth to second order, and exact under translation, rotation, ref
 atoms. Related work: Drautz, PRB 99, 014104 (2019); Schuett et al., PaiNN (2021); Batatia et al., MACE (2022).
 """
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from kstep_models.potential.interface import MoleculeData, NetworkConfig, PotentialModel
 from kstep_models.potential.layers import ClassLinear, Messages, Moments, normalised_hermite, second_order
 from kstep_models.potential.statistics import PairStatistics
 from kstep_models.potential.topology import Topology, TopologyError
 from kstep_models.units import COULOMB
 
 
-@dataclass(frozen=True)
-class PotentialConfig:
-    """Size of the network.
+class PotentialConfig(NetworkConfig):
+    """Size of the network."""
 
-    Attributes:
-        channels: features per atom and angular function, from the geometry alone.
-        radial_order: number of radial basis functions.
-        cubic_channels: how many of the channels form invariants of third order.
-        layers: 1 for the geometry alone, one more for each round of messages.
-        message_channels: features per angular function of a message.
-        message_order: radial functions of a message, at most radial_order.
-        vector_channels: vectors in a message; 0 for none.
-        hidden: width of an atom's features.
-        readout: width of the last layer.
-        cutoff: nm; no direct message beyond it. May exceed the molecule.
-        max_bond_distance: see :class:`Topology`.
-        polarisable: whether charges respond to the potential (a_ij above).
-    """
+    name: Literal["kstep"] = Field(default="kstep", description="which network")
+    channels: int = Field(default=48, ge=1, description="features per atom and angular function, from geometry alone")
+    radial_order: int = Field(default=6, ge=2, description="number of radial basis functions")
+    cubic_channels: int = Field(default=16, ge=0, description="channels that form invariants of third order")
+    layers: int = Field(default=2, ge=1, description="1 for the geometry alone, one more for each round of messages")
+    message_channels: int = Field(default=32, ge=1, description="features per angular function of a message")
+    message_order: int = Field(default=4, ge=1, description="radial functions of a message, at most radial_order")
+    vector_channels: int = Field(default=16, ge=0, description="vectors in a message; 0 for none")
+    hidden: int = Field(default=64, ge=1, description="width of an atom's features")
+    readout: int = Field(default=32, ge=1, description="width of the last layer")
+    cutoff: float = Field(default=1.2, gt=0, description="nm; no direct message beyond it; may exceed the molecule")
+    max_bond_distance: int = Field(default=5, ge=1, description="bonds after which pairs are not told apart any more")
+    polarisable: bool = Field(default=True, description="whether charges respond to the environment's potential")
 
-    channels: int = 48
-    radial_order: int = 6
-    cubic_channels: int = 16
-    layers: int = 2
-    message_channels: int = 32
-    message_order: int = 4
-    vector_channels: int = 16
-    hidden: int = 64
-    readout: int = 32
-    cutoff: float = 1.2
-    max_bond_distance: int = 5
-    polarisable: bool = True
-
-    def __post_init__(self) -> None:
-        least = {"radial_order": 2, "cubic_channels": 0, "vector_channels": 0}
-        for name in (
-            *("channels", "radial_order", "cubic_channels", "layers", "message_channels", "message_order"),
-            *("vector_channels", "hidden", "readout", "max_bond_distance"),
-        ):
-            bound = least.get(name, 1)
-            if getattr(self, name) < bound:
-                raise ValueError(f"model option {name} must be at least {bound}, got {getattr(self, name)}")
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "PotentialConfig":
         for name, other in (("cubic_channels", "channels"), ("message_order", "radial_order")):
             if getattr(self, name) > getattr(self, other):
-                raise ValueError(
-                    f"model option {name} = {getattr(self, name)} exceeds {other} = {getattr(self, other)}"
-                )
-        if not self.cutoff > 0:
-            raise ValueError(f"model option cutoff must be a positive length in nm, got {self.cutoff}")
+                raise ValueError(f"{name} = {getattr(self, name)} exceeds {other} = {getattr(self, other)}")
+        return self
 
 
-class KStepPotential(nn.Module):
+class KStepPotential(PotentialModel, name="kstep"):
     """See the module's documentation. Batches of one molecule: positions [B,n,3] in nm.
 
     Args:
@@ -96,6 +73,13 @@ class KStepPotential(nn.Module):
         statistics: scales measured on the training data.
     """
 
+    config_type = PotentialConfig
+    limits = (
+        "Only this molecule, with these bonds: it must not react. Atom classes come from the bond graph.",
+        "Distances shorter than any in the data meet a repulsive wall; nothing else is guaranteed there.",
+    )
+
+    config: PotentialConfig
     numbers: Tensor
     bonds: Tensor
     undirected_class: Tensor
@@ -161,17 +145,42 @@ class KStepPotential(nn.Module):
             self.messages.append(messages)
             self.updates.append(ClassLinear(classes, messages.outputs + width, width))
             vectors = config.message_channels
-        self.read = ClassLinear(classes, config.layers * width, config.readout)
-        self.answer = ClassLinear(classes, config.readout, 2)
+        self.readout = ClassLinear(classes, config.layers * width, config.readout)
+        self.output = ClassLinear(classes, config.readout, 2)
         undirected = int(self.undirected_class.max()) + 1
         self.response = nn.Parameter(torch.full((undirected,), 0.3))
+
+    @classmethod
+    def create(cls, config: PotentialConfig, data: MoleculeData) -> "KStepPotential":
+        """See :class:`PotentialModel`."""
+        topology = Topology.build(data.numbers.tolist(), data.bonds.tolist(), config.max_bond_distance)
+        statistics = PairStatistics.measure(
+            topology, data.positions, data.energies, data.forces, data.charges, data.total_charge, data.geometries
+        )
+        return cls(config, topology, statistics)
+
+    def describe(self) -> dict[str, Any]:
+        """See :class:`PotentialModel`."""
+        return {
+            "config": self.config.written(),
+            "numbers": self.topology.numbers.tolist(),
+            "bonds": self.topology.bonds.tolist(),
+            "statistics": self.statistics.to_json(),
+        }
+
+    @classmethod
+    def build(cls, description: Mapping[str, Any]) -> "KStepPotential":
+        """See :class:`PotentialModel`."""
+        config = PotentialConfig.model_validate(description["config"])
+        topology = Topology.build(description["numbers"], description["bonds"], config.max_bond_distance)
+        return cls(config, topology, PairStatistics.from_json(description["statistics"]))
 
     def _real(self, name: str, value: Any) -> None:
         self.register_buffer(
             name, torch.as_tensor(np.asarray(value), dtype=torch.float64).to(torch.get_default_dtype())
         )
 
-    def surroundings(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def atomic_basis(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Distances r [B,n,n] (1 on the diagonal), z of them, and the products Y_m(u_ij) B_k(r_ij) as [B,n,M,K,n].
 
         The atom j is the fastest index: the longest one, for the vector units.
@@ -198,7 +207,7 @@ class KStepPotential(nn.Module):
     def energy_and_charges(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Energy without its mean [B] in kJ/mol and charges in vacuum [B,n] in e, for positions [B,n,3] in nm."""
         batch, n = positions.size(0), self.atoms
-        r, z, full = self.surroundings(positions)
+        r, z, full = self.atomic_basis(positions)
         reduced = full[:, :, :, : self.message_order].reshape(batch, n, 9, self.message_order * n)
         invariants, vectors = self.moments(full.reshape(batch, n, 9, self.radial_order * n))
         features = torch.nn.functional.silu(self.update(invariants))
@@ -207,15 +216,15 @@ class KStepPotential(nn.Module):
             invariants, vectors = messages(reduced, features, vectors)
             features = torch.nn.functional.silu(update(torch.cat([invariants, features], -1)))
             all_features.append(features)
-        last = torch.nn.functional.silu(self.read(torch.cat(all_features, -1)))
-        answer = self.answer(last)
+        last = torch.nn.functional.silu(self.readout(torch.cat(all_features, -1)))
+        output = self.output(last)
         # 0.2 and 0.1: initial weights predict about nothing.
-        energy = 0.2 * answer[..., 0].sum(1) * self.energy_scale
+        energy = 0.2 * output[..., 0].sum(1) * self.energy_scale
         c = self.pair_series
         energy = energy + (z * (c[0] + z * (c[1] + z * (c[2] + z * c[3])))).sum([1, 2])
         inside = torch.clamp(1 - r * self.inverse_wall, min=0.0)
         energy = energy + (self.nuclear * inside * inside * inside / r).sum([1, 2])
-        charge = self.charge_mean + 0.1 * answer[..., 1]
+        charge = self.charge_mean + 0.1 * output[..., 1]
         excess = (self.total_charge - charge.sum(1, keepdim=True)) * (1.0 / self.atoms)
         return energy, charge + excess
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +43,21 @@ class PairStatistics:
     energy_scale: float
     charge_mean: FloatArray
     total_charge: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PairStatistics:
+        """From :meth:`to_json`."""
+        values: dict[str, Any] = {
+            name: np.asarray(value) if isinstance(value, list) else value for name, value in data.items()
+        }
+        return cls(**values)
 
     @classmethod
     def measure(

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kstep_models.archive import DTYPES, ExportError, check_target, load_archive, write_archive
-from kstep_models.contract import Contract, ContractError
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
-from kstep_models.rttddft.dynamics_modules import TimeSteps
+from kstep_models.rttddft.contract import ResponseContract
 from kstep_models.rttddft.ensemble import ResponseEnsemble
+from kstep_models.rttddft.time_steps import TimeSteps
 
 Geometry = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Atomic numbers [N] and positions [N,3] in bohr."""
@@ -90,7 +90,7 @@ class ExportedResponse(nn.Module):
 
 
 def export_response(
-    models: Sequence[nn.Module], contract: Contract, path: str | os.PathLike[str], examples: Sequence[Geometry]
+    models: Sequence[nn.Module], contract: ResponseContract, path: str | os.PathLike[str], examples: Sequence[Geometry]
 ) -> ResponseChecks:
     """Check response networks and write their archive, atomically.
 
@@ -98,7 +98,7 @@ def export_response(
         models: one network or, so that their disagreement says how far to trust them, several; scriptable;
             ``forward(numbers [N] int64, positions [N,3] bohr)`` gives the response matrix [M,M] in hartree and the
             density's coefficients [M], in the order of the atoms and of the contract's auxiliary basis.
-        contract: of kind "fxc"; its ``dtype`` decides the precision the archive computes in.
+        contract: its ``dtype`` decides the precision the archive computes in.
         path: the archive to write, usually ``*.pt``.
         examples: typical geometries, at least one, on which the exported module is checked.
 
@@ -106,12 +106,10 @@ def export_response(
         the deviations found.
 
     Raises:
-        ContractError: the contract is not of this kind, or does not cover the examples.
+        ContractError: the contract does not cover the examples.
         ExportError: e3nn is not installed, or the exported module deviates, or does not transform as it should; nothing
             is written.
     """
-    if contract.kind != "fxc":
-        raise ContractError(f"a response model needs a contract of kind 'fxc', not {contract.kind!r}")
     if not models:
         raise ExportError("an archive needs at least one network")
     if not examples:
@@ -150,15 +148,17 @@ def script_response(models: Sequence[nn.Module], dtype: torch.dtype) -> Any:
             raise ExportError(f"the network cannot be scripted: {error}") from error
 
 
-def load_response(path: str | os.PathLike[str]) -> tuple[Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], Contract]:
+def load_response(
+    path: str | os.PathLike[str],
+) -> tuple[Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], ResponseContract]:
     """An archive for use from Python: the module, called with numbers and positions, and its contract.
 
-    The module's attribute ``time_steps`` is a :class:`kstep_models.rttddft.dynamics_modules.TimeSteps`.
+    The module's attribute ``time_steps`` is a :class:`kstep_models.rttddft.time_steps.TimeSteps`.
 
     Raises:
         ContractError: see :func:`kstep_models.archive.load_archive`.
     """
-    return load_archive(path, "fxc")
+    return load_archive(path, ResponseContract)
 
 
 def _prepared(models: Sequence[nn.Module], dtype: torch.dtype) -> ExportedResponse:
@@ -166,7 +166,7 @@ def _prepared(models: Sequence[nn.Module], dtype: torch.dtype) -> ExportedRespon
     return ExportedResponse(networks, dtype).eval()
 
 
-def _checked_geometry(contract: Contract, numbers: Any, positions: Any) -> tuple[Tensor, Tensor]:
+def _checked_geometry(contract: ResponseContract, numbers: Any, positions: Any) -> tuple[Tensor, Tensor]:
     z = torch.as_tensor(np.asarray(numbers, dtype=np.int64))
     x = torch.as_tensor(np.asarray(positions, dtype=np.float64))
     if z.dim() != 1 or list(x.shape) != [len(z), 3]:
@@ -178,7 +178,7 @@ def _checked_geometry(contract: Contract, numbers: Any, positions: Any) -> tuple
 
 
 def _checks(
-    eager: nn.Module, double: Any, written: Any, contract: Contract, geometries: list[tuple[Tensor, Tensor]]
+    eager: nn.Module, double: Any, written: Any, contract: ResponseContract, geometries: list[tuple[Tensor, Tensor]]
 ) -> ResponseChecks:
     basis = contract.basis()
     generator = torch.Generator().manual_seed(1)
@@ -257,7 +257,7 @@ def _representation(basis: AuxiliaryBasis, numbers: Tensor, turn: Tensor) -> Ten
     return torch.block_diag(*blocks)
 
 
-def _reordering(contract: Contract, numbers: Tensor) -> Tensor:
+def _reordering(contract: ResponseContract, numbers: Tensor) -> Tensor:
     """The atoms backwards, or like atoms only if the contract is for atoms in a fixed order."""
     if contract.atomic_numbers is None:
         return torch.arange(len(numbers)).flip(0)

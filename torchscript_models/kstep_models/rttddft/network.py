@@ -22,13 +22,14 @@ e3nn (M. Geiger, T. Smidt, arXiv:2207.09453); blocks of matrices from irreducibl
 Comput. Sci. 2, 367 (2022) and H. Yu et al., ICML 2023 (QHNet), there for Hamiltonians.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from e3nn import o3
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from kstep_models.configuration import Section
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
 from kstep_models.rttddft.blocks import AtomBlocks
 
@@ -37,29 +38,26 @@ _PAIR_LARGEST = 6
 _LARGEST = 4
 
 
-@dataclass(frozen=True)
-class ResponseNetworkConfig:
-    """Size of the network.
+class ResponseNetworkConfig(Section):
+    """Size of the network."""
 
-    Attributes:
-        channels: features of an atom for each angular momentum 0 ... 4 of natural parity, (-1)^l.
-        pseudo_channels: of the other parity, for 1 ... 3.
-        pair_channels: features of a pair for each angular momentum that come from distance and invariants alone.
-        product_channels: features for each representation in products of an atom's features with themselves.
-        rounds: of messages between atoms.
-        radial: number of radial functions.
-        hidden: width of the layers between invariants and weights.
-        cutoff: bohr; no message, and no response, between atoms further apart.
-    """
+    channels: tuple[int, ...] = Field(
+        default=(96, 48, 32, 16, 16), description="features of an atom for l = 0 ... 4 of natural parity, (-1)^l"
+    )
+    pseudo_channels: tuple[int, ...] = Field(default=(8, 8, 4), description="of the other parity, for l = 1 ... 3")
+    pair_channels: int = Field(default=32, ge=1, description="features of a pair from distance and invariants")
+    product_channels: int = Field(default=16, ge=1, description="features in products of an atom's with themselves")
+    rounds: int = Field(default=2, ge=1, description="of messages between atoms")
+    radial: int = Field(default=12, ge=2, description="number of radial functions")
+    hidden: int = Field(default=64, ge=1, description="width of the layers between invariants and weights")
+    cutoff: float = Field(default=14.0, gt=0, description="bohr; no message, no response between atoms further apart")
 
-    channels: tuple[int, ...] = (96, 48, 32, 16, 16)
-    pseudo_channels: tuple[int, ...] = (8, 8, 4)
-    pair_channels: int = 32
-    product_channels: int = 16
-    rounds: int = 2
-    radial: int = 12
-    hidden: int = 64
-    cutoff: float = 14.0
+    @field_validator("channels", "pseudo_channels")
+    @classmethod
+    def _no_gaps(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not 1 <= len(value) <= 5 or any(number < 1 for number in value):
+            raise ValueError("give between one and five positive numbers")
+        return value
 
 
 class RadialFunctions(nn.Module):
@@ -273,6 +271,9 @@ class ResponseNetwork(nn.Module):
         basis: auxiliary basis.
         config: size.
     """
+
+    # TorchScript would try to compile its class.
+    __jit_ignored_attributes__: ClassVar[list[str]] = ["config"]
 
     element_index: Tensor
 

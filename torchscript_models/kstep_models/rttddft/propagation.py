@@ -13,7 +13,7 @@ time for 66, where the product with R takes far longer than either.
 All of it may be differentiated, for training on short rollouts, but only where it is not scripted: TorchScript's own
 rules for derivatives take complex numbers for real ones.
 
-Everything is a function of tensors; :mod:`kstep_models.rttddft.dynamics_modules` makes modules of them.
+Everything is a function of tensors; :mod:`kstep_models.rttddft.time_steps` makes a module of them.
 """
 
 import math

@@ -1,1 +1,1 @@
-"""Training of the conservative potential with charges (kstep_models.potential)."""
+"""Training of conservative potentials with charges: any network of :mod:`kstep_models.potential.interface`."""

@@ -36,7 +36,7 @@ def write_card(
 
 
 def _markdown(name: str, trained: Checkpoint, contract: Contract, evaluation: Evaluation, checks: ExportChecks) -> str:
-    formula = _formula([int(z) for z in trained.model.topology.numbers])
+    formula = _formula(trained.model.numbers.tolist())
     settings = dict(trained.level_of_theory)
     method = str(settings.pop("method", "the QM level"))
     theory = method + (f" ({', '.join(f'{k} {v}' for k, v in settings.items())})" if settings else "")
@@ -78,9 +78,9 @@ def _markdown(name: str, trained: Checkpoint, contract: Contract, evaluation: Ev
         "",
         "## Limits",
         "",
-        "- Only this molecule, with these bonds: it must not react. Atom classes come from the bond graph.",
-        "- Geometries far from the training temperatures are extrapolation. Distances shorter than any in the data "
-        "meet a repulsive wall; nothing else is guaranteed there. The integrator's guard catches what goes wrong.",
+        *(f"- {limit}" for limit in trained.model.limits),
+        "- Geometries far from the training temperatures are extrapolation. The integrator's guard catches what goes "
+        "wrong.",
         "- Alone, without the integrator's QM correction, it samples its own errors.",
         "",
     ]

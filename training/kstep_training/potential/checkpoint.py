@@ -7,15 +7,14 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
-from kstep_models.potential import KStepPotential, PairStatistics, PotentialConfig, Topology
+from kstep_models.potential.interface import PotentialModel, UnknownNetworkError, build_model
 from kstep_training.checkpoints import CheckpointError, read_checkpoint
+from kstep_training.methods import POTENTIAL
 from kstep_training.potential.data import FileRecord, FrameSet
 
-FORMAT = "kstep-training-potential"
-VERSION = 2
+VERSION = 3
 NAME = "last.ckpt"
 
 
@@ -33,7 +32,7 @@ class Checkpoint:
         elapsed: seconds of training.
     """
 
-    model: KStepPotential
+    model: PotentialModel
     configuration: dict[str, Any]
     files: tuple[FileRecord, ...]
     charge: int
@@ -45,20 +44,12 @@ class Checkpoint:
     elapsed: float
 
 
-def describe(frames: FrameSet, model: KStepPotential, configuration: Mapping[str, Any], digest: str) -> dict[str, Any]:
+def describe(frames: FrameSet, model: PotentialModel, configuration: Mapping[str, Any], digest: str) -> dict[str, Any]:
     """The part of a checkpoint that is not weights; plain values only, so that loading runs no code."""
-    statistics = {
-        name: value.tolist() if isinstance(value, np.ndarray) else value
-        for name, value in dataclasses.asdict(model.statistics).items()
-    }
     return {
-        "format": FORMAT,
-        "version": VERSION,
         "configuration": dict(configuration),
-        "model": dataclasses.asdict(model.config),
-        "numbers": model.topology.numbers.tolist(),
-        "bonds": model.topology.bonds.tolist(),
-        "statistics": statistics,
+        "network": model.name,
+        "model": model.describe(),
         "files": [dataclasses.asdict(record) for record in frames.files],
         "charge": frames.region.charge,
         "multiplicity": frames.region.multiplicity,
@@ -74,17 +65,7 @@ def read_raw(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: no such file, or not a checkpoint of this method and version.
     """
-    content = read_checkpoint(path)
-    description = content.get("kstep")
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} is not a checkpoint of kstep_training for a potential: give the last.ckpt of a training run"
-        )
-    if description.get("version") != VERSION:
-        raise CheckpointError(
-            f"{path} has version {description.get('version')}, this program reads {VERSION}: train again"
-        )
-    return content
+    return read_checkpoint(path, POTENTIAL.checkpoint_format, VERSION)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -95,13 +76,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """
     content = read_raw(path)
     saved = content["kstep"]
-    config = PotentialConfig(**saved["model"])
-    topology = Topology.build(saved["numbers"], saved["bonds"], config.max_bond_distance)
-    scales: dict[str, Any] = {
-        name: np.asarray(value) if isinstance(value, list) else value for name, value in saved["statistics"].items()
-    }
-    statistics = PairStatistics(**scales)
-    model = KStepPotential(config, topology, statistics).to(torch.float32)
+    try:
+        model = build_model(saved["network"], saved["model"]).to(torch.float32)
+    except UnknownNetworkError as error:
+        raise CheckpointError(f"{path}: {error}: install the package that it comes from") from error
     prefix = "average."
     weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
     try:

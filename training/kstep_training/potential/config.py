@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from kstep_models.configuration import Section
-from kstep_models.potential import PotentialConfig
+from kstep_models.potential.interface import NetworkConfig
 from kstep_models.quantities import positive, quantity_reader
 
 WallTime = Annotated[
@@ -54,27 +54,6 @@ class DataSection(Section):
     )
     split_seed: int = Field(default=0, description="which trajectories are held out")
     batch_size: int = Field(default=8, ge=1, description="frames per step; small batches learn fastest per CPU second")
-
-
-class ModelSection(Section):
-    """Size of the network; see kstep_models.potential.PotentialConfig."""
-
-    channels: int = Field(default=48, ge=1, description="features per atom and angular function, from geometry alone")
-    radial_order: int = Field(default=6, ge=2, description="number of radial basis functions")
-    cubic_channels: int = Field(default=16, ge=0, description="channels that form invariants of third order")
-    layers: int = Field(default=2, ge=1, description="1 for the geometry alone, one more for each round of messages")
-    message_channels: int = Field(default=32, ge=1, description="features per angular function of a message")
-    message_order: int = Field(default=4, ge=1, description="radial functions of a message, at most radial_order")
-    vector_channels: int = Field(default=16, ge=0, description="vectors in a message")
-    hidden: int = Field(default=64, ge=1, description="width of an atom's features")
-    readout: int = Field(default=32, ge=1, description="width of the last layer")
-    cutoff: float = Field(default=1.2, gt=0, description="nm; no direct message beyond it")
-    max_bond_distance: int = Field(default=5, ge=1, description="bonds after which pairs are not told apart any more")
-    polarisable: bool = Field(default=True, description="whether charges respond to the environment's potential")
-
-    def to_model(self) -> PotentialConfig:
-        """The same options for the network's constructor."""
-        return PotentialConfig(**self.model_dump())
 
 
 class LossSection(Section):
@@ -132,7 +111,10 @@ class PotentialTraining(Section):
     method: Literal["potential"] = Field(description="which of the methods of kstep_training")
     data: DataSection
     output: Path = Field(default=Path("run"), description="folder for checkpoints and metrics")
-    model: ModelSection = ModelSection()
+    model: NetworkConfig = Field(
+        default_factory=lambda: NetworkConfig.model_validate({}),
+        description="size of the network that its name means; see kstep_models.potential.network.PotentialConfig",
+    )
     loss: LossSection = LossSection()
     optimizer: OptimizerSection = OptimizerSection()
     schedule: ScheduleSection

@@ -18,7 +18,7 @@ from kstep_models.frames import Environment, FrameFile, FrameFileError
 from kstep_models.potential.export import compile_graph, load
 from kstep_models.units import COULOMB, MEV_PER_ANGSTROM
 from kstep_training.potential.checkpoint import load_checkpoint
-from kstep_training.potential.data import EMBEDDED, GAS, USES
+from kstep_training.potential.data import EMBEDDED, GAS
 
 # Environment charges within this distance (nm) of a region atom count as nearby.
 NEARBY = 0.5
@@ -95,8 +95,6 @@ def evaluate(
     subset: str = "test",
 ) -> Evaluation:
     """See :func:`kstep_training.evaluate`."""
-    if subset not in (*USES, "all"):
-        raise ValueError(f"subset must be one of {', '.join(USES)} or all, got {subset!r}")
     if not files:
         raise FrameFileError("no frames files given to evaluate on")
     function, numbers, held = _open(Path(model))
@@ -138,7 +136,7 @@ def _open(path: Path) -> tuple[Model, list[int], dict[str, dict[str, list[int]]]
     if path.suffix == ".ckpt":
         checkpoint = load_checkpoint(path)
         held = {record.digest: dict(record.trajectories) for record in checkpoint.files}
-        return compile_graph(checkpoint.model, torch.float32), checkpoint.model.topology.numbers.tolist(), held
+        return compile_graph(checkpoint.model, torch.float32), checkpoint.model.numbers.tolist(), held
     module, contract = load(path)
     if contract.atomic_numbers is None:
         raise ContractError(f"{path} is not for one molecule: evaluation needs its atomic_numbers")

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from kstep_models.contract import Contract
 from kstep_models.frames import FrameFile
+from kstep_models.potential.contract import PotentialContract
 from kstep_models.potential.export import ExportChecks, ExportError, export
 from kstep_models.provenance import MODEL_PACKAGES, software_versions
 from kstep_training.potential.card import write_card
@@ -60,19 +60,19 @@ def export_checkpoint(
     return ExportedModel(target, card, checks, evaluation)
 
 
-def make_contract(trained: Checkpoint, dtype: str, evaluation: Evaluation) -> Contract:
+def make_contract(trained: Checkpoint, dtype: str, evaluation: Evaluation) -> PotentialContract:
     """The contract of a trained model; says which trajectories were held out, so that anyone can evaluate again."""
-    numbers = tuple(int(z) for z in trained.model.topology.numbers)
+    numbers = tuple(trained.model.numbers.tolist())
     data: dict[str, Any] = {
         "digest": trained.digest,
         "frames": sum(record.frames for record in trained.files),
         # Names only: paths of the training machine mean nothing elsewhere.
         "files": [{k: v for k, v in asdict(record).items() if k != "path"} for record in trained.files],
     }
-    return Contract(
+    return PotentialContract(
         elements=tuple(sorted(set(numbers))),
         atomic_numbers=numbers,
-        cutoff=trained.model.config.cutoff,
+        cutoff=trained.model.cutoff,
         dtype=dtype,
         charge=trained.charge,
         multiplicity=trained.multiplicity,

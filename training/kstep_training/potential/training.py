@@ -7,6 +7,8 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,15 +24,15 @@ from torch.utils.data import DataLoader
 from kstep_models.configuration import ConfigError, load_config
 from kstep_models.files import replaced_atomically, write_json
 from kstep_models.locks import locked
-from kstep_models.potential import KStepPotential, PairStatistics, Topology
+from kstep_models.potential.interface import MoleculeData, PotentialModel, create_model
 from kstep_training.checkpoints import CheckpointError
-from kstep_training.potential.budget import Budget
 from kstep_training.potential.checkpoint import NAME, describe, load_checkpoint, read_raw
 from kstep_training.potential.config import PotentialTraining
 from kstep_training.potential.data import EMBEDDED, GAS, Batch, BatchStream, FrameSet, load_frames
 from kstep_training.potential.evaluation import Evaluation, evaluate
-from kstep_training.potential.losses import Scales, make_loss
-from kstep_training.potential.module import PotentialModule
+from kstep_training.potential.optimisation.budget import Budget
+from kstep_training.potential.optimisation.losses import Scales, make_loss
+from kstep_training.potential.optimisation.module import PotentialModule
 
 _VALIDATION_BATCH = 50
 
@@ -80,7 +82,7 @@ def _train(config: PotentialTraining, config_path: Path, folder: Path, resume: b
     lightning.seed_everything(config.seed, verbose=False)
 
     if config.start_from is None:
-        model = build_model(config, frames, training)
+        model = create_model(config.model, molecule_data(frames, training))
     else:
         model = _earlier_model(config, frames, config.start_from)
     batch = frames.batch(training, model.energy_mean)
@@ -93,10 +95,6 @@ def _train(config: PotentialTraining, config_path: Path, folder: Path, resume: b
     if resume:
         _check_resumable(checkpoint, description)
 
-    stretch = config.schedule.validate_every
-    if config.schedule.max_steps is not None:
-        stretch = min(stretch, config.schedule.max_steps)
-    stream = BatchStream(batch, config.data.batch_size, stretch, config.seed, lambda: trainer.global_step)
     first = Batch(*(tensor[: min(config.data.batch_size, len(training))] for tensor in batch))
     if config.compile != "off":
         console.print("Compiling the training step (about a minute) ...")
@@ -105,34 +103,16 @@ def _train(config: PotentialTraining, config_path: Path, folder: Path, resume: b
     budget.start()
     kinds, loaders = _validation_loaders(frames, validation, config.schedule.validation_frames, model.energy_mean)
     module = PotentialModule(model, loss, config.optimizer, budget, kinds, description)
+    stretch = config.schedule.validate_every
+    if config.schedule.max_steps is not None:
+        stretch = min(stretch, config.schedule.max_steps)
+    stream = BatchStream(batch, config.data.batch_size, stretch, config.seed, lambda: module.global_step)
 
     callbacks: list[Callback] = [_Keep(checkpoint, folder / "metrics.json", config, console)]
     if sys.stderr.isatty():
         callbacks.append(RichProgressBar(refresh_rate=50))
-    # What it says about accelerators and its own services is of no use here.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        # Lightning advises data-loading workers; the data are in memory.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*`IterableDataset` has `__len__` defined.*")
-        # The averaged model is in eval mode for good.
-        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
-        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated.*")
-        trainer = lightning.Trainer(
-            accelerator="cpu",
-            devices=1,
-            max_steps=-1 if config.schedule.max_steps is None else config.schedule.max_steps,
-            max_epochs=-1,
-            callbacks=callbacks,
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=sys.stderr.isatty(),
-            num_sanity_val_steps=0,
-            # Forces are gradients, also in validation.
-            inference_mode=False,
-            default_root_dir=folder,
-        )
+    with _quiet():
+        trainer = _trainer(config, folder, callbacks)
         trainer.fit(
             module,
             train_dataloaders=DataLoader(stream, batch_size=None),
@@ -150,32 +130,66 @@ def _train(config: PotentialTraining, config_path: Path, folder: Path, resume: b
     )
 
 
-def build_model(
-    config: PotentialTraining, frames: FrameSet, training: np.ndarray[Any, np.dtype[np.int64]]
-) -> KStepPotential:
-    """A network with initial weights, scaled to the training frames."""
+def molecule_data(frames: FrameSet, training: NDArray[np.int64]) -> MoleculeData:
+    """What a network takes its scales from.
+
+    Args:
+        frames: of all uses.
+        training: indices of those that are trained on.
+    """
     region = frames.region
-    topology = Topology.build(region.numbers.tolist(), region.bonds.tolist(), config.model.max_bond_distance)
     # Energies and forces in water contain the coupling, which the network does not have to represent.
     gas = training[~frames.embedded[training]]
     reference = gas if len(gas) else training
-    statistics = PairStatistics.measure(
-        topology,
-        frames.positions[reference],
-        frames.energy[reference],
-        frames.forces[reference],
-        frames.charges[reference],
-        region.charge,
+    return MoleculeData(
+        numbers=region.numbers,
+        bonds=region.bonds,
+        total_charge=region.charge,
+        positions=frames.positions[reference],
+        energies=frames.energy[reference],
+        forces=frames.forces[reference],
+        charges=frames.charges[reference],
         geometries=frames.positions[training],
     )
-    return KStepPotential(config.model.to_model(), topology, statistics)
 
 
-def _earlier_model(config: PotentialTraining, frames: FrameSet, path: Path) -> KStepPotential:
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Lightning says about accelerators, its own services, and what is meant to be as it is."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # Lightning advises data-loading workers; the data are in memory.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*`IterableDataset` has `__len__` defined.*")
+        # The averaged model is in eval mode for good.
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated.*")
+        yield
+
+
+def _trainer(config: PotentialTraining, folder: Path, callbacks: list[Callback]) -> lightning.Trainer:
+    return lightning.Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_steps=-1 if config.schedule.max_steps is None else config.schedule.max_steps,
+        max_epochs=-1,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
+        num_sanity_val_steps=0,
+        # Forces are gradients, also in validation.
+        inference_mode=False,
+        default_root_dir=folder,
+    )
+
+
+def _earlier_model(config: PotentialTraining, frames: FrameSet, path: Path) -> PotentialModel:
     model = load_checkpoint(path).model
-    if model.topology.numbers.tolist() != frames.region.numbers.tolist():
+    if model.numbers.tolist() != frames.region.numbers.tolist():
         raise CheckpointError(f"start_from: {path} is for another molecule than the frames")
-    if model.config != config.model.to_model():
+    if model.config != config.model:
         raise CheckpointError(f"start_from: {path} has a network of another size; copy its `model` section")
     return model.requires_grad_(True)
 
@@ -231,8 +245,11 @@ def _combined_digest(frames: FrameSet) -> str:
 
 def _check_resumable(checkpoint: Path, description: dict[str, Any]) -> None:
     saved = read_raw(checkpoint)["kstep"]
-    for key, what in (("digest", "the training data"), ("model", "the size of the network")):
-        if saved[key] != description[key]:
+    for what, (then, now) in {
+        "the training data": (saved["digest"], description["digest"]),
+        "the size of the network": (saved["configuration"]["model"], description["configuration"]["model"]),
+    }.items():
+        if then != now:
             raise CheckpointError(f"{checkpoint} cannot be continued: {what} changed since. Start a new output folder")
     splits = [[record["trajectories"] for record in part["files"]] for part in (saved, description)]
     if splits[0] != splits[1]:

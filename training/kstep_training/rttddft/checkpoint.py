@@ -12,7 +12,8 @@ import torch
 from kstep_models.files import replaced_atomically
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
 from kstep_models.rttddft.network import ResponseNetwork, ResponseNetworkConfig
-from kstep_training.checkpoints import RESPONSE_FORMAT, CheckpointError, read_checkpoint
+from kstep_training.checkpoints import CheckpointError, read_checkpoint
+from kstep_training.methods import RESPONSE
 
 VERSION = 2
 NAME = "last.ckpt"
@@ -25,7 +26,7 @@ class ResponseCheckpoint:
     Attributes:
         members: the ensemble, double precision.
         configuration: of the run, as in the YAML file.
-        level_of_theory: of the labels.
+        level_of_theory: of the responses.
         digest: over all training data.
         geometries: molecule -> number of geometries learned from.
         regularisation: of each member's last layer.
@@ -58,10 +59,10 @@ def new_network(basis: AuxiliaryBasis, config: ResponseNetworkConfig, seed: int)
 def save(path: str | os.PathLike[str], checkpoint: ResponseCheckpoint) -> None:
     """Write a checkpoint, atomically."""
     content = {
-        "format": RESPONSE_FORMAT,
+        "format": RESPONSE.checkpoint_format,
         "version": VERSION,
         "basis": checkpoint.members[0].basis.to_json(),
-        "model": dataclasses.asdict(checkpoint.members[0].config),
+        "model": checkpoint.members[0].config.written(),
         "members": [_learned(member) for member in checkpoint.members],
         **{
             entry.name: getattr(checkpoint, entry.name)
@@ -79,16 +80,9 @@ def load(path: str | os.PathLike[str]) -> ResponseCheckpoint:
     Raises:
         CheckpointError: no such file, or not a checkpoint of this method and version.
     """
-    content = read_checkpoint(path)
-    if content.get("format") != RESPONSE_FORMAT:
-        raise CheckpointError(f"{path} is not a checkpoint of a response network")
-    if content["version"] != VERSION:
-        raise CheckpointError(f"{path} has version {content['version']}, this program reads {VERSION}: train again")
+    content = read_checkpoint(path, RESPONSE.checkpoint_format, VERSION)
     basis = AuxiliaryBasis.from_json(content["basis"])
-    model: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list | tuple) else value for key, value in content["model"].items()
-    }
-    config = ResponseNetworkConfig(**model)
+    config = ResponseNetworkConfig.model_validate(content["model"])
     members = tuple(_restored(new_network(basis, config, 0), state) for state in content["members"])
     rest = {entry.name: content[entry.name] for entry in dataclasses.fields(ResponseCheckpoint)}
     return ResponseCheckpoint(**{**rest, "members": members})

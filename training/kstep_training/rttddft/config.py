@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from kstep_models.configuration import Section
 from kstep_models.rttddft.network import ResponseNetworkConfig
@@ -30,32 +30,6 @@ class ResponseData(Section):
     limit: int | None = Field(default=None, ge=2, description="use this many geometries of each molecule at most")
 
 
-class ResponseModelSection(Section):
-    """Size of a network; see kstep_models.rttddft.network.ResponseNetworkConfig."""
-
-    channels: tuple[int, ...] = Field(
-        default=(96, 48, 32, 16, 16), description="features of an atom for l = 0 ... 4, of natural parity"
-    )
-    pseudo_channels: tuple[int, ...] = Field(default=(8, 8, 4), description="of the other parity, for l = 1 ... 3")
-    pair_channels: int = Field(default=32, ge=1, description="features of a pair from distance and invariants")
-    product_channels: int = Field(default=16, ge=1, description="features in products of an atom's with themselves")
-    rounds: int = Field(default=2, ge=1, description="of messages between atoms")
-    radial: int = Field(default=12, ge=2, description="number of radial functions")
-    hidden: int = Field(default=64, ge=1, description="width of the layers between invariants and weights")
-    cutoff: float = Field(default=14.0, gt=0, description="bohr; atoms further apart do not feel each other")
-
-    @field_validator("channels", "pseudo_channels")
-    @classmethod
-    def _no_gaps(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not 1 <= len(value) <= 5 or any(number < 1 for number in value):
-            raise ValueError("give between one and five positive numbers")
-        return value
-
-    def network(self) -> ResponseNetworkConfig:
-        """The same for the network."""
-        return ResponseNetworkConfig(**self.model_dump())
-
-
 class RefinementSection(Section):
     """Gradient descent on the encoder after its last layer was solved; off by default, see the documentation."""
 
@@ -69,10 +43,10 @@ class ResponseTraining(Section):
 
     method: Literal["response"] = Field(description="what is trained")
     data: ResponseData
-    model: ResponseModelSection = ResponseModelSection()
+    model: ResponseNetworkConfig = ResponseNetworkConfig()
     members: int = Field(default=3, ge=1, description="networks of the ensemble, whose spread is the uncertainty")
     damping: float = Field(
-        default=0.01, gt=0, description="of labels: fits of density changes smaller than this, relative, do not count"
+        default=0.01, gt=0, description="of targets: fits of density changes smaller than this, relative, do not count"
     )
     regularisation: list[float] = Field(
         default=[1e-10, 1e-8, 1e-6, 1e-4],

@@ -19,10 +19,10 @@ class ResponseDataset:
 
     Attributes:
         basis: auxiliary basis.
-        level_of_theory: of the labels.
+        level_of_theory: of the responses.
         training, validation: of the same molecules.
         left_out: molecules that are not learned from, all geometries.
-        digest: of the training geometries and their labels.
+        digest: of the training geometries and their responses.
     """
 
     basis: AuxiliaryBasis

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from kstep_models.archive import ExportError
 from kstep_models.contract import Contract
 from kstep_models.files import write_atomically, write_json
 from kstep_models.provenance import MODEL_PACKAGES, software_versions
+from kstep_models.rttddft.contract import ResponseContract
 from kstep_models.rttddft.export import Geometry, ResponseChecks, export_response
 from kstep_training.checkpoints import CheckpointError
 from kstep_training.rttddft.checkpoint import ResponseCheckpoint, load
@@ -34,16 +36,21 @@ class ExportedResponseModel:
 
 
 def export_checkpoint(
-    checkpoint: str | os.PathLike[str], path: str | os.PathLike[str], dtype: str = "float32"
+    checkpoint: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    dtype: str = "float32",
+    files: Sequence[str | os.PathLike[str]] | None = None,
 ) -> ExportedResponseModel:
     """See :func:`kstep_training.export`."""
+    if files is not None:
+        raise ExportError("the errors of response networks are those measured in training: leave the files out")
     if dtype not in ("float32", "float64"):
         raise ExportError(f"dtype must be float32 or float64, got {dtype!r}")
     trained = load(checkpoint)
     if not trained.evaluation:
         raise CheckpointError(f"{checkpoint} is of a run that was interrupted: go on with kstep train --resume")
     first = trained.members[0]
-    contract = Contract.of_response(
+    contract = ResponseContract.of(
         basis=first.basis,
         cutoff=first.config.cutoff,
         dtype=dtype,

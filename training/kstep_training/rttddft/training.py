@@ -19,12 +19,12 @@ from kstep_models.rttddft.network import ResponseNetwork
 from kstep_models.rttddft.response_file import ResponseFile, ResponseFileError
 from kstep_training.checkpoints import CheckpointError
 from kstep_training.rttddft.checkpoint import NAME, ResponseCheckpoint, load, new_network, save
-from kstep_training.rttddft.closed_form import LastLayer
 from kstep_training.rttddft.config import ResponseTraining
 from kstep_training.rttddft.data import ResponseDataset, load_responses
 from kstep_training.rttddft.evaluation import ResponseEvaluation, molecule_errors, predicted, response_error
-from kstep_training.rttddft.labels import effective_kernels
+from kstep_training.rttddft.last_layer_ridge import LastLayer
 from kstep_training.rttddft.refinement import refine
+from kstep_training.rttddft.targets import effective_kernels
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ def _train(config: ResponseTraining, folder: Path, resume: bool) -> ResponseResu
         + ", ".join(f"{len(part)} {part.name}" for part in dataset.training)
         + (f"; leaving out {', '.join(part.name for part in dataset.left_out)}" if dataset.left_out else "")
     )
-    labels = [effective_kernels(part.records, config.damping) for part in dataset.training]
+    targets = [effective_kernels(part.records, config.damping) for part in dataset.training]
     for index in range(len(state.members), config.members):
-        member, regularisation, error = _member(config, dataset, labels, config.seed + index, console)
+        member, regularisation, error = _member(config, dataset, targets, config.seed + index, console)
         seconds = time.monotonic() - begin
         state = replace(
             state,
@@ -96,6 +96,7 @@ def evaluate(
     checkpoint: str | os.PathLike[str],
     files: Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str] | None = None,
+    subset: str = "all",
 ) -> ResponseEvaluation:
     """Errors of a checkpoint on all geometries of files of responses.
 
@@ -103,6 +104,7 @@ def evaluate(
         checkpoint: of :func:`train`.
         files: of responses.
         output: folder for ``evaluation.json``.
+        subset: has no meaning here: which geometries were learned from is not known of other files.
 
     Raises:
         CheckpointError: not a checkpoint of response networks.
@@ -161,12 +163,12 @@ def _write(evaluation: ResponseEvaluation, folder: Path) -> None:
 def _member(
     config: ResponseTraining,
     dataset: ResponseDataset,
-    labels: list[NDArray[np.float64]],
+    targets: list[NDArray[np.float64]],
     seed: int,
     console: Console,
 ) -> tuple[ResponseNetwork, float, float]:
-    network = new_network(dataset.basis, config.model.network(), seed)
-    best, error = _solved(network, dataset, labels, config.regularisation)
+    network = new_network(dataset.basis, config.model, seed)
+    best, error = _solved(network, dataset, targets, config.regularisation)
     if config.refinement.steps:
 
         def log(step: int, loss: float) -> None:
@@ -174,15 +176,15 @@ def _member(
                 console.print(f"  refinement {step + 1}/{config.refinement.steps}: {100 * loss:.2f} %")
 
         refine(network, dataset.training, config.refinement, seed, log)
-        best, error = _solved(network, dataset, labels, config.regularisation)
+        best, error = _solved(network, dataset, targets, config.regularisation)
     return network, best, error
 
 
 def _solved(
-    network: ResponseNetwork, dataset: ResponseDataset, labels: list[NDArray[np.float64]], candidates: list[float]
+    network: ResponseNetwork, dataset: ResponseDataset, targets: list[NDArray[np.float64]], candidates: list[float]
 ) -> tuple[float, float]:
     """Set the last layer with the best of several regularisations; returns it and its error."""
-    layer = LastLayer(network, dataset.training, labels)
+    layer = LastLayer(network, dataset.training, targets)
     errors = {}
     for candidate in candidates:
         layer.solve(candidate)

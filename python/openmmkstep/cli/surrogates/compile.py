@@ -26,7 +26,7 @@ def compile_archive(
     from kstep_models.potential.compilation import cached_package, compile_archive
     from openmmkstep.surrogates.suitability import SurrogateError, read_surrogate_contract
 
-    numbers = read_surrogate_contract(archive).get("atomic_numbers")
+    numbers = read_surrogate_contract(archive).atomic_numbers
     count = atoms if atoms is not None else len(numbers or ())
     if count == 0:
         raise SurrogateError(f"{archive} is not for one molecule: say for how many atoms with --atoms")

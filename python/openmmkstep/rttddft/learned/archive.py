@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from kstep_models.contract import Contract, ContractError, read_contract
+from kstep_models.rttddft.contract import ResponseContract
 from kstep_models.rttddft.export import load_response
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
@@ -95,7 +96,7 @@ class ArchiveUse:
             raise ElectronDynamicsError(f"{source}: {error}") from error
 
 
-def loaded_archive(source: str) -> tuple[Any, Contract]:
+def loaded_archive(source: str) -> tuple[Any, ResponseContract]:
     """The module of an archive, called with :func:`arguments` of a molecule, and its contract.
 
     Raises:
@@ -119,7 +120,7 @@ def called_once() -> Iterator[None]:
 
 
 @lru_cache(maxsize=_KEPT_ARCHIVES)
-def _loaded(source: str, modified: int, size: int) -> tuple[Any, Contract]:
+def _loaded(source: str, modified: int, size: int) -> tuple[Any, ResponseContract]:
     try:
         return load_response(source)
     except ContractError as error:

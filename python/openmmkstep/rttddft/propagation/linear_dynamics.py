@@ -1,4 +1,4 @@
-"""Electrons whose Fock matrix is linear in the density, as a Torch module that takes many steps at once.
+"""Electrons whose Fock matrix is linear in the density, as tensors for Torch, which takes many steps at once.
 
 Coulomb and exchange are exactly linear; the response of the exchange-correlation potential is whatever kernel is given:
 of finite differences, of linear-response theory, or of a network. The time steps themselves are in
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kstep_models.rttddft.dynamics_modules import LinearDynamics
+from kstep_models.rttddft.linear_system import LinearSystem, prepare_system
 from kstep_models.rttddft.propagation import field_fractions
 from openmmkstep.rttddft.arguments import integer_from, positive_number
 from openmmkstep.rttddft.electronic_structure.ground_state import GroundState
@@ -30,8 +30,8 @@ RealArray = NDArray[np.float64]
 _SYMMETRY = 1e-4
 
 
-def create_linear_dynamics(hamiltonian: Hamiltonian, ground: GroundState, kernel: RealArray | None) -> LinearDynamics:
-    """The linear dynamics around a ground state.
+def create_linear_system(hamiltonian: Hamiltonian, ground: GroundState, kernel: RealArray | None) -> LinearSystem:
+    """A molecule whose Fock matrix is taken as linear around its ground state.
 
     Args:
         hamiltonian: of a closed shell.
@@ -47,7 +47,7 @@ def create_linear_dynamics(hamiltonian: Hamiltonian, ground: GroundState, kernel
         raise ElectronDynamicsError("linear dynamics is for closed shells: use ElectronDynamics for others")
     real, imaginary = pair_response(hamiltonian, kernel)
     evaluation = hamiltonian.evaluate(ground.orbitals)
-    return LinearDynamics(
+    return prepare_system(
         torch.from_numpy(np.ascontiguousarray(evaluation.fock[0].real)),
         torch.from_numpy(np.ascontiguousarray(ground.orbitals[0])),
         torch.from_numpy(np.stack([hamiltonian.coupling(axis) for axis in np.eye(3)])),
@@ -63,7 +63,7 @@ def pair_response(hamiltonian: Hamiltonian, kernel: RealArray | None) -> tuple[R
 
     Args:
         hamiltonian: of a closed shell.
-        kernel: see :func:`create_linear_dynamics`.
+        kernel: see :func:`create_linear_system`.
 
     Returns:
         The map of the real part [m,m], and that of the imaginary part [m',m'], which is [0,0] without exact exchange.

@@ -83,7 +83,7 @@ def _files(config: RunConfig) -> Iterator[Check]:
 def _made_for(name: str, file: Path) -> str:
     if name != "surrogate":
         return ""
-    level = read_surrogate_contract(file).get("level_of_theory") or {}
+    level = read_surrogate_contract(file).level_of_theory
     return f", trained for {level.get('method', 'an unknown method')}"
 
 

@@ -161,7 +161,9 @@ def _surrogate(config: RunConfig) -> dict[str, Any] | None:
     if config.surrogate is None:
         return None
     contract = read_surrogate_contract(config.surrogate.archive)
-    return {key: contract.get(key) for key in ("level_of_theory", "training_data", "validation", "versions", "dtype")}
+    return {
+        key: getattr(contract, key) for key in ("level_of_theory", "training_data", "validation", "versions", "dtype")
+    }
 
 
 def _backbone(files: RunFolder, molecules: MolecularSystem, region: QMRegion) -> list[BackboneTrace]:

@@ -2,7 +2,7 @@
 
 The matrix of f_xc between auxiliary functions, A, is not the best one: a fitted density is not quite the true one, and
 where the density is low, f_xc is large. Between the true density changes it leaves 2 % of error, systematic enough for
-6 % in the dipole of water. The label is therefore A plus the smallest matrix that takes this error away,
+6 % in the dipole of water. The target is therefore A plus the smallest matrix that takes this error away,
 
     A + p^T (G - B^T A B) p,
 
@@ -21,15 +21,15 @@ RealArray = NDArray[np.float64]
 
 
 def effective_kernels(records: ResponseRecord, damping: float) -> RealArray:
-    """Labels [T,M,M] of T geometries.
+    """Targets [T,M,M] of T geometries.
 
     Args:
         records: with the leading axis T.
         damping: singular values of the fit below this fraction of the largest are damped.
     """
-    labels = []
+    targets = []
     for fit, kernel, response in zip(records.fit, records.kernel, records.response, strict=True):
         left, values, right = np.linalg.svd(fit, full_matrices=False)
         inverse = (right.T * (values / (values**2 + (damping * values[0]) ** 2))) @ left.T
-        labels.append(kernel + inverse.T @ (response - fit.T @ kernel @ fit) @ inverse)
-    return np.stack(labels)
+        targets.append(kernel + inverse.T @ (response - fit.T @ kernel @ fit) @ inverse)
+    return np.stack(targets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 # A loss this many times the recent average is a divergence: batches of one size differ by factors of two or three.
 _JUMP = 15.0
@@ -60,11 +61,19 @@ class StabilityMonitor:
         self._norm += max(_WEIGHT, 1 / self._norms) * (seen - self._norm)
         return outlier
 
-    def state(self) -> list[float]:
+    def state(self) -> dict[str, float]:
         """For a checkpoint."""
-        return [self.rate_factor, self._loss, self._norm, float(self._losses), float(self._norms)]
+        return {
+            "rate_factor": self.rate_factor,
+            "usual_loss": self._loss,
+            "usual_norm": self._norm,
+            "losses": self._losses,
+            "norms": self._norms,
+            "jumps": self._jumps,
+        }
 
-    def restore(self, state: list[float]) -> None:
+    def restore(self, state: Mapping[str, float]) -> None:
         """From a checkpoint."""
-        self.rate_factor, self._loss, self._norm = state[:3]
-        self._losses, self._norms = int(state[3]), int(state[4])
+        self.rate_factor = float(state["rate_factor"])
+        self._loss, self._norm = float(state["usual_loss"]), float(state["usual_norm"])
+        self._losses, self._norms, self._jumps = int(state["losses"]), int(state["norms"]), int(state["jumps"])

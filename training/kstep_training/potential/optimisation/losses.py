@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from kstep_models.potential import KStepPotential
+from kstep_models.potential.interface import PotentialModel
 from kstep_training.potential.config import LossSection
 from kstep_training.potential.data import Batch
 
@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 # Charges are of interest to about this accuracy (e).
 _CHARGE_SCALE = 0.01
 
-StepLoss = Callable[[KStepPotential, Batch], tuple[Tensor, Tensor]]
+StepLoss = Callable[[PotentialModel, Batch], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Scales:
         return cls(max(float(frames.forces.square().mean().sqrt()), 1.0), max(spread, 1.0))
 
 
-def predict(model: KStepPotential, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+def predict(model: PotentialModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Energy [B], forces [B,n,3] at fixed environment charges, charges dU/dphi [B,n].
 
     The model's forces are at fixed potential; when an atom moves, it also sees another potential, hence -q grad(phi).
@@ -52,7 +52,7 @@ class PotentialLoss:
         self._weights = weights
         self._scales = scales
 
-    def __call__(self, model: KStepPotential, batch: Batch) -> tuple[Tensor, Tensor]:
+    def __call__(self, model: PotentialModel, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss [] and its parts [3]: mean squared errors of forces, energy and charges, in their units."""
         energy, forces, charges = predict(model, batch)
         parts = torch.stack(
@@ -84,7 +84,7 @@ class CompiledLoss:
         batch: example batch; every later one must have its shapes.
     """
 
-    def __init__(self, loss: PotentialLoss, model: KStepPotential, batch: Batch) -> None:
+    def __init__(self, loss: PotentialLoss, model: PotentialModel, batch: Batch) -> None:
         self._names = [name for name, _ in model.named_parameters()]
         buffers = {name: value.detach() for name, value in model.named_buffers()}
         wrapped = _LossModule(loss, model)
@@ -107,13 +107,13 @@ class CompiledLoss:
         with torch.no_grad():
             self._step([p.detach() for p in example], list(batch))
 
-    def __call__(self, model: KStepPotential, batch: Batch) -> tuple[Tensor, Tensor]:
+    def __call__(self, model: PotentialModel, batch: Batch) -> tuple[Tensor, Tensor]:
         """As :class:`PotentialLoss`."""
         total, parts = _Precomputed.apply(self._step, list(batch), *model.parameters())
         return total, parts
 
 
-def make_loss(weights: LossSection, scales: Scales, compilation: str, model: KStepPotential, batch: Batch) -> StepLoss:
+def make_loss(weights: LossSection, scales: Scales, compilation: str, model: PotentialModel, batch: Batch) -> StepLoss:
     """The loss to train with.
 
     Args:
@@ -144,7 +144,7 @@ def make_loss(weights: LossSection, scales: Scales, compilation: str, model: KSt
 class _LossModule(torch.nn.Module):
     """The loss as a module of the model's parameters, which functional_call can replace."""
 
-    def __init__(self, loss: PotentialLoss, model: KStepPotential) -> None:
+    def __init__(self, loss: PotentialLoss, model: PotentialModel) -> None:
         super().__init__()
         self.loss = loss
         self.model = model

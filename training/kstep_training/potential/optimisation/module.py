@@ -10,13 +10,15 @@ import lightning
 import torch
 from torch import Tensor
 
-from kstep_models.potential import KStepPotential
+from kstep_models.potential.interface import PotentialModel
 from kstep_models.units import MEV_PER_ANGSTROM
-from kstep_training.potential.budget import Budget, learning_rate
+from kstep_training.methods import POTENTIAL
+from kstep_training.potential.checkpoint import VERSION
 from kstep_training.potential.config import OptimizerSection
 from kstep_training.potential.data import Batch
-from kstep_training.potential.losses import StepLoss, predict
-from kstep_training.potential.stability import StabilityMonitor
+from kstep_training.potential.optimisation.budget import Budget, learning_rate
+from kstep_training.potential.optimisation.losses import StepLoss, predict
+from kstep_training.potential.optimisation.stability import StabilityMonitor
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ class PotentialModule(lightning.LightningModule):
 
     Args:
         model: the network, with initial weights.
-        loss: see :func:`kstep_training.potential.losses.make_loss`.
+        loss: see :func:`kstep_training.potential.optimisation.losses.make_loss`.
         options: of the optimiser.
         budget: decides the learning rate and the end.
         kinds: names of the validation sets, in the order of the validation loaders.
@@ -35,7 +37,7 @@ class PotentialModule(lightning.LightningModule):
 
     def __init__(
         self,
-        model: KStepPotential,
+        model: PotentialModel,
         loss: StepLoss,
         options: OptimizerSection,
         budget: Budget,
@@ -151,6 +153,7 @@ class PotentialModule(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a model is rebuilt from, the history and the time used."""
+        checkpoint["format"], checkpoint["version"] = POTENTIAL.checkpoint_format, VERSION
         checkpoint["kstep"] = {**self._description, "history": self.history, "elapsed": self._budget.elapsed}
         checkpoint["kstep"]["stability"] = self._monitor.state()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 
 class Budget:
@@ -12,23 +13,27 @@ class Budget:
     Args:
         max_steps: or None.
         max_time: seconds, or None.
+        clock: gives seconds.
     """
 
-    def __init__(self, max_steps: int | None, max_time: float | None) -> None:
+    def __init__(
+        self, max_steps: int | None, max_time: float | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._max_steps = max_steps
         self._max_time = max_time
+        self._clock = clock
         self._before = 0.0
         self._since: float | None = None
 
     def start(self, elapsed: float = 0.0) -> None:
         """Start the clock, with the seconds used by earlier parts of the run."""
         self._before = elapsed
-        self._since = time.monotonic()
+        self._since = self._clock()
 
     @property
     def elapsed(self) -> float:
         """Seconds used."""
-        return self._before + (0.0 if self._since is None else time.monotonic() - self._since)
+        return self._before + (0.0 if self._since is None else self._clock() - self._since)
 
     def progress(self, step: int) -> float:
         """Fraction of the budget used after a number of steps."""

@@ -44,16 +44,16 @@ class LastLayer:
     Args:
         network: in double precision.
         sets: molecules.
-        labels: of the response [T,M,M], for each of them.
+        targets: of the response [T,M,M], for each of them.
     """
 
     @torch.no_grad()
     def __init__(
-        self, network: ResponseNetwork, sets: Sequence[ResponseSet], labels: Sequence[NDArray[np.float64]]
+        self, network: ResponseNetwork, sets: Sequence[ResponseSet], targets: Sequence[NDArray[np.float64]]
     ) -> None:
         self._network = network
         self._samples: dict[tuple[str, int], Samples] = {}
-        for molecule, kernels in zip(sets, labels, strict=True):
+        for molecule, kernels in zip(sets, targets, strict=True):
             self._gather(molecule, torch.as_tensor(kernels))
 
     @torch.no_grad()
