@@ -45,7 +45,9 @@ void bindEmbeddingCharges(py::module_ &module) {
         .def("getCutoffDistance", &EmbeddingCharges::getCutoffDistance)
         .def("getSwitchingDistance", &EmbeddingCharges::getSwitchingDistance)
         .def("usesPeriodicBoundaryConditions", &EmbeddingCharges::usesPeriodicBoundaryConditions)
-        .def("__eq__", [](const EmbeddingCharges &a, const EmbeddingCharges &b) { return a == b; });
+        .def(
+            "equals", [](const EmbeddingCharges &charges, const EmbeddingCharges &other) { return charges == other; },
+            py::arg("other"));
 }
 
 } // namespace KStep::bindings

@@ -18,11 +18,12 @@ KStepIntegrator &integratorOf(py::handle object) {
 template <class Getter, class Setter>
 void bindProperty(py::module_ &module, const std::string &name, Getter getter, Setter setter) {
     module.def(("KStepIntegrator_get" + name).c_str(),
-               [getter](py::handle object) { return (integratorOf(object).*getter)(); });
+               [getter](py::handle object) { return (integratorOf(object).*getter)(); }, py::arg("integrator"));
     module.def(("KStepIntegrator_set" + name).c_str(),
                [setter](py::handle object, const std::decay_t<std::invoke_result_t<Getter, KStepIntegrator &>> &value) {
                    (integratorOf(object).*setter)(value);
-               });
+               },
+               py::arg("integrator"), py::arg("value"));
 }
 
 std::vector<std::pair<int, int>> asPairs(const std::vector<KStepIntegrator::Level> &levels) {
@@ -41,13 +42,19 @@ py::dict asDict(const KStepStatistics &statistics) {
 } // namespace
 
 void bindKStepIntegrator(py::module_ &module) {
-    module.def("KStepIntegrator_create", [](double temperature, double friction, double innerStepSize, int k) {
-        return transfer(
-            static_cast<OpenMM::Integrator *>(new KStepIntegrator(temperature, friction, innerStepSize, k)));
-    });
-    module.def("KStepIntegrator_isInstance", [](py::handle object) {
-        return dynamic_cast<KStepIntegrator *>(static_cast<OpenMM::Integrator *>(swigPointer(object))) != nullptr;
-    });
+    module.def(
+        "KStepIntegrator_create",
+        [](double temperature, double friction, double innerStepSize, int k) {
+            return transfer(
+                static_cast<OpenMM::Integrator *>(new KStepIntegrator(temperature, friction, innerStepSize, k)));
+        },
+        py::arg("temperature"), py::arg("friction"), py::arg("innerStepSize"), py::arg("k"));
+    module.def(
+        "KStepIntegrator_isInstance",
+        [](py::handle object) {
+            return dynamic_cast<KStepIntegrator *>(static_cast<OpenMM::Integrator *>(swigPointer(object))) != nullptr;
+        },
+        py::arg("wrapped"));
     bindProperty(module, "InnerStepSize", &KStepIntegrator::getInnerStepSize, &KStepIntegrator::setInnerStepSize);
     bindProperty(module, "K", &KStepIntegrator::getK, &KStepIntegrator::setK);
     bindProperty(module, "Temperature", &KStepIntegrator::getTemperature, &KStepIntegrator::setTemperature);
@@ -61,18 +68,23 @@ void bindKStepIntegrator(py::module_ &module) {
     bindProperty(module, "MaxEnergyError", &KStepIntegrator::getMaxEnergyError, &KStepIntegrator::setMaxEnergyError);
     bindProperty(module, "MaxConsecutiveFallbacks", &KStepIntegrator::getMaxConsecutiveFallbacks,
                  &KStepIntegrator::setMaxConsecutiveFallbacks);
-    module.def("KStepIntegrator_addCommonGroup", [](py::handle object, int group, int period) {
-        return integratorOf(object).addCommonGroup(group, period);
-    });
-    module.def("KStepIntegrator_addSurrogateLevel", [](py::handle object, int group, int period) {
-        return integratorOf(object).addSurrogateLevel(group, period);
-    });
-    module.def("KStepIntegrator_getCommonGroups",
-               [](py::handle object) { return asPairs(integratorOf(object).getCommonGroups()); });
-    module.def("KStepIntegrator_getSurrogateLevels",
-               [](py::handle object) { return asPairs(integratorOf(object).getSurrogateLevels()); });
-    module.def("KStepIntegrator_getStatistics",
-               [](py::handle object) { return asDict(integratorOf(object).getStatistics()); });
+    module.def(
+        "KStepIntegrator_addCommonGroup",
+        [](py::handle object, int group, int period) { return integratorOf(object).addCommonGroup(group, period); },
+        py::arg("integrator"), py::arg("group"), py::arg("period"));
+    module.def(
+        "KStepIntegrator_addSurrogateLevel",
+        [](py::handle object, int group, int period) { return integratorOf(object).addSurrogateLevel(group, period); },
+        py::arg("integrator"), py::arg("group"), py::arg("period"));
+    module.def(
+        "KStepIntegrator_getCommonGroups",
+        [](py::handle object) { return asPairs(integratorOf(object).getCommonGroups()); }, py::arg("integrator"));
+    module.def(
+        "KStepIntegrator_getSurrogateLevels",
+        [](py::handle object) { return asPairs(integratorOf(object).getSurrogateLevels()); }, py::arg("integrator"));
+    module.def(
+        "KStepIntegrator_getStatistics", [](py::handle object) { return asDict(integratorOf(object).getStatistics()); },
+        py::arg("integrator"));
 }
 
 } // namespace KStep::bindings

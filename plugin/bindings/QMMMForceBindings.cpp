@@ -40,24 +40,39 @@ py::dict toDict(const QMMMResult &result) {
 } // namespace
 
 void bindQMMMForce(py::module_ &module) {
-    module.def("QMMMForce_create", [](const QMRegion &region, const std::string &engine, const std::string &settings,
-                                      const EmbeddingCharges &charges) {
-        return transfer(new QMMMForce(region, engine, settings, charges));
-    });
-    module.def("QMMMForce_isInstance", [](py::handle object) {
-        return dynamic_cast<QMMMForce *>(static_cast<OpenMM::Force *>(swigPointer(object))) != nullptr;
-    });
-    module.def("QMMMForce_getRegion", [](py::handle f) { return unwrapForce(f).getRegion(); });
-    module.def("QMMMForce_getEngine", [](py::handle f) { return unwrapForce(f).getEngine(); });
-    module.def("QMMMForce_getEngineSettings", [](py::handle f) { return unwrapForce(f).getEngineSettings(); });
-    module.def("QMMMForce_getEmbeddingCharges", [](py::handle f) { return unwrapForce(f).getEmbeddingCharges(); });
-    module.def("QMMMForce_getLastResult",
-               [](py::handle f, py::handle c) { return toDict(unwrapForce(f).getLastResult(unwrapContext(c))); });
-    module.def("QMMMForce_getNumCalls",
-               [](py::handle f, py::handle c) { return unwrapForce(f).getNumCalls(unwrapContext(c)); });
-    module.def("QMMMForce_getTime",
-               [](py::handle f, py::handle c) { return unwrapForce(f).getTime(unwrapContext(c)); });
-    module.def("QMMMForce_reset", [](py::handle f, py::handle c) { unwrapForce(f).reset(unwrapContext(c)); });
+    module.def(
+        "QMMMForce_create",
+        [](const QMRegion &region, const std::string &engine, const std::string &settings,
+           const EmbeddingCharges &charges) { return transfer(new QMMMForce(region, engine, settings, charges)); },
+        py::arg("region"), py::arg("engine"), py::arg("settings"), py::arg("charges"));
+    module.def(
+        "QMMMForce_isInstance",
+        [](py::handle object) {
+            return dynamic_cast<QMMMForce *>(static_cast<OpenMM::Force *>(swigPointer(object))) != nullptr;
+        },
+        py::arg("wrapped"));
+    module.def("QMMMForce_getRegion", [](py::handle f) { return unwrapForce(f).getRegion(); }, py::arg("force"));
+    module.def("QMMMForce_getEngine", [](py::handle f) { return unwrapForce(f).getEngine(); }, py::arg("force"));
+    module.def(
+        "QMMMForce_getEngineSettings", [](py::handle f) { return unwrapForce(f).getEngineSettings(); },
+        py::arg("force"));
+    module.def(
+        "QMMMForce_getEmbeddingCharges", [](py::handle f) { return unwrapForce(f).getEmbeddingCharges(); },
+        py::arg("force"));
+    module.def(
+        "QMMMForce_getLastResult",
+        [](py::handle f, py::handle c) { return toDict(unwrapForce(f).getLastResult(unwrapContext(c))); },
+        py::arg("force"), py::arg("context"));
+    module.def(
+        "QMMMForce_getNumCalls",
+        [](py::handle f, py::handle c) { return unwrapForce(f).getNumCalls(unwrapContext(c)); }, py::arg("force"),
+        py::arg("context"));
+    module.def(
+        "QMMMForce_getTime", [](py::handle f, py::handle c) { return unwrapForce(f).getTime(unwrapContext(c)); },
+        py::arg("force"), py::arg("context"));
+    module.def(
+        "QMMMForce_reset", [](py::handle f, py::handle c) { unwrapForce(f).reset(unwrapContext(c)); }, py::arg("force"),
+        py::arg("context"));
     module.def("QMMMForce_getEngineNames", &QMEngineRegistry::getEngineNames);
 }
 

@@ -12,11 +12,13 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from openmmkstep.openmmapi.embedding_charges import EmbeddingCharges
     from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, KStepStatistics
+    from openmmkstep.openmmapi.minimization import Minimization, minimize
     from openmmkstep.openmmapi.qmmm_force import LinkAtom, QMMMForce, QMResult
     from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
     from openmmkstep.qmmm.integrator import createIntegrator
@@ -30,12 +32,15 @@ __all__ = [
     "KStepIntegrator",
     "KStepStatistics",
     "LinkAtom",
+    "Minimization",
     "QMMMForce",
     "QMMMPotential",
     "QMResult",
     "RegionChargeWarning",
     "TorchScriptForce",
     "createIntegrator",
+    "get_include",
+    "minimize",
     "pluginLoadFailures",
 ]
 
@@ -44,18 +49,25 @@ _MODULES = {
     "KStepIntegrator": "openmmapi.kstep_integrator",
     "KStepStatistics": "openmmapi.kstep_integrator",
     "LinkAtom": "openmmapi.qmmm_force",
+    "Minimization": "openmmapi.minimization",
     "QMMMForce": "openmmapi.qmmm_force",
     "QMMMPotential": "qmmm.potential",
     "QMResult": "openmmapi.qmmm_force",
     "RegionChargeWarning": "qmmm.region",
     "TorchScriptForce": "openmmapi.torchscript_force",
     "createIntegrator": "qmmm.integrator",
+    "minimize": "openmmapi.minimization",
 }
 
 try:
     __version__ = version("openmm-kstep")
 except PackageNotFoundError:  # run from a source tree that was not installed
     __version__ = "0+unknown"
+
+
+def get_include() -> str:
+    """The folder of the C++ headers. The library that belongs to them is ``lib/libOpenMMKStep.so`` beside it."""
+    return str(Path(__file__).parent / "include")
 
 
 def __getattr__(name: str) -> Any:

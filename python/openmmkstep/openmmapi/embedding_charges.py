@@ -76,6 +76,11 @@ class EmbeddingCharges(_openmmkstep.EmbeddingCharges):
         """Particles [n], charges [n] in e, and groups [n]."""
         return super().getCharges()
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _openmmkstep.EmbeddingCharges) and self.equals(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (
             type(self),

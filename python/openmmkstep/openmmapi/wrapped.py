@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 
 class Wrapped:
@@ -13,7 +12,10 @@ class Wrapped:
     lost its class, and `cast` gives it back.
     """
 
-    _is_instance: ClassVar[Callable[[Any], bool]]
+    @staticmethod
+    def _is_instance(wrapped: Any) -> bool:
+        """Whether the C++ object behind a wrapper is of the class that this one stands for."""
+        raise NotImplementedError
 
     @classmethod
     def cast(cls, wrapped: Any) -> Self:
