@@ -55,7 +55,11 @@ for root in PACKAGE_ROOTS:
 setup(
     packages=packages,
     package_dir=package_dir,
-    package_data={"openmmkstep": ["workflows/report/templates/*.html", "py.typed", "*.pyi"]},
+    package_data={
+        "openmmkstep": ["workflows/report/templates/*.html", "py.typed", "*.pyi"],
+        "kstep_models": ["py.typed"],
+        "kstep_training": ["py.typed"],
+    },
     ext_modules=[Extension("openmmkstep._openmmkstep", sources=[])],
     cmdclass={"build_ext": CMakeBuild},
     zip_safe=False,

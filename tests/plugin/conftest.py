@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import openmm
 import pytest
 
 import openmmkstep  # noqa: F401  (loads the plugin)
+from tests.support.qmmm.fixtures import chorismate_mutase
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+__all__ = ["chorismate_mutase"]
 
 
 def _platforms() -> list[str]:
@@ -31,12 +30,3 @@ def platform(request: pytest.FixtureRequest) -> openmm.Platform:
 def reference() -> openmm.Platform:
     """The Reference platform, double precision throughout."""
     return openmm.Platform.getPlatformByName("Reference")
-
-
-@pytest.fixture
-def chorismate_mutase() -> Path:
-    """The folder of the chorismate mutase structure, where it lies beside the project."""
-    folder = DATA / "chorismate_mutase"
-    if not folder.is_dir():
-        pytest.skip(f"the chorismate mutase structure is not beside the project ({folder})")
-    return folder

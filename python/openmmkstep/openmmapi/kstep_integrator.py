@@ -245,19 +245,23 @@ class KStepIntegrator(Wrapped, openmm.Integrator):
         _openmmkstep.KStepIntegrator_setMonitoredParticles(self, [operator.index(particle) for particle in particles])
 
     def getMaxCorrection(self) -> unit.Quantity:
-        """The bound of abs(F_Q - F_S) on a monitored particle above which a outer step is redone."""
+        """The bound of abs(F_Q - F_S) on a monitored particle above which an outer step is redone."""
         return _openmmkstep.KStepIntegrator_getMaxCorrection(self) * _FORCE
 
     def setMaxCorrection(self, bound: Any) -> None:
-        """Set the bound of abs(F_Q - F_S) above which a outer step is redone (a force, or a number in kJ/mol/nm)."""
+        """Set the bound of abs(F_Q - F_S) above which an outer step is redone (a force, or a number in kJ/mol/nm)."""
         _openmmkstep.KStepIntegrator_setMaxCorrection(self, value_in(bound, _FORCE))
 
     def getMaxEnergyError(self) -> unit.Quantity:
-        """The bound of the energy error of a outer step above which it is redone."""
+        """The bound of the energy error of an outer step above which it is redone."""
         return _openmmkstep.KStepIntegrator_getMaxEnergyError(self) * unit.kilojoule_per_mole
 
     def setMaxEnergyError(self, bound: Any) -> None:
-        """Set the bound of the energy error of a outer step (an energy, or a number in kJ/mol)."""
+        """Set the bound of the energy error of an outer step (an energy, or a number in kJ/mol).
+
+        It is that of Systems of up to 10,000 particles. The noise of MM forces grows with the square root of their
+        number, and beyond them so does the bound.
+        """
         _openmmkstep.KStepIntegrator_setMaxEnergyError(self, value_in(bound, unit.kilojoule_per_mole))
 
     def getMaxConsecutiveFallbacks(self) -> int:

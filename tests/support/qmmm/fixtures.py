@@ -1,7 +1,8 @@
-"""Alanine dipeptide as fixtures; a conftest.py imports those that its tests use."""
+"""Molecules as fixtures; a conftest.py imports those that its tests use."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from openmm import app, unit
 
 from tests.support.qmmm.molecules import ALA2_PDB, Molecule
+
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
 @pytest.fixture
@@ -45,3 +48,12 @@ def solvated_ala2(solvated_parts: tuple[app.Topology, Any, app.ForceField]) -> M
 def ala2_atoms() -> list[int]:
     """Indices of the solute in both."""
     return list(range(22))
+
+
+@pytest.fixture
+def chorismate_mutase() -> Path:
+    """The folder of the chorismate mutase structure, where it lies beside the project."""
+    folder = DATA / "chorismate_mutase"
+    if not folder.is_dir():
+        pytest.skip(f"the chorismate mutase structure is not beside the project ({folder})")
+    return folder

@@ -81,8 +81,8 @@ public:
     /**
      * @param archive  the content of the archive (not its name)
      *
-     * Throws an OpenMMException if the archive cannot be read, has no contract or one that this version does not
-     * understand, is of another kind than "fxc", or lacks the time steps.
+     * @throws OpenMMException if the archive cannot be read, has no contract or one that this version does not
+     * understand, is of another kind than "fxc", or lacks the time steps
      */
     explicit ElectronDynamicsModel(const std::string &archive);
     ~ElectronDynamicsModel();
@@ -97,14 +97,14 @@ public:
      * @param atomicNumbers  of the atoms
      * @param positions      of the atoms (bohr)
      *
-     * Throws an OpenMMException if the model does not cover these atoms, or does not return finite values of the size
-     * of its auxiliary basis.
+     * @throws OpenMMException if the model does not cover these atoms, or does not return finite values of the size
+     * of its auxiliary basis
      */
     Response computeResponse(const std::vector<int> &atomicNumbers, const std::vector<OpenMM::Vec3> &positions);
     /**
      * Set the molecule of which start() and advance() move the electrons.
      *
-     * Throws an OpenMMException if the sizes do not go together.
+     * @throws OpenMMException if the sizes do not go together
      */
     void setGroundState(const GroundState &ground);
     /**
@@ -130,7 +130,7 @@ public:
      * times the time step
      * @param maxIterations  before a step is given up
      *
-     * Throws an OpenMMException if a step does not become self-consistent, and for arguments that make no sense.
+     * @throws OpenMMException if a step does not become self-consistent, and for arguments that make no sense
      */
     Series advance(State &state, const std::string &scheme, const std::vector<OpenMM::Vec3> &fields, double timeStep,
                    double tolerance = 1e-9, int maxIterations = 30);

@@ -110,9 +110,9 @@ public:
     KStepIntegrator(double temperature, double friction, double innerStepSize, int k);
     ~KStepIntegrator() override;
 
-    /** The length of a outer step, k inner steps (ps). */
+    /** The length of an outer step, k inner steps (ps). */
     double getStepSize() const override;
-    /** Set the length of a outer step (ps); the inner step becomes size / k. */
+    /** Set the length of an outer step (ps); the inner step becomes size / k. */
     void setStepSize(double size) override;
     double getInnerStepSize() const { return innerStepSize; }
     void setInnerStepSize(double size);
@@ -159,10 +159,13 @@ public:
     const std::vector<int> &getMonitoredParticles() const { return monitoredParticles; }
     void setMonitoredParticles(const std::vector<int> &particles);
     double getMaxCorrection() const { return maxCorrection; }
-    /** Set the bound of |F_Q - F_S| on any monitored particle above which a outer step is redone (kJ/mol/nm). */
+    /** Set the bound of |F_Q - F_S| on any monitored particle above which an outer step is redone (kJ/mol/nm). */
     void setMaxCorrection(double bound);
     double getMaxEnergyError() const { return maxEnergyError; }
-    /** Set the bound of the energy error of one outer step above which it is redone (kJ/mol). */
+    /**
+     * Set the bound of the energy error of one outer step above which it is redone (kJ/mol), in Systems of up to 10,000
+     * particles. The noise of MM forces grows with the square root of their number, and beyond them so does the bound.
+     */
     void setMaxEnergyError(double bound);
     int getMaxConsecutiveFallbacks() const { return maxConsecutiveFallbacks; }
     /** Set how many outer steps in a row may fall back to plain QM steps before step() gives up with an error. */

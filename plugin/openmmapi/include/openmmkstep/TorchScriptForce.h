@@ -44,7 +44,11 @@ public:
     const std::string &getContract() const { return contract; }
     const QMRegion &getRegion() const { return region; }
     const EmbeddingCharges &getEmbeddingCharges() const { return embeddingCharges; }
-    /** Couple the model to embedding charges. Throws an OpenMMException if it does not take a potential. */
+    /**
+     * Couple the model to embedding charges.
+     *
+     * @throws OpenMMException if it does not take a potential
+     */
     void setEmbeddingCharges(const EmbeddingCharges &charges);
     int getNumThreads() const { return numThreads; }
     /** Set how many threads torch uses in an evaluation (default 1). */

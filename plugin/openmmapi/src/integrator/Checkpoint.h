@@ -38,7 +38,11 @@ private:
     std::ostream &stream;
 };
 
-/** Reads what a CheckpointWriter wrote. Throws an OpenMMException where the stream cannot be such a checkpoint. */
+/**
+ * Reads what a CheckpointWriter wrote.
+ *
+ * @throws OpenMMException where the stream cannot be such a checkpoint
+ */
 class CheckpointReader {
 public:
     explicit CheckpointReader(std::istream &stream) : stream(stream) {}

@@ -1,4 +1,5 @@
 #include "Guard.h"
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -13,6 +14,9 @@ std::string describeExcess(const std::string &what, double value, const std::str
 }
 
 } // namespace
+
+Guard::Guard(const KStepIntegrator &integrator, int numParticles)
+    : integrator(integrator), sizeFactor(std::sqrt(std::max(1.0, numParticles / 1e4))) {}
 
 void Guard::judge(StepEnd &end) const {
     if (!end.correction || end.rejection)
@@ -34,9 +38,9 @@ std::optional<std::string> Guard::findRejection(const StepEnd &start, const Atte
     const PropagationKernel::Summary &summary = attempt.summary;
     const double error = attempt.end.potentialEnergy + summary.kineticEnergy - start.potentialEnergy -
                          summary.startKineticEnergy - summary.heat;
-    if (!(std::abs(error) <= integrator.getMaxEnergyError()))
-        return describeExcess("an energy error", std::abs(error), "kJ/mol in one outer step",
-                              integrator.getMaxEnergyError());
+    const double bound = sizeFactor * integrator.getMaxEnergyError();
+    if (!(std::abs(error) <= bound))
+        return describeExcess("an energy error", std::abs(error), "kJ/mol in one outer step", bound);
     return std::nullopt;
 }
 

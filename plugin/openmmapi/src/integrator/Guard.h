@@ -11,7 +11,7 @@ namespace KStep {
 /** Decides whether an outer step is kept, by its integrator's bounds. */
 class Guard {
 public:
-    explicit Guard(const KStepIntegrator &integrator) : integrator(integrator) {}
+    Guard(const KStepIntegrator &integrator, int numParticles);
     /**
      * Judge the correction at an end of a step. One that is not finite is taken for not measured.
      *
@@ -23,6 +23,8 @@ public:
 
 private:
     const KStepIntegrator &integrator;
+    /** Of the bound of the energy error, in a System of this size. */
+    double sizeFactor;
 };
 
 } // namespace KStep

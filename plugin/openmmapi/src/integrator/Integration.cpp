@@ -17,7 +17,8 @@ KStepIntegrator::Integration::Integration(const KStepIntegrator &integrator, Con
                                           const std::vector<int> &monitored)
     : integrator(integrator), context(context), kernel(kernel), schedule(levelSchedule),
       statistics(levelSchedule.getNumSurrogates(), monitored.size()), evaluator(schedule, context, kernel, statistics),
-      outerStep(schedule, integrator, context, kernel, evaluator), guard(integrator) {}
+      outerStep(schedule, integrator, context, kernel, evaluator),
+      guard(integrator, context.getSystem().getNumParticles()) {}
 
 KStepIntegrator::Integration::Box KStepIntegrator::Integration::getBox() const {
     Box vectors;

@@ -17,7 +17,7 @@ public:
      * @param original  the archive that it should have been made from
      * @param numAtoms  number of atoms
      *
-     * Throws an OpenMMException if the package cannot be loaded here, or does not give what the archive gives.
+     * @throws OpenMMException if the package cannot be loaded here, or does not give what the archive gives
      */
     CompiledModel(const std::string &package, TorchScriptModel &original, size_t numAtoms);
     ~CompiledModel() override;

@@ -21,11 +21,11 @@ public:
      * @param owner  the class that reads it, named in errors
      * @param kind   the kind of model that it needs
      *
-     * Throws an OpenMMException if it is not valid JSON, not a contract, or has another version or kind.
+     * @throws OpenMMException if it is not valid JSON, not a contract, or has another version or kind
      */
     ContractDocument(const std::string &text, const std::string &owner, const std::string &kind);
     [[noreturn]] void refuse(const std::string &reason) const;
-    /** Throws an OpenMMException if a field is missing or null, or is of another type. */
+    /** @throws OpenMMException if a field is missing or null, or is of another type */
     template <class T> T field(const char *name) const {
         if (!has(name))
             refuse("lacks the field '" + std::string(name) + "'; export the model again with `kstep export`");
@@ -37,7 +37,7 @@ public:
     }
     /** Whether a field is there and not null. */
     bool has(const char *name) const;
-    /** Throws an OpenMMException unless these quantities have these units. */
+    /** @throws OpenMMException unless these quantities have these units */
     void checkUnits(std::initializer_list<std::pair<const char *, const char *>> expected) const;
 
 private:
@@ -53,7 +53,7 @@ struct CoveredAtoms {
 
     static CoveredAtoms parse(const ContractDocument &document);
     /**
-     * Throws an OpenMMException if the model does not cover these atoms.
+     * @throws OpenMMException if the model does not cover these atoms
      *
      * @param numbers  atomic numbers
      * @param owner    the class that uses the model, named in the error

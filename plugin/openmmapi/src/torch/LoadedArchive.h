@@ -13,7 +13,7 @@ namespace KStep {
  * @param owner     the class that uses it, named in errors
  * @param contract  on return, the text of its contract
  *
- * Throws an OpenMMException if the archive cannot be read or has no contract.
+ * @throws OpenMMException if the archive cannot be read or has no contract
  */
 torch::jit::Module loadArchive(const std::string &archive, const std::string &owner, std::string &contract);
 

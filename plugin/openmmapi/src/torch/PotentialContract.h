@@ -17,11 +17,11 @@ struct PotentialContract {
     /**
      * Read a contract of a potential.
      *
-     * Throws an OpenMMException that says what is wrong if it is not valid JSON, lacks a field, or has a version, kind,
-     * unit, input or output that this version of the plugin does not understand.
+     * @throws OpenMMException if it is not valid JSON, lacks a field, or has a version, kind,
+     * unit, input or output that this version of the plugin does not understand
      */
     static PotentialContract parse(const std::string &json);
-    /** Throws an OpenMMException if the model does not cover these atoms. */
+    /** @throws OpenMMException if the model does not cover these atoms */
     void checkAtoms(const std::vector<int> &numbers) const;
 };
 

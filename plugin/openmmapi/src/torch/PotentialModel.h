@@ -23,7 +23,7 @@ public:
      * @param potential   electrostatic potential at each (kJ/mol/e); ignored if the model takes none
      * @param numThreads  threads that torch may use
      *
-     * Throws an OpenMMException if the model fails, or returns something of another shape or that is not finite.
+     * @throws OpenMMException if the model fails, or returns something of another shape or that is not finite
      */
     virtual Result evaluate(const std::vector<OpenMM::Vec3> &positions, const std::vector<double> &potential,
                             int numThreads) = 0;

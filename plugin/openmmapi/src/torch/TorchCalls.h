@@ -22,7 +22,7 @@ at::Tensor asTensor(const std::vector<double> &values);
  * @param shape   which it must have
  * @param owner   the class that uses the model, named in errors
  *
- * Throws an OpenMMException if the shape is wrong or a value is not finite.
+ * @throws OpenMMException if the shape is wrong or a value is not finite
  */
 at::Tensor checkedOutput(const at::Tensor &tensor, const char *name, const std::vector<int64_t> &shape,
                          const std::string &owner);

@@ -12,7 +12,7 @@ namespace KStep {
 /** A loaded archive. Types of torch stay behind it: its headers are slow to compile. */
 class TorchScriptModel : public PotentialModel {
 public:
-    /** Throws an OpenMMException if the archive cannot be read or its contract is refused. */
+    /** @throws OpenMMException if the archive cannot be read or its contract is refused */
     explicit TorchScriptModel(const std::string &archive);
     ~TorchScriptModel() override;
     const PotentialContract &getContract() const { return contract; }

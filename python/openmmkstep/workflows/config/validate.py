@@ -18,7 +18,7 @@ class NVESection(Section):
         ks: values of k.
         time: of each k-step run, ps.
         plain_steps: time steps of plain QM dynamics to compare with, ps.
-        plain_time: of each plain run, ps; these are the dear ones.
+        plain_time: of each plain run, ps; these are the costly ones.
         without_base_level: also run each k with the network at every inner step.
         surrogate_alone: also run the surrogate without QM.
     """
