@@ -43,7 +43,7 @@ class Found:
     """A package or library that would be loaded.
 
     Attributes:
-        name: of the package.
+        name: Name of the package.
         version: "unknown" where it says nothing about that.
         path: folder of the package, or the library.
         remedy: what to do if the version is wrong.

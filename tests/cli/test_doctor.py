@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from typer.testing import CliRunner
 
 from openmmkstep._libraries import required_versions
 from openmmkstep.cli import app
-from openmmkstep.workflows.doctor import configuration
 from tests.support.yaml_files import write_yaml
 
 
@@ -140,11 +138,17 @@ def test_what_is_in_the_output_folder(work_folder: Path, gas_run: dict[str, Any]
     assert code == 1 and "run.json is damaged" in checks["configuration"]["detail"]
 
 
-def test_warnings_are_shown(work_folder: Path, gas_run: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def warn(*_: object, **__: object) -> None:
-        warnings.warn("the region's charge is another one", UserWarning, stacklevel=1)
-
-    monkeypatch.setattr(configuration, "build_mixed_system", warn)
-    code, checks = doctor(write_yaml(work_folder / "run.yaml", gas_run))
-    assert code == 0
-    assert checks["warning"]["status"] == "warning" and "another one" in checks["warning"]["detail"]
+@pytest.mark.parametrize(("atoms", "charge", "region"), [("all", -1, "-1"), ("all", 2, "+2")])
+def test_warnings_are_shown(work_folder: Path, gas_run: dict[str, Any], atoms: str, charge: int, region: str) -> None:
+    """A charge that is not the force field's: of the doctor a finding, of a run a line; both go on."""
+    del gas_run["surrogate"]
+    gas_run["integrator"] |= {"k": 1}
+    gas_run["qm"] |= {"atoms": atoms, "charge": charge, "multiplicity": 1 + abs(charge) % 2}
+    gas_run |= {"time": "1 fs", "speed": {"time": "0 fs"}}
+    config = write_yaml(work_folder / "run.yaml", gas_run)
+    code, checks = doctor(config)
+    assert code == 0 and f"charge {region}" in checks["QM region"]["detail"]
+    assert checks["warning"]["status"] == "warning" and "charge" in checks["warning"]["detail"]
+    result = CliRunner().invoke(app, ["run", str(config)])
+    lines = [line for line in result.output.splitlines() if line.startswith("warning: ")]
+    assert len(lines) == 1 and f"charge {region}" in lines[0] and "Warning" not in result.output

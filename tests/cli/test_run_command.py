@@ -9,12 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import openmm.app
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from kstep_models.configuration import load_config
+from kstep_models.frames import FrameFile
 from openmmkstep.cli import app
 from openmmkstep.io import dcd
 from openmmkstep.io.frames import count_frames
+from openmmkstep.workflows.config.run import RunConfig
+from openmmkstep.workflows.plan import RunPlan
+from openmmkstep.workflows.run import production
+from openmmkstep.workflows.run.runner import Runner
 from tests.support.workflows.same_run import assert_same_trajectory
 from tests.support.workflows.stopped_run import kill_at, start
 from tests.support.yaml_files import write_yaml
@@ -52,6 +60,21 @@ def test_run_ends_with_its_report(work_folder: Path, gas_run: dict[str, Any]) ->
         assert file.attrs["frames"] == 20
     again = CliRunner().invoke(app, ["run", str(config)])
     assert again.exit_code == 0 and "taking up the run" in again.output and "production (" not in again.output
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "langevin"])
+def test_what_is_not_measured_is_said_so(work_folder: Path, gas_run: dict[str, Any], ensemble: str) -> None:
+    """Plain QM dynamics has no surrogate, and so no correction: that is not one of nothing."""
+    del gas_run["surrogate"]
+    gas_run["integrator"] |= {"k": 1, "ensemble": ensemble}
+    gas_run |= {"time": "5 fs", "speed": {"time": "0 fs"}}
+    invoke("run", write_yaml(work_folder / "run.yaml", gas_run))
+    report = work_folder / "out" / "report"
+    summary, page = json.loads((report / "report.json").read_text()), (report / "report.html").read_text()
+    assert summary["guard"]["mean_correction_rms_mev_a"] is None and summary["guard"]["measured_corrections"] == 0
+    assert summary["temperature"]["target_k"] == (300.0 if ensemble == "langevin" else None)
+    assert "<td>mean_correction_rms_mev_a</td><td>not measured</td>" in page
+    assert not (report / "correction.png").exists() and (report / "energy.png").exists()
 
 
 @pytest.mark.parametrize("step", [7, 35])
@@ -102,6 +125,53 @@ def test_outputs_that_come_late_or_never(
         assert {"trajectory": frames, "frames": labelled, "statistics": rows} == expected
         assert (out / "report" / "report.html").exists()
         shutil.rmtree(out)
+
+
+class Reader:
+    """A reporter that keeps the file of frames open for some steps, as an analysis beside the run does."""
+
+    def __init__(self, path: Path, steps: tuple[int, int]) -> None:
+        self._path = path
+        self._steps = steps
+        self._file: FrameFile | None = None
+
+    def describeNextReport(self, simulation: openmm.app.Simulation) -> dict[str, Any]:  # noqa: N802
+        return {"steps": 1, "periodic": None, "include": []}
+
+    def report(self, simulation: openmm.app.Simulation, state: openmm.State) -> None:
+        if simulation.currentStep == self._steps[0]:
+            self._file = FrameFile(self._path)
+        elif simulation.currentStep == self._steps[1] and self._file is not None:
+            self._file.close()
+
+
+@pytest.mark.parametrize("steps", [(9, 12), (9, 31)])
+def test_a_reader_keeps_frames_from_a_checkpoint(
+    work_folder: Path,
+    gas_run: dict[str, Any],
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    steps: tuple[int, int],
+) -> None:
+    """No checkpoint is written then that would count on frames which are in memory only."""
+    monkeypatch.setattr(production, "_PATIENCE", 0.0)
+    gas_run["speed"] = {"time": "0 fs"}
+    gas_run["output"] |= {"frames": "1 fs"}
+    whole = write_yaml(work_folder / "whole.yaml", gas_run | {"output": gas_run["output"] | {"folder": "whole"}})
+    invoke("run", whole)
+    out, checkpoints = work_folder / "out", []
+    real = production.Checkpoint.write
+
+    def write(checkpoint: production.Checkpoint, path: Path) -> None:
+        checkpoints.append((checkpoint.step, checkpoint.outputs["frames.h5"].size))
+        real(checkpoint, path)
+
+    monkeypatch.setattr(production.Checkpoint, "write", write)
+    plan = RunPlan.of(load_config(write_yaml(work_folder / "run.yaml", gas_run), RunConfig))
+    Runner(plan, "test", Console(quiet=True), [Reader(out / "frames.h5", steps)]).run()
+    # Those of the reader's steps are missing, and no other has fewer frames than steps.
+    assert checkpoints == [(step, step) for step in range(10, 70, 10) if not steps[0] < step < steps[1]]
+    assert_same_trajectory(work_folder / "whole", out)
 
 
 def test_two_runs_in_one_folder(work_folder: Path, gas_run: dict[str, Any], environment: dict[str, str]) -> None:

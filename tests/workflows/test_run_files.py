@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from openmm import app, unit
 from kstep_models.configuration import load_config
 from openmmkstep.io import dcd
 from openmmkstep.io.digests import BytesDigest, DamagedFileError, Extent
+from openmmkstep.io.manifest import Manifest, ManifestError
 from openmmkstep.workflows.config.run import RunConfig
+from openmmkstep.workflows.plan import RunPlan
 from openmmkstep.workflows.run.checkpoint import Checkpoint, CheckpointError
 from openmmkstep.workflows.run_folder import RunFolder, RunFolderError
 from tests.support.qmmm.molecules import Molecule
@@ -90,19 +94,59 @@ def test_running_digests(tmp_path: Path, first: int) -> None:
         BytesDigest(path).extend(1)
 
 
+def settings(config: RunConfig) -> Mapping[str, Any]:
+    return RunPlan.of(config).settings
+
+
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     config = load_config(EXAMPLE / "run.yaml", RunConfig)
     folder = RunFolder(tmp_path / "out")
-    assert folder.open(config, fresh=False) is False
-    assert folder.open(config, fresh=False) is True
-    assert folder.open(config.model_copy(update={"time": 2 * config.time}), fresh=False) is True
+    assert folder.open(settings(config), fresh=False) is False
+    assert folder.open(settings(config), fresh=False) is True
+    assert folder.open(settings(config.model_copy(update={"time": 2 * config.time})), fresh=False) is True
     other = config.model_copy(update={"seed": 99})
     with pytest.raises(RunFolderError, match=r"seed.*--fresh"):
-        folder.open(other, fresh=False)
+        folder.open(settings(other), fresh=False)
     folder.trajectory.write_bytes(b"old")
     folder.settings.unlink()
     folder.digests.unlink()
     with pytest.raises(RunFolderError, match=r"overwrite \(trajectory.dcd\)"):
-        folder.open(other, fresh=False)
-    assert folder.open(other, fresh=True) is False
+        folder.open(settings(other), fresh=False)
+    assert folder.open(settings(other), fresh=True) is False
     assert not folder.trajectory.exists()
+
+
+def test_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed, file, other = Manifest(tmp_path / "digests.json"), tmp_path / "a", tmp_path / "b"
+    listed.write(file, "content")
+    assert file in listed and other not in listed and listed.matches(file, b"content")
+    again = Manifest(tmp_path / "digests.json")
+    again.load([])
+    assert again.matches(file, b"content") and not again.matches(file, b"other") and not again.matches(other, b"")
+    # Killed between a file and its digest, when it is written for the second time: it does not count.
+    monkeypatch.setattr(Manifest, "_save", _killed_after(1, Manifest._save))
+    with pytest.raises(KeyboardInterrupt):
+        listed.write(file, "new content")
+    monkeypatch.undo()
+    again.load([])
+    assert file not in again
+    # Where the list is gone, the files are trusted.
+    (tmp_path / "digests.json").unlink()
+    again.load([file, other])
+    assert again.matches(file, b"new content") and other not in again
+    for content in ("", "{}", "[1]", '{"files": {"a": "0"}, "sha256": "0"}', '{"files": 1, "sha256": "0"}'):
+        (tmp_path / "digests.json").write_text(content)
+        with pytest.raises(ManifestError, match=r"digests\.json is damaged: .*remove it"):
+            again.load([])
+
+
+def _killed_after(calls: int, method: Callable[[Manifest], None]) -> Callable[[Manifest], None]:
+    made = []
+
+    def limited(manifest: Manifest) -> None:
+        made.append(1)
+        if len(made) > calls:
+            raise KeyboardInterrupt
+        method(manifest)
+
+    return limited

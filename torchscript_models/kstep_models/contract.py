@@ -21,6 +21,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+from kstep_models.files import check_zip
+
 NAME = "kstep-model"
 VERSION = 1
 ENTRY = "contract.json"
@@ -183,12 +185,15 @@ def read_contract(path: str | os.PathLike[str]) -> Contract:
     if not file.is_file():
         raise ContractError(f"{file} does not exist: export a model with `kstep export`, or check the path")
     try:
+        check_zip(file)
         with zipfile.ZipFile(file) as archive:
             entries = [name for name in archive.namelist() if name.endswith(f"/extra/{ENTRY}")]
             if not entries:
                 raise ContractError(f"{file} has no {ENTRY}: it was not exported by kstep; use `kstep export`")
             text = archive.read(entries[0])
-    except zipfile.BadZipFile as error:
+    except ContractError:
+        raise
+    except ValueError as error:
         raise ContractError(f"{file} is not a TorchScript archive or is damaged ({error})") from error
     return Contract.from_json(text, str(file))
 

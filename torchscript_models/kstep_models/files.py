@@ -6,6 +6,9 @@ import json
 import os
 import secrets
 import stat
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,6 +56,21 @@ def replaced_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     with _replaced(Path(path), suffix=Path(path).suffix) as partial:
         yield partial
+
+
+def check_zip(path: str | os.PathLike[str]) -> None:
+    """Compare all that is in a zip file, as archives and checkpoints of torch are, with its checksums.
+
+    Raises:
+        ValueError: it is damaged, or no zip file; says what, without the file's name.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, RuntimeError) as error:
+        raise ValueError(str(error) or "it ends too early") from error
+    if damaged is not None:
+        raise ValueError(f"{damaged} in it has another checksum")
 
 
 @contextmanager

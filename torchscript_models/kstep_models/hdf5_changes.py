@@ -28,7 +28,7 @@ def created(path: Path) -> Iterator[h5py.File]:
     """A new file, which is put in place, whole, at the end; nothing is left of it after an error.
 
     Args:
-        path: of the file; one that is there is replaced.
+        path: Path of the file; one that is there is replaced.
 
     Raises:
         OSError: it cannot be written.
@@ -47,7 +47,7 @@ def changed(path: Path, patience: float = PATIENCE) -> Iterator[h5py.File]:
     """The file for reading and writing; the changes are made at the end, all together, and none after an error.
 
     Args:
-        path: of the file.
+        path: Path of the file.
         patience: seconds to wait for whoever has it open.
 
     Raises:

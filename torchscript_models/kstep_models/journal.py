@@ -31,7 +31,7 @@ class Overlay(io.RawIOBase):
     """A file with changes that are in memory only.
 
     Args:
-        descriptor: of the file, open for reading.
+        descriptor: Descriptor of the file, open for reading.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -123,8 +123,8 @@ def commit(path: Path, descriptor: int, overlay: Overlay) -> None:
     """Make all changes of an overlay in its file.
 
     Args:
-        path: of the file.
-        descriptor: of the file, open for writing, locked by the caller.
+        path: Path of the file.
+        descriptor: Descriptor of the file, open for writing, locked by the caller.
         overlay: the changes.
 
     Raises:
@@ -148,7 +148,7 @@ def write(descriptor: int, overlay: Overlay) -> None:
     """Write a new file, of which nobody minds if it stays incomplete.
 
     Args:
-        descriptor: of the file, open for writing.
+        descriptor: Descriptor of the file, open for writing.
         overlay: its content.
 
     Raises:
@@ -162,8 +162,8 @@ def recover(path: Path, descriptor: int) -> None:
     """Finish or forget what a program that was killed had begun.
 
     Args:
-        path: of the file.
-        descriptor: of the file, open for writing, locked by the caller.
+        path: Path of the file.
+        descriptor: Descriptor of the file, open for writing, locked by the caller.
     """
     try:
         content = journal_path(path).read_bytes()

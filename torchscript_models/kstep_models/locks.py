@@ -52,6 +52,25 @@ def locked(target: Path) -> Iterator[None]:
         file.close()
 
 
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, if it is not there, and keep others from writing it. One that stays empty is removed again.
+
+    Raises:
+        InUseError: somebody else holds the lock; says who.
+        OSError: the folder or its lock file cannot be made.
+    """
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(folder):
+            yield
+    finally:
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
+
+
 def _acquired(path: Path, target: Path) -> FileIO:
     while True:
         file = path.open("a+b", buffering=0)

@@ -8,6 +8,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from kstep_models.files import check_zip
+
 
 class CheckpointError(ValueError):
     """A checkpoint is missing, not ours, or does not fit the run."""
@@ -31,6 +33,7 @@ def read_checkpoint(path: str | os.PathLike[str], expected: str | None = None, v
     if is_archive(path):
         raise CheckpointError(f"{path} is an exported archive: give the last.ckpt of a training run")
     try:
+        check_zip(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error

@@ -24,8 +24,8 @@ class Results:
     """A file of results, and a console for what there is to see.
 
     Attributes:
-        path: of the file.
-        console: for tables and progress.
+        path: Path of the file.
+        console: Console for tables and progress.
     """
 
     path: Path
@@ -47,8 +47,8 @@ def results_file(path: Path, label: str = "results") -> Iterator[Results]:
     """A file that a command fills, and that nobody else writes meanwhile; named at the end.
 
     Args:
-        path: of the file, which may exist.
-        label: of what is in it.
+        path: Path of the file, which may exist.
+        label: Name of what is in it.
 
     Raises:
         ValueError: its folder does not exist, or somebody else is writing it.

@@ -1,4 +1,4 @@
-"""Whether files are what a program left behind: running digests of what grows, digests of what is written once."""
+"""Whether growing files are what a program left behind: running digests."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class BytesDigest:
     """Running digest of a file that only grows at its end.
 
     Args:
-        path: of the file.
+        path: Path of the file.
         changing: ranges of bytes (first, last plus one) that do not count, ascending.
     """
 
@@ -85,7 +85,7 @@ class FramesDigest:
     """Running digest of a file of frames.
 
     Args:
-        path: of the file.
+        path: Path of the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -104,8 +104,3 @@ class FramesDigest:
                 self._digest.update(block)
         self._done = size
         return Extent(size, self._digest.hexdigest())
-
-
-def digest_of(content: bytes) -> str:
-    """The digest of a file's content."""
-    return hashlib.sha256(content).hexdigest()

@@ -34,11 +34,11 @@ def frame_of_result(result: QMResult, embedded: bool, trajectory: int, time: flo
     """A frame from what the QM level computed.
 
     Args:
-        result: from QMMMForce.getLastResult().
+        result: What QMMMForce.getLastResult() gave.
         embedded: whether the region is embedded in charges; the frame has an environment then, empty or not.
         trajectory: index of the trajectory.
         time: ps since its start.
-        temperature: of the thermostat, K; 0 at constant energy.
+        temperature: Temperature of the thermostat, K; 0 at constant energy.
     """
     environment = None
     if embedded:

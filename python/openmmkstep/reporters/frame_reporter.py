@@ -30,7 +30,7 @@ class FrameReporter:
         reportInterval: outer steps between frames.
         append: continue a file of the same region.
         trajectory: number under which the frames are stored; training and validation never share a trajectory.
-        command: for the file's head.
+        command: Command line for the file's head.
         flushEvery: frames kept in memory between writes.
 
     Raises:

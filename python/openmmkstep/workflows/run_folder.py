@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kstep_models.files import write_atomically, write_json
-from openmmkstep.io.digests import DamagedFileError, digest_of
-from openmmkstep.workflows.config.run import RunConfig
-
-# A finished run may be made longer or measured again; anything else would make another run of it.
-_MAY_CHANGE = ("time", "speed", "threads")
+from openmmkstep.io.digests import DamagedFileError
+from openmmkstep.io.manifest import Manifest
 
 
 class RunFolderError(ValueError):
@@ -24,11 +20,8 @@ class RunFolderError(ValueError):
 class RunFolder:
     """Paths of everything that a run writes, and the content of what it writes at once.
 
-    Digests of the latter lie beside them. A file whose digest is not there does not count: a program was killed between
-    the two, and what belongs into the file is made again.
-
     Args:
-        path: of the folder; it is created when the run opens it.
+        path: Path of the folder; it is created when the run opens it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,13 +42,13 @@ class RunFolder:
         self.speed = path / "speed.json"
         self.report = path / "report"
         self._made_again = (self.equilibrated, self.start, self.final, self.summary, self.speed)
-        self._known: dict[str, str] = {}
+        self._manifest = Manifest(self.digests)
 
-    def open(self, config: RunConfig, fresh: bool) -> bool:
+    def open(self, settings: Mapping[str, Any], fresh: bool) -> bool:
         """Start a run here or take up the one that is here.
 
         Args:
-            config: of the run.
+            settings: JSON values that a run here must have.
             fresh: throw away what is here.
 
         Returns:
@@ -63,17 +56,17 @@ class RunFolder:
 
         Raises:
             RunFolderError: the folder holds a run with other settings, or files that are not those of a run.
-            DamagedFileError: a file is not as the run left it.
+            DamagedFileError, ManifestError: a file is not as the run left it.
         """
         if fresh:
             self._clear()
-        differences = self.compare(config)
+        differences = self.compare(settings)
+        if differences:
+            raise RunFolderError(
+                f"{self.path} holds a run with other settings ({', '.join(differences)}): choose another output "
+                "folder, or pass --fresh to throw that run away"
+            )
         if differences is not None:
-            if differences:
-                raise RunFolderError(
-                    f"{self.path} holds a run with other settings ({', '.join(differences)}): choose another output "
-                    "folder, or pass --fresh to throw that run away"
-                )
             return True
         foreign = [file.name for file in self._files() if file.exists()]
         if foreign:
@@ -82,20 +75,20 @@ class RunFolder:
                 "choose another output folder, or pass --fresh to throw them away"
             )
         self.path.mkdir(parents=True, exist_ok=True)
-        self._known = {}
-        self.write_json(self.settings, config.written(exclude=_MAY_CHANGE))
+        self._manifest = Manifest(self.digests)
+        self.write_json(self.settings, dict(settings))
         return False
 
-    def compare(self, config: RunConfig) -> list[str] | None:
-        """The settings in which the run that is here differs from a configuration; None where no run is.
+    def compare(self, settings: Mapping[str, Any]) -> list[str] | None:
+        """The settings in which the run that is here has other values; None where no run is.
 
         Raises:
-            DamagedFileError: it cannot be told, because a file is not as the run left it.
+            DamagedFileError, ManifestError: it cannot be told, because a file is not as the run left it.
         """
         if not (self.settings.exists() or self.digests.exists()):
             return None
-        self._known = self._read_digests()
-        return _differences(self.read_json(self.settings), config.written(exclude=_MAY_CHANGE))
+        self._manifest.load((self.settings, self.topology, self.force_field_system, self.structure, *self._made_again))
+        return _differences(self.read_json(self.settings), settings)
 
     def has(self, file: Path) -> bool:
         """Whether the run has written a file.
@@ -104,22 +97,17 @@ class RunFolder:
             DamagedFileError: it has, and the file is gone, without which the run cannot go on.
         """
         if file.exists():
-            return file.name in self._known
-        if file.name in self._known and file not in self._made_again:
+            return file in self._manifest
+        if file in self._manifest and file not in self._made_again:
             raise self.damaged(file, "missing")
         return False
 
     def write(self, file: Path, content: bytes | str) -> None:
-        """Write a file and its digest, one after the other."""
-        data = content.encode() if isinstance(content, str) else content
-        if self._known.pop(file.name, None) is not None:
-            self._write_digests()
-        write_atomically(file, data)
-        self._known[file.name] = digest_of(data)
-        self._write_digests()
+        """Write a file and its digest. Raises OSError."""
+        self._manifest.write(file, content)
 
     def write_json(self, file: Path, content: Any) -> None:
-        """Write JSON values and their digest."""
+        """Write JSON values and their digest. Raises OSError."""
         self.write(file, json.dumps(content, indent=1) + "\n")
 
     def read(self, file: Path) -> bytes:
@@ -131,7 +119,7 @@ class RunFolder:
         if not file.is_file():
             raise self.damaged(file, "missing")
         content = file.read_bytes()
-        if self._known.get(file.name) != digest_of(content):
+        if not self._manifest.matches(file, content):
             raise self.damaged(file, "damaged")
         return content
 
@@ -166,25 +154,6 @@ class RunFolder:
             return DamagedFileError(f"{file} is {what}: remove it, and it is made again")
         return DamagedFileError(f"{file} is {what}: restore it from a copy, or pass --fresh to start the run anew")
 
-    def _read_digests(self) -> dict[str, str]:
-        """Name -> digest; where the file was taken away all others are trusted."""
-        if not self.digests.exists():
-            written_at_once = (self.settings, self.topology, self.force_field_system, self.structure, *self._made_again)
-            return {file.name: digest_of(file.read_bytes()) for file in written_at_once if file.is_file()}
-        try:
-            content = json.loads(self.digests.read_bytes())
-            known: dict[str, str] = content["files"]
-            if _digest_of_names(known) != content["sha256"]:
-                raise ValueError("its own digest is another")
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedFileError(
-                f"{self.digests} is damaged: restore it from a copy, or remove it to trust the other files as they are"
-            ) from error
-        return known
-
-    def _write_digests(self) -> None:
-        write_json(self.digests, {"files": self._known, "sha256": _digest_of_names(self._known)})
-
     def _files(self) -> list[Path]:
         return [value for value in vars(self).values() if isinstance(value, Path) and value != self.path]
 
@@ -196,11 +165,7 @@ class RunFolder:
                 file.unlink(missing_ok=True)
 
 
-def _digest_of_names(digests: dict[str, str]) -> str:
-    return digest_of(json.dumps(digests, sort_keys=True).encode())
-
-
-def _differences(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> list[str]:
+def _differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> list[str]:
     names = []
     for key in sorted({*first, *second}):
         a, b = first.get(key), second.get(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import h5py
 import numpy as np
 import pytest
 
+from kstep_models import journal
 from kstep_models.hdf5 import open_patiently
 from openmmkstep.rttddft import (
     CFM4,
@@ -151,6 +153,39 @@ def test_continued_run_is_the_uninterrupted_one(tmp_path: Path, scheme: str, lev
             assert len(file) == steps + 1 and not file.is_complete
     dynamics(scheme, level).run(25, parts, resume=True, density_interval=3)
     assert_equal(tmp_path / "whole.h5", parts)
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 3])
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
+    """No room for the file, or for changes of it: an error that names it, and continued when there is room."""
+    whole, path = tmp_path / "whole.h5", tmp_path / "parts.h5"
+    dynamics().run(12, whole, density_interval=3)
+    real, written = journal._write_journal, []
+
+    def limited(file: Path, parts: list[bytes]) -> None:
+        written.append(file)
+        if len(written) > allowed:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(file, parts)
+
+    monkeypatch.setattr(journal, "_write_journal", limited)
+    with pytest.raises(OSError, match=r"No space left on device.*parts\.h5"):
+        dynamics().run(12, path, density_interval=3, flush_interval=2)
+    assert path.exists() == (allowed > 0)
+    monkeypatch.undo()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["parts.h5", "whole.h5"][allowed == 0 :]
+    dynamics().run(12, path, resume=True, density_interval=3)
+    assert_equal(whole, path)
+
+
+def test_room_for_all_steps_is_there_before_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match=r"No space left on device.*parts\.h5"):
+        dynamics().run(12, tmp_path / "parts.h5", density_interval=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_run_that_was_killed_continues(tmp_path: Path) -> None:

@@ -55,11 +55,12 @@ def _main() -> None:
 
     from kstep_models.configuration import load_config
     from openmmkstep.workflows.config.run import RunConfig
+    from openmmkstep.workflows.plan import RunPlan
     from openmmkstep.workflows.run.runner import Runner
 
     path, step, action = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     console = Console(stderr=True)
-    Runner(load_config(path, RunConfig), "test", console, [_Stop(step, action)]).run()
+    Runner(RunPlan.of(load_config(path, RunConfig)), "test", console, [_Stop(step, action)]).run()
 
 
 if __name__ == "__main__":

@@ -121,6 +121,11 @@ class FrameFile:
                 digest.update(np.ascontiguousarray(self.sites(name), dtype="<f8").tobytes())
         return f"sha256:{digest.hexdigest()}"
 
+    def check(self) -> None:
+        """Read everything, which compares it with its checksums. Raises FrameFileError."""
+        for _ in self.blocks(0, self._frames):
+            pass
+
     def blocks(self, start: int, stop: int) -> Iterator[bytes]:
         """All that is in some frames, one after the other, as bytes for a digest; before the first, the region.
 

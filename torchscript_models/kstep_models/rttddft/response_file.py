@@ -84,7 +84,7 @@ class ResponseWriter:
         software: name -> version.
 
     Raises:
-        ResponseFileError: the file was made with another basis or level of theory.
+        ResponseFileError: the file was made with another basis or level of theory, or is damaged.
     """
 
     def __init__(
@@ -101,6 +101,9 @@ class ResponseWriter:
             for name, value in mine.items():
                 if present.get(name) != value:
                     raise ResponseFileError(f"{path} was made with another {name}: write to another file")
+            # What is there is compared with its checksums before it is added to.
+            for _ in ResponseFile(path):
+                pass
             return
         with created(self._path) as file:
             SCHEMA.write_head(file)

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from kstep_models.configuration import ConfigError, load_config
 from kstep_models.files import replaced_atomically, write_json
-from kstep_models.locks import locked
+from kstep_models.locks import locked_folder
 from kstep_models.potential.interface import MoleculeData, PotentialModel, create_model
 from kstep_training.checkpoints import CheckpointError
 from kstep_training.potential.checkpoint import NAME, describe, load_checkpoint, read_raw
@@ -60,8 +60,7 @@ def train(
     """See :func:`kstep_training.train`."""
     config = load_config(config_path, PotentialTraining)
     folder = Path(output) if output is not None else config.output
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
+    with locked_folder(folder):
         return _train(config, Path(config_path), folder, resume)
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from kstep_models.configuration import load_config
 from kstep_models.files import write_json
-from kstep_models.locks import locked
+from kstep_models.locks import locked_folder
 from kstep_models.rttddft.network import ResponseNetwork
 from kstep_models.rttddft.response_file import ResponseFile, ResponseFileError
 from kstep_training.checkpoints import CheckpointError
@@ -48,8 +48,7 @@ def train(
     """See :func:`kstep_training.train`; the networks that an interrupted run had finished are kept."""
     config = load_config(config_path, ResponseTraining)
     folder = Path(output) if output is not None else config.output
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
+    with locked_folder(folder):
         return _train(config, folder, resume)
 
 

@@ -18,9 +18,10 @@ def run(
 
     from kstep_models.configuration import load_config
     from openmmkstep.workflows.config.run import RunConfig
+    from openmmkstep.workflows.plan import RunPlan
     from openmmkstep.workflows.run.runner import Runner
 
     console = Console()
-    runner = Runner(load_config(config, RunConfig), " ".join(sys.argv), console)
-    report = runner.run(fresh)
+    plan = RunPlan.of(load_config(config, RunConfig))
+    report = Runner(plan, " ".join(sys.argv), console).run(fresh)
     console.print(f"report: {report.resolve()}", soft_wrap=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from kstep_models.files import replaced_atomically
 from kstep_models.hdf5 import PATIENCE, open_patiently
+from kstep_models.hdf5_changes import changed, created
 from openmmkstep.rttddft.errors import TrajectoryError
 from openmmkstep.rttddft.propagation.propagators import GUESS_POINTS, State
 
@@ -67,9 +67,10 @@ class TrajectoryWriter:
             TrajectoryError: the file exists, or its folder does not.
         """
         refuse_existing(path)
-        # Written under another name first, so that a file with the right name can always be continued.
+        # Under another name first, so that a file with the right name can always be continued. Room for all steps is
+        # reserved now: a run does not have to find it half-way.
         with replaced_atomically(path) as partial:
-            with h5py.File(partial, "w") as file:
+            with created(partial) as file:
                 _write_header(file, header)
                 _create_dynamics(file, header)
                 _create_restart(file, header, start)
@@ -83,23 +84,26 @@ class TrajectoryWriter:
     @staticmethod
     def extend(path: Path, steps: int) -> None:
         """Make room for more steps than a file was planned for, by copying it."""
-        with replaced_atomically(path) as partial, open_patiently(path) as old, h5py.File(partial, "w") as new:
-            for name, value in old.attrs.items():
-                new.attrs[name] = value
-            new.attrs["n_steps"] = steps
-            for name in old:
-                if name != "dynamics":
-                    old.copy(name, new)
-            frames = int(old["progress"][0])
-            densities = densities_up_to(frames, int(old.attrs["density_interval"]))
-            total = densities_up_to(steps + 1, int(old.attrs["density_interval"]))
-            group = new.create_group("dynamics")
+        with replaced_atomically(path) as partial, open_patiently(path) as old:
+            frames, interval = int(old["progress"][0]), int(old.attrs["density_interval"])
+            kept = {True: densities_up_to(frames, interval), False: frames}
+            sizes = {True: densities_up_to(steps + 1, interval), False: steps + 1}
+            with created(partial) as new:
+                for name, value in old.attrs.items():
+                    new.attrs[name] = value
+                new.attrs["n_steps"] = steps
+                for name in old:
+                    if name != "dynamics":
+                        old.copy(name, new)
+                group = new.create_group("dynamics")
+                for name, data in old["dynamics"].items():
+                    _allocate(group, name, (sizes[name.startswith("density")], *data.shape[1:]), data.dtype)
             for name, data in old["dynamics"].items():
-                kept, size = (densities, total) if name.startswith("density") else (frames, steps + 1)
-                copy = _allocate(group, name, (size, *data.shape[1:]), data.dtype)
-                for row in range(0, kept, _ROWS):
-                    part = slice(row, min(row + _ROWS, kept))
-                    copy[part] = data[part]
+                last = kept[name.startswith("density")]
+                for row in range(0, last, _ROWS):
+                    part = slice(row, min(row + _ROWS, last))
+                    with changed(partial) as new:
+                        new["dynamics"][name][part] = data[part]
 
     def append(self, frame: Frame) -> None:
         """Take one frame.
@@ -121,6 +125,9 @@ class TrajectoryWriter:
 
         Returns:
             Whether it was done; false where a reader was in the way. Nothing is lost then, call it again later.
+
+        Raises:
+            OSError: there is no room; the frames are kept, and the file is as it was.
         """
         if not self._pending:
             return True
@@ -128,17 +135,13 @@ class TrajectoryWriter:
         if state.step != stop - 1:
             raise TrajectoryError(f"the state of step {state.step} does not belong to frame {stop - 1}")
         try:
-            file = open_patiently(self.path, "r+", patience)
+            with changed(self.path, patience) as file:
+                slot = 1 - int(file["progress"][1])
+                self._write_frames(file["dynamics"], start, stop)
+                _write_state(file["restart"], slot, state)
+                file["progress"][:] = (stop, slot)
         except BlockingIOError:
             return False
-        with file:
-            slot = 1 - int(file["progress"][1])
-            self._write_frames(file["dynamics"], start, stop)
-            _write_state(file["restart"], slot, state)
-            # Data must be on disk before the numbers that say so.
-            _synchronise(file)
-            file["progress"][:] = (stop, slot)
-            _synchronise(file)
         self._written = stop
         self._pending.clear()
         return True
@@ -290,8 +293,3 @@ def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...], kind: Any) -
     stored = h5py.h5t.py_create(np.dtype(kind), logical=True)
     space = h5py.h5s.create_simple(shape)
     return h5py.Dataset(h5py.h5d.create(group.id, name.encode(), stored, space, properties))
-
-
-def _synchronise(file: h5py.File) -> None:
-    file.flush()
-    os.fsync(file.id.get_vfd_handle())

@@ -22,7 +22,7 @@ class Cost:
         qm: wall seconds in the QM program.
         surrogate: wall seconds in the levels below.
         common: wall seconds in forces that all levels share; with "rest" where they cannot be told apart.
-        surrogate_calls: of each level, lowest first.
+        surrogate_calls: Calls of each level, lowest first.
     """
 
     qm_calls: int
@@ -36,8 +36,8 @@ class Method(ABC):
     """One way to run the dynamics.
 
     Args:
-        label: for tables.
-        context: at the starting point.
+        label: Name in tables.
+        context: Context at the starting point.
         step: simulated per integrator step, ps.
     """
 
@@ -73,8 +73,8 @@ class StockMethod(Method):
     """MTSLangevinIntegrator with a PythonForce.
 
     Args:
-        label: for tables.
-        context: at the starting point.
+        label: Name in tables.
+        context: Context at the starting point.
         step: simulated per integrator step, ps.
         spent: filled by the PythonForce. The surrogate's inner steps run inside OpenMM, which does not time them.
     """

@@ -39,13 +39,13 @@ def stock_context(
     plugin's own forces, so that what differs is the integrator and the way of calling, not the programs.
 
     Args:
-        mixed: from createMixedSystem() with a surrogate, without base level and without split nonbonded forces.
+        mixed: System of createMixedSystem() with a surrogate, without base level and split nonbonded forces.
         k: inner steps per outer step.
         innerStep: ps.
         temperature: K.
         friction: 1/ps.
-        platform: for both Contexts.
-        properties: of the platform.
+        platform: Platform of both Contexts.
+        properties: Properties of the platform.
     """
     outer = copy_without(mixed, lambda force: force.getForceGroup() == force_groups.COMMON)
     inner = copy_without(mixed, lambda force: force.getForceGroup() == force_groups.QM)

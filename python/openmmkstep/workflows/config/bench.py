@@ -17,7 +17,7 @@ class BenchCase(Section):
     Attributes:
         system: molecules and force field.
         qm: region and method.
-        equilibration: at the force-field level before measuring, ps.
+        equilibration: Time at the force-field level before measuring, ps.
         nonbonded_period: inner steps between nonbonded MM forces in k-step dynamics.
         platform: OpenMM platform, with one thread, for all methods. Below some hundred particles Reference is the
             fastest: sharing out the work of one force call takes the CPU platform 0.2 ms.
@@ -34,7 +34,7 @@ class BenchConfig(Section):
     """What ``kstep bench`` measures.
 
     Attributes:
-        cases: by name.
+        cases: Systems to measure, by name.
         surrogate: potential and the level below it, the same for all cases.
         k: inner steps per QM call.
         inner_step: ps.
@@ -42,9 +42,9 @@ class BenchConfig(Section):
         temperature: K.
         friction: 1/ps, of the methods with a thermostat.
         segment: simulated with each method per repeat, ps; rounded up to whole outer steps.
-        repeats: of every segment, interleaved.
+        repeats: Number of segments of every method, interleaved.
         compare_stock: also measure OpenMM's MTSLangevinIntegrator with a PythonForce.
-        seed: of everything random.
+        seed: Seed of everything random.
     """
 
     cases: dict[str, BenchCase] = Field(min_length=1)

@@ -36,9 +36,9 @@ class SamplingSection(Section):
         k: inner steps per QM call; more than one needs a surrogate.
         nonbonded_period: inner steps between evaluations of the surroundings' nonbonded forces; divides k.
         temperatures: K; the trajectories take them in turn.
-        friction: of the Langevin thermostat, 1/ps.
-        force_field_equilibration: of the whole system at the force-field level at the trajectory's temperature, ps.
-        equilibration: at the QM level before the first saved frame, ps.
+        friction: Friction of the Langevin thermostat, 1/ps.
+        force_field_equilibration: Time of the whole system at the force-field level and its temperature, ps.
+        equilibration: Time at the QM level before the first saved frame, ps.
         conformers: where trajectories start.
     """
 
@@ -65,7 +65,7 @@ class GenerateConfig(Section):
             every outer step yields one.
         sampling: trajectories and frames.
         platform: OpenMM platform.
-        seed: of everything random.
+        seed: Seed of everything random.
         output: HDF5 file; its folder is made where it does not exist.
     """
 

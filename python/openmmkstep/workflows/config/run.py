@@ -22,7 +22,7 @@ class IntegratorSection(Section):
         inner_step: ps.
         ensemble: "langevin" or "nve".
         temperature: K; of the thermostat and of the starting velocities.
-        friction: of the Langevin thermostat, 1/ps.
+        friction: Friction of the Langevin thermostat, 1/ps.
         nonbonded_period: inner steps between nonbonded MM forces; with 1 they act together with all other MM forces.
         max_energy_error: bound of the energy error of one outer step, kJ/mol, above which it is redone.
         max_correction: bound of the correction on one atom, kJ/mol/nm.
@@ -80,7 +80,7 @@ class SpeedSection(Section):
 
     Attributes:
         time: simulated with each method per segment, ps; 0 for no measurement.
-        segments: of each.
+        segments: Number of segments of each method.
         plain_step: time step of the plain QM dynamics, ps.
     """
 
@@ -97,13 +97,13 @@ class RunConfig(Section):
         qm: region and method.
         surrogate: potential and the level below it; without one k must be 1.
         integrator: time stepping.
-        equilibration: before production.
-        time: of production, ps.
+        equilibration: What happens before production.
+        time: Length of production, ps.
         output: files.
         speed: measurement at the end.
         platform: OpenMM platform.
-        threads: of the CPU platform.
-        seed: of everything random.
+        threads: Threads of the CPU platform.
+        seed: Seed of everything random.
     """
 
     system: SystemSection

@@ -16,9 +16,9 @@ class NVESection(Section):
 
     Attributes:
         ks: values of k.
-        time: of each k-step run, ps.
+        time: Length of each k-step run, ps.
         plain_steps: time steps of plain QM dynamics to compare with, ps.
-        plain_time: of each plain run, ps; these are the costly ones.
+        plain_time: Length of each plain run, ps; these are the costly ones.
         without_base_level: also run each k with the network at every inner step.
         surrogate_alone: also run the surrogate without QM.
     """
@@ -36,7 +36,7 @@ class TemperatureSection(Section):
 
     Attributes:
         k: inner steps per QM call.
-        time: of sampling, ps.
+        time: Length of sampling, ps.
         friction: 1/ps.
         nonbonded_period: inner steps between nonbonded MM forces.
     """
@@ -61,7 +61,7 @@ class ValidateConfig(Section):
         nve: energy conservation.
         thermostat: temperatures.
         platform: OpenMM platform, with one thread.
-        seed: of everything random.
+        seed: Seed of everything random.
     """
 
     system: SystemSection

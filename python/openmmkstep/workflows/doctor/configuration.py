@@ -5,24 +5,24 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from openmm import app, unit
 
 from kstep_models.configuration import ConfigError, load_config
+from openmmkstep.qmmm.levels import LevelSettings
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.surrogates.suitability import read_surrogate_contract
 from openmmkstep.workflows.config.run import RunConfig
+from openmmkstep.workflows.plan import RunPlan, SystemPlan
 from openmmkstep.workflows.run_folder import RunFolder
-from openmmkstep.workflows.setup.mixed_system import build_mixed_system, region_of
-from openmmkstep.workflows.setup.molecular_system import MolecularSystem, SystemBuilder
-from openmmkstep.workflows.setup.platforms import find_platform
+from openmmkstep.workflows.setup.mixed_system import region_of
+from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 from openmmkstep.workflows.setup.selection import is_solvent
 
 from .check import Check
-
-_CHANGE = "change the configuration as the message says"
 
 
 def check_configuration(path: Path) -> Iterator[Check]:
@@ -31,44 +31,46 @@ def check_configuration(path: Path) -> Iterator[Check]:
     The first check that fails is the last, because the others depend on it.
 
     Args:
-        path: of the YAML file.
+        path: Path of the YAML file.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
-            config = load_config(path, RunConfig)
+            plan = RunPlan.of(load_config(path, RunConfig))
             yield Check("configuration", "ok", str(path))
-            yield from _parts(config)
-        except (ConfigError, ValueError, OSError, ImportError) as error:
-            yield Check("configuration", "failed", str(error), _CHANGE)
+            yield from _parts(plan)
+        except (ValueError, OSError, ImportError) as error:
+            yield Check("configuration", "failed", str(error), "change the configuration as the message says")
     for warning in caught:
         if issubclass(warning.category, UserWarning):
             yield Check("warning", "warning", str(warning.message), "see the message")
 
 
-def _parts(config: RunConfig) -> Iterator[Check]:
-    yield from _files(config)
-    molecules = SystemBuilder(config.system).build()
+def _parts(plan: RunPlan) -> Iterator[Check]:
+    system = plan.system
+    yield from _files(system)
+    molecules = system.build()
     yield Check("system", "ok", _system(molecules))
-    yield Check("box", "ok", _box(molecules, config))
-    region = region_of(molecules, config.qm)
+    yield Check("box", "ok", _box(molecules, system))
+    region = region_of(molecules, system.qm)
     yield Check("QM region", "ok", _region(molecules, region))
-    yield Check("embedding", "ok", _embedding(molecules, region, config))
-    # Compiling takes half a minute, and is no part of looking.
-    surrogate = None if config.surrogate is None else config.surrogate.model_copy(update={"compiled": False})
-    build_mixed_system(molecules, config.qm, surrogate, split_nonbonded=config.integrator.nonbonded_period > 1)
-    yield Check("levels", "ok", _levels(config))
-    find_platform(config.platform, config.threads)
-    yield Check("dynamics", "ok", _dynamics(config))
-    yield _output(config)
+    yield Check("embedding", "ok", _embedding(molecules, region, system))
+    if system.surrogate is not None:
+        # Compiling takes half a minute, and is no part of looking.
+        system = replace(system, surrogate=system.surrogate.model_copy(update={"compiled": False}))
+    system.mix(molecules)
+    yield Check("levels", "ok", _levels(system, plan.dynamics.levels))
+    system.find_platform()
+    yield Check("dynamics", "ok", _dynamics(plan))
+    yield _output(plan)
 
 
-def _files(config: RunConfig) -> Iterator[Check]:
-    system, surrogate = config.system, config.surrogate
+def _files(plan: SystemPlan) -> Iterator[Check]:
+    molecules, surrogate = plan.molecules, plan.surrogate
     named: list[tuple[str, Path | None]] = [
-        ("structure", system.structure),
-        ("prmtop", system.prmtop),
-        ("coordinates", system.coordinates),
+        ("structure", molecules.structure),
+        ("prmtop", molecules.prmtop),
+        ("coordinates", molecules.coordinates),
         ("surrogate", None if surrogate is None else surrogate.archive),
     ]
     if surrogate is not None and isinstance(surrogate.base_level, Path):
@@ -97,13 +99,13 @@ def _system(molecules: MolecularSystem) -> str:
     return f"{particles} particles{sites}, {molecules.system.getNumConstraints()} constraints: {common}{more}"
 
 
-def _box(molecules: MolecularSystem, config: RunConfig) -> str:
+def _box(molecules: MolecularSystem, plan: SystemPlan) -> str:
     if not molecules.system.usesPeriodicBoundaryConditions():
         return "none"
     vectors = molecules.system.getDefaultPeriodicBoxVectors()
     box = np.array([list(vector.value_in_unit(unit.nanometer)) for vector in vectors])
     widths = " x ".join(f"{length:.3f}" for length in np.linalg.norm(box, axis=1))
-    return f"{widths} nm, nonbonded cut-off {config.system.nonbonded_cutoff:g} nm"
+    return f"{widths} nm, nonbonded cut-off {plan.molecules.nonbonded_cutoff:g} nm"
 
 
 def _region(molecules: MolecularSystem, region: QMRegion) -> str:
@@ -121,44 +123,42 @@ def _region(molecules: MolecularSystem, region: QMRegion) -> str:
     )
 
 
-def _embedding(molecules: MolecularSystem, region: QMRegion, config: RunConfig) -> str:
-    others = molecules.system.getNumParticles() - len(region.particles)
+def _embedding(molecules: MolecularSystem, region: QMRegion, plan: SystemPlan) -> str:
+    others = molecules.system.getNumParticles() - len(region.members)
     if not others:
         return "none: all particles are in the QM region"
-    if config.qm.embedding == "mechanical":
+    if plan.qm.embedding == "mechanical":
         return f"mechanical, in {others} MM particles"
-    reach = "all charges" if config.qm.cutoff is None else f"charges within {config.qm.cutoff:g} nm"
+    reach = "all charges" if plan.qm.cutoff is None else f"charges within {plan.qm.cutoff:g} nm"
     return f"electrostatic, {reach} of {others} MM particles"
 
 
-def _levels(config: RunConfig) -> str:
-    section, surrogate = config.integrator, config.surrogate
-
+def _levels(plan: SystemPlan, levels: LevelSettings) -> str:
     def every(period: int) -> str:
-        return f"every {1000 * period * section.inner_step:g} fs"
+        return f"every {1000 * period * levels.inner_step:g} fs"
 
-    parts = [f"{config.qm.method} {every(section.k)} (k = {section.k})"]
-    if surrogate is not None:
-        parts.append(f"{surrogate.archive.name} {every(surrogate.period)}")
-        if surrogate.base_level is not None:
-            parts.append(f"base level {Path(surrogate.base_level).name} {every(1)}")
-    parts.append(f"nonbonded MM forces {every(section.nonbonded_period)}")
+    parts = [f"{plan.qm.method} {every(levels.k)} (k = {levels.k})"]
+    if plan.surrogate is not None:
+        parts.append(f"{plan.surrogate.archive.name} {every(levels.surrogate_period)}")
+        if plan.surrogate.base_level is not None:
+            parts.append(f"base level {Path(plan.surrogate.base_level).name} {every(1)}")
+    parts.append(f"nonbonded MM forces {every(levels.nonbonded_period)}")
     return ", ".join(parts)
 
 
-def _dynamics(config: RunConfig) -> str:
-    section = config.integrator
-    steps = max(1, round(config.time / section.outer_step))
-    thermostat = f"Langevin at {section.temperature:g} K" if section.ensemble == "langevin" else "constant energy"
-    return f"{config.time:g} ps, {thermostat}, platform {config.platform}: {steps + 1:,} QM calls at least"
+def _dynamics(plan: RunPlan) -> str:
+    target = plan.dynamics.target
+    thermostat = "constant energy" if target is None else f"Langevin at {target:g} K"
+    platform = plan.system.platform
+    return f"{plan.time(plan.steps):g} ps, {thermostat}, platform {platform}: {plan.steps + 1:,} QM calls at least"
 
 
-def _output(config: RunConfig) -> Check:
-    folder = config.output.folder
-    state = RunFolder(folder).compare(config)
-    if state is None:
+def _output(plan: RunPlan) -> Check:
+    folder = plan.output.folder
+    differences = RunFolder(folder).compare(plan.settings)
+    if differences is None:
         return Check("output", "ok", f"{folder}, new")
-    if state:
-        detail = f"{folder} holds a run with other settings ({', '.join(state)})"
+    if differences:
+        detail = f"{folder} holds a run with other settings ({', '.join(differences)})"
         return Check("output", "failed", detail, "choose another output folder, or pass --fresh to throw that run away")
     return Check("output", "ok", f"{folder} holds this run, which is taken up")

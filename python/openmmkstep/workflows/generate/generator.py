@@ -32,7 +32,7 @@ class Progress:
     """Where a generator stands.
 
     Attributes:
-        frames: in the file.
+        frames: Number of frames in the file.
         total: wanted.
         trajectory: being run, from 0.
         stage: what is going on, in a few words.
@@ -49,8 +49,8 @@ class GenerationResult:
     """What a generator wrote.
 
     Attributes:
-        path: of the HDF5 file.
-        frames: in the file.
+        path: Path of the HDF5 file.
+        frames: Number of frames in the file.
         failures: trajectory -> error of those that had to be given up.
     """
 
@@ -67,7 +67,7 @@ class Generator:
 
     Args:
         config: what to make.
-        command: for the file's head.
+        command: Command line for the file's head.
         report: called with the progress after each frame and stage.
     """
 
@@ -153,6 +153,7 @@ def _first_missing(path: Path, frames_per_trajectory: int) -> int:
     if not path.exists():
         return 0
     with FrameFile(path) as file:
+        file.check()
         trajectories = file.frames("trajectory")
     if len(trajectories) == 0:
         return 0

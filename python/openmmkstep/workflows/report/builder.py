@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kstep_models.files import write_json
 from openmmkstep.qmmm.region import QMRegion
-from openmmkstep.workflows.config.run import RunConfig
+from openmmkstep.workflows.plan import RunPlan
 from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 
@@ -15,9 +15,9 @@ from .html import write_html
 from .run_data import read_run
 
 
-def build_report(config: RunConfig, files: RunFolder, molecules: MolecularSystem, region: QMRegion) -> Path:
+def build_report(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, region: QMRegion) -> Path:
     """Write report.json, plots and report.html of a finished run; returns the path of the page."""
-    data = read_run(config, files, molecules, region)
+    data = read_run(plan, files, molecules, region)
     files.report.mkdir(exist_ok=True)
     write_json(files.report / "report.json", data.summary)
     plots = plot_run(data, files.report)

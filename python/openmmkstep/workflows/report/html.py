@@ -44,8 +44,8 @@ def write_html(path: Path, summary: dict[str, Any], plots: dict[str, str]) -> No
     """Write the page.
 
     Args:
-        path: of the page; plots lie beside it.
-        summary: of the run.
+        path: Path of the page; plots lie beside it.
+        summary: Numbers of the run.
         plots: name -> file name.
     """
     templates = jinja2.PackageLoader("openmmkstep.workflows.report")

@@ -17,7 +17,8 @@ from openmmkstep.io.statistics import read_table
 from openmmkstep.provenance import PACKAGES
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.surrogates.suitability import read_surrogate_contract
-from openmmkstep.workflows.config.run import RunConfig
+from openmmkstep.workflows.config.sections import SurrogateSection
+from openmmkstep.workflows.plan import DynamicsPlan, RunPlan
 from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 
@@ -39,7 +40,7 @@ class RunData:
     Attributes:
         summary: JSON values.
         series: column name -> values over time, from the statistics file.
-        backbone: of residues in the QM region.
+        backbone: Backbone dihedrals of residues in the QM region.
     """
 
     summary: dict[str, Any]
@@ -47,7 +48,7 @@ class RunData:
     backbone: list[BackboneTrace]
 
 
-def read_run(config: RunConfig, files: RunFolder, molecules: MolecularSystem, region: QMRegion) -> RunData:
+def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, region: QMRegion) -> RunData:
     """Collect the data of a finished run."""
     production = files.read_json(files.summary)
     speed = files.read_json(files.speed) if files.has(files.speed) else None
@@ -55,20 +56,20 @@ def read_run(config: RunConfig, files: RunFolder, molecules: MolecularSystem, re
     summary = {
         "system": {
             "qm_atoms": len(region.particles),
-            "mm_particles": molecules.system.getNumParticles() - len(region.particles),
+            "mm_particles": molecules.system.getNumParticles() - len(region.members),
             "charge": region.charge,
             "multiplicity": region.multiplicity,
-            "method": config.qm.method,
-            "embedding": config.qm.embedding,
-            "cutoff_nm": config.qm.cutoff,
+            "method": plan.system.qm.method,
+            "embedding": plan.system.qm.embedding,
+            "cutoff_nm": plan.system.qm.cutoff,
         },
-        "dynamics": _dynamics(config, production),
-        "qm_calls": _qm_calls(config, production),
+        "dynamics": _dynamics(plan, production),
+        "qm_calls": _qm_calls(plan.dynamics.levels.k, production),
         "guard": _guard(production, series),
         "energy": _energy(series, molecules.system.getNumParticles()),
-        "temperature": _temperature(config, series),
+        "temperature": _temperature(plan.dynamics, series),
         "speed": speed,
-        "surrogate": _surrogate(config),
+        "surrogate": _surrogate(plan.system.surrogate),
         "versions": software_versions(PACKAGES),
     }
     return RunData(summary, series, _backbone(files, molecules, region))
@@ -81,27 +82,27 @@ def _read_series(files: RunFolder) -> dict[str, NDArray[np.float64]]:
         raise files.damaged(files.statistics, f"no table of numbers ({error})") from error
 
 
-def _dynamics(config: RunConfig, production: dict[str, Any]) -> dict[str, Any]:
-    section = config.integrator
+def _dynamics(plan: RunPlan, production: dict[str, Any]) -> dict[str, Any]:
+    levels, surrogate = plan.dynamics.levels, plan.system.surrogate
     time, wall = production["time_ps"], production["wall_time_s"]
     return {
         "time_ps": time,
-        "k": section.k,
-        "inner_step_fs": 1000 * section.inner_step,
-        "outer_step_fs": 1000 * section.outer_step,
-        "ensemble": section.ensemble,
-        "surrogate_period": config.surrogate.period if config.surrogate else None,
-        "base_level": config.surrogate.has_base_level if config.surrogate else None,
-        "nonbonded_period": section.nonbonded_period,
+        "k": levels.k,
+        "inner_step_fs": 1000 * levels.inner_step,
+        "outer_step_fs": 1000 * levels.outer_step,
+        "ensemble": "nve" if plan.dynamics.friction is None else "langevin",
+        "surrogate_period": levels.surrogate_period if surrogate else None,
+        "base_level": surrogate.has_base_level if surrogate else None,
+        "nonbonded_period": levels.nonbonded_period,
         "wall_time_s": wall,
         "ns_per_day": 86.4 * time / wall if wall > 0 else None,
     }
 
 
-def _qm_calls(config: RunConfig, production: dict[str, Any]) -> dict[str, Any]:
+def _qm_calls(k: int, production: dict[str, Any]) -> dict[str, Any]:
     statistics = production["statistics"]
     made, others = statistics["qm_calls"], statistics["other_qm_calls"]
-    plain = production["steps"] * config.integrator.k
+    plain = production["steps"] * k
     return {
         "made": made + (others or 0),
         "made_by_integrator": made,
@@ -141,13 +142,12 @@ def _energy(series: dict[str, NDArray[np.float64]], atoms: int) -> dict[str, Any
     }
 
 
-def _temperature(config: RunConfig, series: dict[str, NDArray[np.float64]]) -> dict[str, Any] | None:
+def _temperature(dynamics: DynamicsPlan, series: dict[str, NDArray[np.float64]]) -> dict[str, Any] | None:
     """Of the QM region and of the rest in the middle of steps; a part where nothing moves is None."""
     parts = {name: _average(series.get(f"{name}_temperature", np.zeros(0))) for name in ("region", "rest")}
     if parts["region"] is None and parts["rest"] is None:
         return None
-    target = config.integrator.temperature if config.integrator.ensemble == "langevin" else None
-    return {**parts, "target_k": target, "kt_kj_mol": BOLTZMANN * config.integrator.temperature}
+    return {**parts, "target_k": dynamics.target, "kt_kj_mol": BOLTZMANN * dynamics.temperature}
 
 
 def _average(series: NDArray[np.float64]) -> dict[str, float] | None:
@@ -157,10 +157,10 @@ def _average(series: NDArray[np.float64]) -> dict[str, float] | None:
     return {"mean_k": average.mean, "error_k": average.error}
 
 
-def _surrogate(config: RunConfig) -> dict[str, Any] | None:
-    if config.surrogate is None:
+def _surrogate(surrogate: SurrogateSection | None) -> dict[str, Any] | None:
+    if surrogate is None:
         return None
-    contract = read_surrogate_contract(config.surrogate.archive)
+    contract = read_surrogate_contract(surrogate.archive)
     return {
         key: getattr(contract, key) for key in ("level_of_theory", "training_data", "validation", "versions", "dtype")
     }

@@ -20,7 +20,7 @@ class GrowingOutput(ABC):
     """An output file and the digest of what is in it.
 
     Args:
-        path: of the file.
+        path: Path of the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -83,7 +83,7 @@ class Trajectory(GrowingOutput):
     """A DCD file.
 
     Args:
-        path: of the file.
+        path: Path of the file.
         interval: outer steps between frames.
     """
 
@@ -112,7 +112,7 @@ class TrajectoryReporter(app.DCDReporter):
     """Writes a DCD file, or continues one; where there is no room it says so once, with the file's name.
 
     Args:
-        path: of the file.
+        path: Path of the file.
         interval: outer steps between frames.
     """
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import openmm
 from openmm import app
@@ -15,32 +14,15 @@ from openmmkstep.io.statistics import statistics_to_json
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.reporters import FrameReporter, StatisticsReporter
-from openmmkstep.workflows.config.run import RunConfig
+from openmmkstep.workflows.plan import RunPlan
 from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 
 from .checkpoint import Checkpoint, CheckpointError
 from .outputs import LabelledFrames, Statistics, Trajectory, TrajectoryReporter
 
-
-@dataclass(frozen=True)
-class Intervals:
-    """Outer steps between outputs; 0 for none."""
-
-    trajectory: int
-    frames: int
-    statistics: int
-    checkpoint: int
-
-    @classmethod
-    def of(cls, config: RunConfig) -> Intervals:
-        """From the times of a configuration, rounded to whole outer steps, at least one."""
-
-        def steps(duration: float) -> int:
-            return max(1, round(duration / config.integrator.outer_step)) if duration > 0 else 0
-
-        output = config.output
-        return cls(steps(output.trajectory), steps(output.frames), steps(output.statistics), steps(output.checkpoint))
+# At a checkpoint, for programs that read the frames, seconds.
+_PATIENCE = 60.0
 
 
 class Production:
@@ -51,18 +33,17 @@ class Production:
     deterministic.
 
     Args:
-        config: of the run.
-        files: of the run.
-        command: for the head of the HDF5 file.
+        plan: The whole run.
+        files: Files of the run.
+        command: Command line for the head of the HDF5 file.
     """
 
-    def __init__(self, config: RunConfig, files: RunFolder, command: str) -> None:
-        self._config = config
+    def __init__(self, plan: RunPlan, files: RunFolder, command: str) -> None:
+        self._plan = plan
         self._files = files
         self._command = command
-        self._intervals = Intervals.of(config)
-        self._steps = max(1, round(config.time / config.integrator.outer_step))
-        self._trajectory = Trajectory(files.trajectory, self._intervals.trajectory)
+        self._steps = plan.steps
+        self._trajectory = Trajectory(files.trajectory, plan.output.trajectory)
         self._outputs = (self._trajectory, LabelledFrames(files.frames), Statistics(files.statistics))
         self._wall_before = 0.0
         self._wall_start = 0.0
@@ -109,8 +90,8 @@ class Production:
         """Run to the end.
 
         Args:
-            simulation: with the mixed system, not moved yet.
-            start: of :meth:`checkpoint`, or where to begin.
+            simulation: A Simulation of the mixed system, not moved yet.
+            start: What :meth:`checkpoint` gave, or where to begin.
             attach: called with the simulation before it moves, to add more reporters.
 
         Raises:
@@ -126,7 +107,7 @@ class Production:
         frames = self._add_reporters(simulation)
         attach(simulation)
         self._wall_start = time.perf_counter()
-        every = self._intervals.checkpoint or self._steps
+        every = self._plan.output.checkpoint or self._steps
         while simulation.currentStep < self._steps:
             simulation.step(min(every - simulation.currentStep % every, self._steps - simulation.currentStep))
             self._write_checkpoint(simulation, frames)
@@ -152,7 +133,7 @@ class Production:
 
     def _add_reporters(self, simulation: app.Simulation) -> FrameReporter | None:
         """Reporters that continue what is there; returns that of the frames."""
-        files, intervals, frames = self._files, self._intervals, None
+        files, intervals, frames = self._files, self._plan.output, None
         if intervals.statistics:
             simulation.reporters.append(StatisticsReporter(files.statistics, intervals.statistics, append=True))
         if intervals.frames:
@@ -164,7 +145,7 @@ class Production:
 
     def _write_checkpoint(self, simulation: app.Simulation, frames: FrameReporter | None) -> None:
         # What a reader of the frames keeps from being written must not be lost: the checkpoint before stays valid.
-        if frames is None or frames.flush():
+        if frames is None or frames.flush(_PATIENCE):
             extents = {output.path.name: output.extent() for output in self._outputs}
             Checkpoint(
                 step=simulation.currentStep,
@@ -185,7 +166,7 @@ class Production:
         files.write(files.final, PhaseSpacePoint.of(simulation.context).to_bytes())
         summary = {
             "steps": simulation.currentStep,
-            "time_ps": simulation.currentStep * self._config.integrator.outer_step,
+            "time_ps": self._plan.time(simulation.currentStep),
             "wall_time_s": Checkpoint.read(files.checkpoint).wall_time,
             "statistics": statistics_to_json(KStepIntegrator.cast(simulation.integrator).getStatistics()),
         }

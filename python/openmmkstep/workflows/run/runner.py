@@ -11,35 +11,35 @@ from rich.console import Console
 
 from kstep_models.locks import locked
 from openmmkstep.reporters import ProgressReporter
-from openmmkstep.workflows.config.run import RunConfig
+from openmmkstep.workflows.plan import RunPlan
 from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 
 from .checkpoint import Checkpoint
 from .production import Production
 from .speed import measure_speed
-from .stages import create_mixed, create_simulation, prepare_molecules, read_point, start_of_production
+from .stages import prepare_molecules, read_point, start_of_production
 
 _UPDATES_PER_PRODUCTION = 400
 
 
 class Runner:
-    """Runs a configuration, or takes up where it was interrupted.
+    """Carries out a plan, or takes up where it was interrupted.
 
     Args:
-        config: of the run.
-        command: for the files' heads.
-        console: for progress.
-        reporters: of production, beside those that write the files.
+        plan: The whole run.
+        command: Command line for the files' heads.
+        console: Console for progress.
+        reporters: Reporters of production, beside those that write the files.
     """
 
-    def __init__(self, config: RunConfig, command: str, console: Console, reporters: Sequence[Any] = ()) -> None:
-        self._config = config
+    def __init__(self, plan: RunPlan, command: str, console: Console, reporters: Sequence[Any] = ()) -> None:
+        self._plan = plan
         self._command = command
         self._console = console
         self._reporters = reporters
         self._progress: list[ProgressReporter] = []
-        self.files = RunFolder(config.output.folder)
+        self.files = RunFolder(plan.output.folder)
 
     def run(self, fresh: bool = False) -> Path:
         """Run to the end.
@@ -59,42 +59,41 @@ class Runner:
 
     def _run(self, fresh: bool) -> Path:
         # The report's plots need matplotlib, which is slow to load: nothing before the run is over needs it.
-        config, files = self._config, self.files
-        if files.open(config, fresh):
+        plan, files = self._plan, self.files
+        if files.open(plan.settings, fresh):
             self._log(f"taking up the run in {files.path}")
         self._log("building the system")
-        molecules = prepare_molecules(config, files)
-        mixed = create_mixed(config, molecules)
-        embedded = molecules.system.getNumParticles() - len(mixed.region.members)
-        self._log(f"{len(mixed.region.particles)} QM atoms, {embedded} MM particles")
-        production = Production(config, files, self._command)
+        molecules = prepare_molecules(plan.system, files)
+        mixed = plan.system.mix(molecules)
+        others = molecules.system.getNumParticles() - len(mixed.region.members)
+        self._log(f"{len(mixed.region.particles)} QM atoms, {others} MM particles")
+        production = Production(plan, files, self._command)
         if not production.is_finished:
             start: Checkpoint | PhaseSpacePoint | None = production.checkpoint()
             if start is None:
-                attach = self._attach("equilibration", config.equilibration.kstep)
-                start = start_of_production(config, molecules, mixed, files, self._log, attach)
-            simulation = create_simulation(config, molecules, mixed, config.seed + 1)
-            self._log(f"production ({config.time:g} ps)")
-            production.run(simulation, start, self._attach("production", config.time, self._reporters))
-        if config.speed.time > 0 and not files.has(files.speed):
-            speed = measure_speed(config, molecules, read_point(files, files.final), self._log)
+                attach = self._attach("equilibration", plan.equilibration.steps)
+                start = start_of_production(plan, molecules, mixed, files, self._log, attach)
+            simulation = plan.simulation(molecules, mixed, plan.seed + 1)
+            self._log(f"production ({plan.time(plan.steps):g} ps)")
+            production.run(simulation, start, self._attach("production", plan.steps, self._reporters))
+        if plan.speed.time > 0 and not files.has(files.speed):
+            speed = measure_speed(plan, molecules, read_point(files, files.final), self._log)
             files.write_json(files.speed, speed)
         from openmmkstep.workflows.report.builder import build_report
 
         self._log("writing the report")
-        return build_report(config, files, molecules, mixed.region)
+        return build_report(plan, files, molecules, mixed.region)
 
     def _log(self, message: str) -> None:
         while self._progress:
             self._progress.pop().close()
         self._console.print(message, highlight=False)
 
-    def _attach(self, label: str, total_time: float, reporters: Sequence[Any] = ()) -> Callable[[app.Simulation], None]:
-        steps = total_time / self._config.integrator.outer_step
+    def _attach(self, label: str, steps: int, reporters: Sequence[Any] = ()) -> Callable[[app.Simulation], None]:
         interval = max(1, round(steps / _UPDATES_PER_PRODUCTION))
 
         def attach(simulation: app.Simulation) -> None:
-            self._progress.append(ProgressReporter(interval, total_time, self._console, label))
+            self._progress.append(ProgressReporter(interval, self._plan.time(steps), self._console, label))
             simulation.reporters += [self._progress[-1], *reporters]
 
         return attach

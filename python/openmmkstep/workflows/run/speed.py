@@ -12,12 +12,9 @@ import openmm
 
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, KStepStatistics
 from openmmkstep.provenance import machine_info
-from openmmkstep.workflows.config.run import RunConfig
+from openmmkstep.workflows.plan import RunPlan
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
-from openmmkstep.workflows.setup.platforms import find_platform
-
-from .stages import create_mixed, create_simulation
 
 _WARM_UP_STEPS = 2
 
@@ -40,10 +37,7 @@ class MethodSpeed:
 
 
 def measure_speed(
-    config: RunConfig,
-    molecules: MolecularSystem,
-    start: PhaseSpacePoint,
-    log: Callable[[str], None],
+    plan: RunPlan, molecules: MolecularSystem, start: PhaseSpacePoint, log: Callable[[str], None]
 ) -> dict[str, Any]:
     """Time plain QM dynamics against k-step dynamics.
 
@@ -51,7 +45,7 @@ def measure_speed(
     what else the machine does hits both.
 
     Args:
-        config: of the run.
+        plan: The whole run.
         molecules: force-field system.
         start: where both begin.
         log: called with what is being done.
@@ -59,11 +53,12 @@ def measure_speed(
     Returns:
         JSON values: plain, kstep (each a MethodSpeed), speed_up, efficiency (speed-up per k), plain_step, machine.
     """
-    section, speed = config.integrator, config.speed
+    levels, speed = plan.dynamics.levels, plan.speed
     log(f"measuring the speed-up over plain QM dynamics at {1000 * speed.plain_step:g} fs")
-    plain = _plain_context(config, molecules)
-    kstep = create_simulation(config, molecules, create_mixed(config, molecules), config.seed).context
-    contexts = {"plain": (plain, speed.plain_step), "kstep": (kstep, section.outer_step)}
+    integrator = plan.dynamics.plain_integrator(speed.plain_step, plan.seed)
+    plain = openmm.Context(plan.system.mix_plain(molecules).system, integrator, *plan.system.find_platform())
+    kstep = plan.simulation(molecules, plan.system.mix(molecules), plan.seed).context
+    contexts = {"plain": (plain, speed.plain_step), "kstep": (kstep, levels.outer_step)}
     seconds: dict[str, list[float]] = {name: [] for name in contexts}
     for context, _ in contexts.values():
         start.apply_to(context)
@@ -83,19 +78,10 @@ def measure_speed(
     return {
         **{name: asdict(result) for name, result in results.items()},
         "speed_up": speed_up,
-        "efficiency": speed_up / section.k,
+        "efficiency": speed_up / levels.k,
         "plain_step": speed.plain_step,
         "machine": machine_info(),
     }
-
-
-def _plain_context(config: RunConfig, molecules: MolecularSystem) -> openmm.Context:
-    section = config.integrator
-    arguments = () if section.ensemble == "nve" else (section.temperature, section.friction)
-    integrator = KStepIntegrator(*arguments, config.speed.plain_step, 1)
-    integrator.setRandomNumberSeed(config.seed)
-    platform, properties = find_platform(config.platform, config.threads)
-    return openmm.Context(create_mixed(config, molecules, plain=True).system, integrator, platform, properties)
 
 
 def _statistics(context: openmm.Context) -> KStepStatistics:

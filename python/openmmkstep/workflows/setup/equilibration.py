@@ -37,7 +37,7 @@ def equilibrate(
         molecules: system and starting positions.
         temperature: K.
         time: ps; may be 0.
-        seed: of velocities and noise.
+        seed: Seed of velocities and noise.
         platform: OpenMM platform.
         time_step: ps.
         minimise: whether to minimise first.

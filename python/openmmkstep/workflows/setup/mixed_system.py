@@ -21,7 +21,7 @@ class MixedSystem:
     """A system with a QM region.
 
     Attributes:
-        system: with the force groups of openmmkstep.qmmm.force_groups.
+        system: The system, with the force groups of openmmkstep.qmmm.force_groups.
         region: the QM region.
     """
 

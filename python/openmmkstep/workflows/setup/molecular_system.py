@@ -80,7 +80,7 @@ class SystemBuilder:
         """The complete system, with solvent if the configuration asks for it.
 
         Args:
-            positions: of the structure [n,3], nm; those of the file if None.
+            positions: Positions of the structure [n,3], nm; those of the file if None.
         """
         structure = self.structure if positions is None else Structure(self.structure.topology, positions)
         if self._section.solvent is not None:
@@ -118,7 +118,8 @@ class SystemBuilder:
             try:
                 system = self._force_field.createSystem(structure.topology, **options)
             except ValueError as error:
-                raise PreparationError(f"the force field does not fit the structure: {error}") from error
+                source = f"system.structure: {self._section.structure}"
+                raise PreparationError(f"{source}: the force field does not fit the structure: {error}") from error
         return MolecularSystem(structure.topology, structure.positions, system)
 
     def _solvated(self, structure: Structure, solvent: SolventSection) -> Structure:

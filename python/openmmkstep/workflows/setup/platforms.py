@@ -13,8 +13,8 @@ def find_platform(name: str, threads: int = 1) -> tuple[openmm.Platform, dict[st
     """A platform and the properties to create a Context with.
 
     Args:
-        name: of the platform.
-        threads: for the CPU platform; others have no such property.
+        name: Name of the platform.
+        threads: Threads of the CPU platform; others have no such property.
 
     Raises:
         PlatformError: OpenMM has no such platform; names those it has.

@@ -24,7 +24,7 @@ class ValidationSystems:
     """Makes what the checks run.
 
     Args:
-        config: of the validation.
+        config: What is validated.
         log: called with what is being done.
     """
 

@@ -1,0 +1,221 @@
+"""What a run does, translated once from its configuration into what each part of it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openmm
+from openmm import app
+
+from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
+from openmmkstep.qmmm.integrator import integrator_for
+from openmmkstep.qmmm.levels import LevelSettings
+from openmmkstep.workflows.config.run import RunConfig
+from openmmkstep.workflows.config.sections import QMSection, SurrogateSection, SystemSection
+
+from .setup.mixed_system import MixedSystem, build_mixed_system
+from .setup.molecular_system import MolecularSystem, SystemBuilder
+from .setup.platforms import find_platform
+
+# A finished run may be made longer or measured again; anything else would make another run of it.
+_MAY_CHANGE = ("time", "speed", "threads")
+
+
+@dataclass(frozen=True)
+class SystemPlan:
+    """What is simulated, and on what.
+
+    Attributes:
+        molecules: files and force field.
+        qm: QM region and method.
+        surrogate: potential and the level below it; none for plain QM dynamics.
+        split_nonbonded: whether nonbonded MM forces are called less often than the others.
+        platform: OpenMM platform.
+        threads: Threads of the CPU platform.
+    """
+
+    molecules: SystemSection
+    qm: QMSection
+    surrogate: SurrogateSection | None
+    split_nonbonded: bool
+    platform: str
+    threads: int
+
+    def build(self) -> MolecularSystem:
+        """The force-field system, with solvent placed at random. Raises PreparationError."""
+        return SystemBuilder(self.molecules).build()
+
+    def mix(self, molecules: MolecularSystem) -> MixedSystem:
+        """The QM/MM system with all levels."""
+        return build_mixed_system(molecules, self.qm, self.surrogate, split_nonbonded=self.split_nonbonded)
+
+    def mix_plain(self, molecules: MolecularSystem) -> MixedSystem:
+        """The QM/MM system without surrogates."""
+        return build_mixed_system(molecules, self.qm)
+
+    def find_platform(self) -> tuple[openmm.Platform, dict[str, str]]:
+        """The platform and its properties. Raises PlatformError."""
+        return find_platform(self.platform, self.threads)
+
+
+@dataclass(frozen=True)
+class DynamicsPlan:
+    """How time passes.
+
+    Attributes:
+        levels: time step and periods.
+        temperature: Temperature of the starting velocities and of the thermostat, K.
+        friction: Friction of the Langevin thermostat, 1/ps; None for constant energy.
+        max_energy_error: bound of the energy error of an outer step, kJ/mol, above which it is redone.
+        max_correction: bound of the correction on one atom, kJ/mol/nm.
+        max_consecutive_fallbacks: redone outer steps in a row before the run gives up.
+    """
+
+    levels: LevelSettings
+    temperature: float
+    friction: float | None
+    max_energy_error: float
+    max_correction: float
+    max_consecutive_fallbacks: int
+
+    @property
+    def target(self) -> float | None:
+        """Temperature that the thermostat holds, K; None without one."""
+        return None if self.friction is None else self.temperature
+
+    def integrator(self, mixed: MixedSystem, seed: int) -> KStepIntegrator:
+        """The integrator for a system with all levels."""
+        integrator = integrator_for(mixed.system, self.levels, self.target, self.friction or 0.0)
+        integrator.setRandomNumberSeed(seed)
+        integrator.setMaxEnergyError(self.max_energy_error)
+        integrator.setMaxCorrection(self.max_correction)
+        integrator.setMaxConsecutiveFallbacks(self.max_consecutive_fallbacks)
+        return integrator
+
+    def plain_integrator(self, step: float, seed: int) -> KStepIntegrator:
+        """The integrator for plain QM dynamics with another step (ps)."""
+        arguments = () if self.friction is None else (self.temperature, self.friction)
+        integrator = KStepIntegrator(*arguments, step, 1)
+        integrator.setRandomNumberSeed(seed)
+        return integrator
+
+    def steps(self, time: float) -> int:
+        """A time (ps) in outer steps."""
+        return round(time / self.levels.outer_step)
+
+
+@dataclass(frozen=True)
+class OutputPlan:
+    """Outer steps between outputs; 0 for none."""
+
+    folder: Path
+    trajectory: int
+    frames: int
+    statistics: int
+    checkpoint: int
+
+
+@dataclass(frozen=True)
+class EquilibrationPlan:
+    """Before production.
+
+    Attributes:
+        force_field: time of dynamics with the force field, ps.
+        steps: outer steps of QM/MM dynamics.
+    """
+
+    force_field: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class SpeedPlan:
+    """Measurement of the speed-up at the end.
+
+    Attributes:
+        time: simulated with each method per segment, ps; 0 for no measurement.
+        segments: Number of segments of each method.
+        plain_step: time step of plain QM dynamics, ps.
+    """
+
+    time: float
+    segments: int
+    plain_step: float
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A whole run.
+
+    Attributes:
+        system: what is simulated.
+        dynamics: how time passes.
+        equilibration: What happens before production.
+        steps: outer steps of production.
+        output: files.
+        speed: measurement at the end.
+        seed: Seed of everything random.
+        settings: JSON values that a run which is taken up must have in common with this one.
+    """
+
+    system: SystemPlan
+    dynamics: DynamicsPlan
+    equilibration: EquilibrationPlan
+    steps: int
+    output: OutputPlan
+    speed: SpeedPlan
+    seed: int
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, config: RunConfig) -> RunPlan:
+        """What a configuration means; times become whole outer steps, at least one of each that is not zero."""
+        section, output = config.integrator, config.output
+        dynamics = DynamicsPlan(
+            config.levels,
+            section.temperature,
+            section.friction if section.ensemble == "langevin" else None,
+            section.max_energy_error,
+            section.max_correction,
+            section.max_consecutive_fallbacks,
+        )
+
+        def interval(time: float) -> int:
+            return max(1, dynamics.steps(time)) if time > 0 else 0
+
+        return cls(
+            SystemPlan(
+                config.system,
+                config.qm,
+                config.surrogate,
+                section.nonbonded_period > 1,
+                config.platform,
+                config.threads,
+            ),
+            dynamics,
+            EquilibrationPlan(config.equilibration.force_field, dynamics.steps(config.equilibration.kstep)),
+            max(1, dynamics.steps(config.time)),
+            OutputPlan(
+                output.folder,
+                interval(output.trajectory),
+                interval(output.frames),
+                interval(output.statistics),
+                interval(output.checkpoint),
+            ),
+            SpeedPlan(config.speed.time, config.speed.segments, config.speed.plain_step),
+            config.seed,
+            config.written(exclude=_MAY_CHANGE),
+        )
+
+    def simulation(self, molecules: MolecularSystem, mixed: MixedSystem, seed: int) -> app.Simulation:
+        """A Simulation of the QM/MM system."""
+        platform, properties = self.system.find_platform()
+        integrator = self.dynamics.integrator(mixed, seed)
+        return app.Simulation(molecules.topology, mixed.system, integrator, platform, properties)
+
+    def time(self, steps: int) -> float:
+        """The simulated time of outer steps, ps."""
+        return steps * self.dynamics.levels.outer_step
