@@ -90,7 +90,7 @@ def test_from_responses_to_a_spectrum(
         }
         kstep("spectrum", write_yaml(tmp_path / f"{name}.yaml", spectrum), "--output", tmp_path / f"{name}.json")
         results.append(json.loads((tmp_path / f"{name}.json").read_text()))
-    own, full = (np.array(result["mean_per_eV"]) for result in results)
+    own, full = (np.array(result["mean_per_ev"]) for result in results)
     assert np.linalg.norm(own - full) < 0.03 * np.linalg.norm(full)
     assert own.max() > 0.1
     # Of the ground state and of what the network's error asks for; the full one takes hundreds.

@@ -53,10 +53,10 @@ def test_geometries_with_error_band(tmp_path: Path, config: dict[str, Any]) -> N
     results = json.loads((tmp_path / "result.json").read_text())
     assert (results["schema"], results["version"], results["molecule"]) == ("kstep-spectrum", 1, "H2O")
     assert (tmp_path / "result.png").stat().st_size > 1000
-    spectra = np.array([geometry["strength_per_eV"] for geometry in results["geometries"]])
-    assert spectra.shape == (3, len(results["energy_eV"]))
-    np.testing.assert_allclose(results["mean_per_eV"], spectra.mean(axis=0))
-    np.testing.assert_allclose(results["standardError_per_eV"], spectra.std(axis=0, ddof=1) / np.sqrt(3))
+    spectra = np.array([geometry["strength_per_ev"] for geometry in results["geometries"]])
+    assert spectra.shape == (3, len(results["energy_ev"]))
+    np.testing.assert_allclose(results["mean_per_ev"], spectra.mean(axis=0))
+    np.testing.assert_allclose(results["standard_error_per_ev"], spectra.std(axis=0, ddof=1) / np.sqrt(3))
     assert results["fock_builds"] < 300
     # The first geometry is not distorted: bright lines of linear response.
     response = tddft.TDDFT(create_mean_field(WATER, LevelOfTheory("rks", "6-31g", "pbe0", grid_level=1)).run())
@@ -64,7 +64,7 @@ def test_geometries_with_error_band(tmp_path: Path, config: dict[str, Any]) -> N
     response.kernel()
     energies = response.e * EV_PER_HARTREE
     bright = energies[(response.oscillator_strength() > 0.05) & (energies < 21)]
-    found = np.array(results["geometries"][0]["lines_eV"])
+    found = np.array(results["geometries"][0]["lines_ev"])
     assert len(bright) >= 3
     # Neighbours within a width of a line that short a trace shifts; 0.06 eV is a tenth of it.
     assert max(np.abs(found - line).min() for line in bright) < 0.06
@@ -78,7 +78,7 @@ def test_pade_and_full_fock_matrices(tmp_path: Path, config: dict[str, Any]) -> 
     assert result.exit_code == 0, result.output
     results = json.loads((tmp_path / "result.json").read_text())
     assert results["fock_builds"] > 400
-    assert results["standardError_per_eV"] == [0.0] * len(results["energy_eV"])
+    assert results["standard_error_per_ev"] == [0.0] * len(results["energy_ev"])
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_frames_in_their_charges(tmp_path: Path, config: dict[str, Any]) -> None
         result = invoke(tmp_path, config | {"in_vacuum": vacuum})
         assert result.exit_code == 0, result.output
         (geometry,) = json.loads((tmp_path / "result.json").read_text())["geometries"]
-        lines[vacuum], energies[vacuum] = geometry["lines_eV"], geometry["groundEnergy_hartree"]
+        lines[vacuum], energies[vacuum] = geometry["lines_ev"], geometry["ground_energy_hartree"]
     # PySCF itself, with the same charges.
     mean_field = dft.RKS(create_mean_field(WATER, LevelOfTheory("rhf", "sto-3g")).mol)
     mean_field.xc, mean_field.grids.level = "pbe0", 1

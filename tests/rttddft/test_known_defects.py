@@ -258,7 +258,7 @@ def test_steps_of_spectra_converge_relative_to_the_kick(tmp_path: Path) -> None:
         arguments = ["spectrum", str(tmp_path / "spectrum.yaml"), "--output", str(tmp_path / "spectrum.json")]
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
-        spectra.append(np.array(json.loads((tmp_path / "spectrum.json").read_text())["mean_per_eV"]))
+        spectra.append(np.array(json.loads((tmp_path / "spectrum.json").read_text())["mean_per_ev"]))
     assert np.linalg.norm(spectra[0] - spectra[1]) < 1e-3 * np.linalg.norm(spectra[0])
 
 

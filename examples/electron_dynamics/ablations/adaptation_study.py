@@ -105,7 +105,7 @@ def adaptation_study(
             "dipole": float(np.mean([row["dipole"] for row in found])),
             "largest_dipole": max(row["dipole"] for row in found),
             "smallest_overlap": min(row["overlap"] for row in found),
-            "largest_peak_shift_eV": max(row["peak"] for row in found),
+            "largest_peak_shift_ev": max(row["peak"] for row in found),
             "seconds": float(np.mean([row["seconds"] for row in found])),
         }
         for label, found in rows.items()

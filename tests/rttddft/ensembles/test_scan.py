@@ -255,7 +255,7 @@ def spectra(path: Path) -> list[Any]:
     content = json.loads(path.read_text())
     for geometry in content["geometries"]:
         del geometry["seconds"]
-    return [content["mean_per_eV"], content["lines"], content["geometries"]]
+    return [content["mean_per_ev"], content["lines"], content["geometries"]]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -306,10 +306,10 @@ def test_scan_on_a_scheduler_from_the_command_line(scan: Path, scheduler: str) -
     results = json.loads(output.read_text())
     assert results["configuration"]["scheduler"] == scheduler
     assert output.with_suffix(".png").stat().st_size > 1000
-    places = np.array([geometry["strength_per_eV"] for geometry in results["geometries"]]).argmax(axis=1)
+    places = np.array([geometry["strength_per_ev"] for geometry in results["geometries"]]).argmax(axis=1)
     assert np.all(np.diff(places) < 0)
     for geometry in results["geometries"]:
-        assert f"{geometry['lines_eV'][-1]:.3f}" in result.output
+        assert f"{geometry['lines_ev'][-1]:.3f}" in result.output
 
 
 def test_error_on_the_command_line_tells_what_is_kept(scan: Path) -> None:

@@ -240,9 +240,9 @@ def test_spectrum_command(archive: Path, tmp_path: Path, monkeypatch: pytest.Mon
         result = CliRunner().invoke(app, ["spectrum", str(folder / "spectrum.yaml"), "--output", str(output)])
         assert result.exit_code == 0, result.output
         results[guess] = json.loads(output.read_text())
-    energies = [entry["geometries"][0]["groundEnergy_hartree"] for entry in results.values()]
+    energies = [entry["geometries"][0]["ground_energy_hartree"] for entry in results.values()]
     assert energies[0] == pytest.approx(energies[1], abs=1e-10)
-    strengths = [np.array(entry["mean_per_eV"]) for entry in results.values()]
+    strengths = [np.array(entry["mean_per_ev"]) for entry in results.values()]
     np.testing.assert_allclose(strengths[0], strengths[1], atol=1e-4 * np.abs(strengths[0]).max())
 
     monkeypatch.setattr("openmmkstep.rttddft.simulation.solve_ground_state", lambda *_: pytest.fail("computed"))

@@ -45,12 +45,12 @@ def test_kick_with_all_comparisons(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     case = results(folder)
     assert (case["molecule"], case["basis_functions"]) == ("H2O", 13)
-    assert case["reference_run"] == {"directions": ["z"], "steps": 260, "isWhole": True}
+    assert case["reference_run"] == {"directions": ["z"], "steps": 260, "is_whole": True}
     methods = case["methods"]
     assert list(methods) == ["reference", "reduced", *names]
     reference, reduced = methods["reference"], methods["reduced"]
     assert reference["speed_up"] == 1.0 and reference["fock_builds"] > 4 * 260
-    assert reduced["dipole_error"] < 0.01 and reduced["spectral_overlap"] > 0.9999 and reduced["peakShift_eV"] < 0.01
+    assert reduced["dipole_error"] < 0.01 and reduced["spectral_overlap"] > 0.9999 and reduced["peak_shift_ev"] < 0.01
     assert reduced["fock_builds_saved"] == reference["fock_builds"] / reduced["fock_builds"] > 10
     assert reduced["speed_up"] == pytest.approx(reference["seconds"] / reduced["seconds"])
     # Independent electrons are far off; linear response differs by the time step only; the others know the beginning.
@@ -68,7 +68,7 @@ def test_short_reference_in_a_pulse(folder: Path) -> None:
     done = invoke(folder, case | {"comparisons": ["static_fock"]}, steps=60)
     assert done.exit_code == 0, done.output
     case = results(folder)
-    assert case["reference_run"] == {"directions": ["z"], "steps": 30, "isWhole": False}
+    assert case["reference_run"] == {"directions": ["z"], "steps": 30, "is_whole": False}
     for name in ("reduced", "static_fock"):
         assert case["methods"][name]["spectral_overlap"] is None
     assert case["methods"]["reduced"]["dipole_error"] < 0.02

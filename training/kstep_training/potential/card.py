@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from kstep_models.contract import Contract
+from kstep_models.elements import formula
 from kstep_models.files import write_atomically, write_json
 from kstep_models.potential.export import ExportChecks
 from kstep_training.potential.checkpoint import Checkpoint
@@ -36,7 +37,7 @@ def write_card(
 
 
 def _markdown(name: str, trained: Checkpoint, contract: Contract, evaluation: Evaluation, checks: ExportChecks) -> str:
-    formula = _formula(trained.model.numbers.tolist())
+    composition = formula(trained.model.numbers.tolist())
     settings = dict(trained.level_of_theory)
     method = str(settings.pop("method", "the QM level"))
     theory = method + (f" ({', '.join(f'{k} {v}' for k, v in settings.items())})" if settings else "")
@@ -44,7 +45,7 @@ def _markdown(name: str, trained: Checkpoint, contract: Contract, evaluation: Ev
     lines = [
         f"# {name}",
         "",
-        f"Conservative surrogate potential with geometry-dependent charges for one molecule ({formula}, charge "
+        f"Conservative surrogate potential with geometry-dependent charges for one molecule ({composition}, charge "
         f"{trained.charge}, multiplicity {trained.multiplicity}). It stands in for {theory} between QM calls of the "
         "k-step integrator, in the gas phase and in the field of MM charges.",
         "",
@@ -95,9 +96,3 @@ def _row(kind: str, e: KindErrors) -> str:
         f"| {e.force_mae:.1f} "
         f"| {e.force_rms:.0f} | {e.energy_mae:.2f} | {e.charge_rmse:.4f} | {environment} |"
     )
-
-
-def _formula(numbers: list[int]) -> str:
-    symbols = {1: "H", 5: "B", 6: "C", 7: "N", 8: "O", 9: "F", 14: "Si", 15: "P", 16: "S", 17: "Cl", 35: "Br", 53: "I"}
-    order = sorted(set(numbers), key=lambda z: (z != 6, z != 1, z))
-    return "".join(f"{symbols.get(z, f'(Z={z})')}{numbers.count(z) if numbers.count(z) > 1 else ''}" for z in order)

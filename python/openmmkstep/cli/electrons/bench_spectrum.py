@@ -38,7 +38,7 @@ def _table(name: str, case: dict[str, Any]) -> Table:
 
     run = case["reference_run"]
     caption = "seconds of all steps and directions, ground state included"
-    if not run["isWhole"]:
+    if not run["is_whole"]:
         along = ", ".join(run["directions"])
         caption += f"; the reference's from {run['steps']} steps along {along}, over which errors are taken"
     table = Table(title=f"{name}: {case['molecule']}, {case['basis_functions']} functions", caption=caption)
@@ -56,7 +56,7 @@ def _table(name: str, case: dict[str, Any]) -> Table:
             _shown(result["fock_builds_saved"], ".0f"),
             _shown(result.get("dipole_error"), ".2%"),
             _shown(result.get("spectral_overlap"), ".6f"),
-            _shown(result.get("peakShift_eV"), ".4f"),
+            _shown(result.get("peak_shift_ev"), ".4f"),
         )
     return table
 

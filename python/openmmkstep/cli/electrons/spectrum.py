@@ -82,10 +82,10 @@ def _table(results: dict[str, Any]) -> Table:
         table.add_column("geometry", justify="right")
         table.add_column("lines, eV")
         for geometry in results["geometries"]:
-            table.add_row(str(geometry["number"]), "  ".join(f"{line:.3f}" for line in geometry["lines_eV"]))
+            table.add_row(str(geometry["number"]), "  ".join(f"{line:.3f}" for line in geometry["lines_ev"]))
         return table
     table.add_column("line, eV", justify="right")
     table.add_column("dipole strength, 1/eV", justify="right")
     for line in results["lines"]:
-        table.add_row(f"{line['energy_eV']:.3f}", f"{line['strength_per_eV']:.4f}")
+        table.add_row(f"{line['energy_ev']:.3f}", f"{line['strength_per_ev']:.4f}")
     return table

@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from kstep_models.contract import Contract, ContractError, read_contract
 from kstep_models.rttddft.contract import ResponseContract
-from kstep_models.rttddft.export import load_response
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Loading takes seconds, a call hundredths of one; more than a response and an initial guess are hardly ever in use.
 _KEPT_ARCHIVES = 4
@@ -107,20 +107,27 @@ def loaded_archive(source: str) -> tuple[Any, ResponseContract]:
     return _loaded(source, status.st_mtime_ns, status.st_size)
 
 
-def arguments(molecule: Molecule) -> tuple[torch.Tensor, torch.Tensor]:
+def arguments(molecule: Molecule) -> tuple[Tensor, Tensor]:
     """Atomic numbers [N] and positions [N,3], bohr."""
+    import torch
+
     return torch.as_tensor(molecule.numbers), torch.as_tensor(molecule.positions)
 
 
 @contextmanager
 def called_once() -> Iterator[None]:
     """Without TorchScript's optimisation, which takes a minute for the first calls and pays only for thousands."""
+    import torch
+
     with torch.jit.optimized_execution(False), torch.inference_mode():
         yield
 
 
 @lru_cache(maxsize=_KEPT_ARCHIVES)
 def _loaded(source: str, modified: int, size: int) -> tuple[Any, ResponseContract]:
+    # With torch, which only runs that use an archive need.
+    from kstep_models.rttddft.export import load_response
+
     try:
         return load_response(source)
     except ContractError as error:

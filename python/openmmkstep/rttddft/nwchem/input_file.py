@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from openmm import app
+
+from kstep_models.elements import symbol_of
 
 from .errors import NWChemInputError
 from .fields import NWChemField, number, positive
@@ -275,6 +276,6 @@ class NWChemInput:
 
 def _symbol(atomic_number: int) -> str:
     try:
-        return str(app.Element.getByAtomicNumber(atomic_number).symbol)
+        return symbol_of(atomic_number)
     except KeyError as error:
         raise NWChemInputError(f"there is no element with atomic number {atomic_number}") from error

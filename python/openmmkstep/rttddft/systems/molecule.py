@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from openmm import app, unit
 
+from kstep_models.elements import formula, number_of, symbol_of
 from openmmkstep.rttddft.arguments import integer_from
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 from openmmkstep.rttddft.units import NM_PER_BOHR
+
+if TYPE_CHECKING:
+    from openmm import app
 
 # Closer than this (bohr), two nuclei are a mistake in the input, most often one of units.
 _CLOSEST = 0.2
@@ -63,7 +66,7 @@ class Molecule:
         store(self, "positions", positions)
         store(self, "charge", integer_from("charge", self.charge, -(10**6)))
         store(self, "multiplicity", integer_from("multiplicity", self.multiplicity, 1))
-        store(self, "name", str(self.name) or self._formula())
+        store(self, "name", str(self.name) or formula(self.numbers))
         self._check_electrons()
 
     @classmethod
@@ -87,7 +90,10 @@ class Molecule:
         Raises:
             ElectronDynamicsError: an element is unknown, or see the class.
         """
-        if unit.is_quantity(positions):
+        if hasattr(positions, "value_in_unit"):
+            # Whoever has a quantity has loaded OpenMM, which nothing here needs otherwise.
+            from openmm import unit
+
             positions = positions.value_in_unit(unit.nanometer)
         numbers = np.array([_atomic_number(element) for element in elements], dtype=np.int64)
         return cls(numbers, _floats(positions) / NM_PER_BOHR, charge, multiplicity, name)
@@ -105,14 +111,7 @@ class Molecule:
     @property
     def symbols(self) -> list[str]:
         """Element symbols."""
-        return [app.Element.getByAtomicNumber(int(number)).symbol for number in self.numbers]
-
-    def _formula(self) -> str:
-        symbols = self.symbols
-        # Hill order: carbon, hydrogen, then the alphabet.
-        order = sorted(set(symbols), key=lambda s: ("CH".find(s) if "C" in symbols and s in "CH" else 2, s))
-        counts = ((symbol, symbols.count(symbol)) for symbol in order)
-        return "".join(symbol + (str(count) if count > 1 else "") for symbol, count in counts)
+        return [symbol_of(int(number)) for number in self.numbers]
 
     def _check_electrons(self) -> None:
         if self.electrons < 1:
@@ -134,14 +133,12 @@ def _floats(positions: ArrayLike) -> NDArray[np.float64]:
 
 
 def _atomic_number(element: str | int | app.Element) -> int:
-    if isinstance(element, app.Element):
-        return int(element.atomic_number)
     if isinstance(element, str):
         try:
-            return int(app.Element.getBySymbol(element.strip().capitalize()).atomic_number)
+            return number_of(element)
         except KeyError as error:
             raise ElectronDynamicsError(f"unknown element {element!r}: use symbols such as 'O'") from error
-    return integer_from("atomic number", element, 1)
+    return integer_from("atomic number", getattr(element, "atomic_number", element), 1)
 
 
 def _refuse_coincidence(positions: NDArray[np.float64]) -> None:

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from openmm import app, unit
+from openmm import unit
 
 from kstep_models.configuration import ConfigError, load_config
+from kstep_models.elements import formula
 from openmmkstep.qmmm.levels import LevelSettings
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.surrogates.suitability import read_surrogate_contract
@@ -109,8 +110,6 @@ def _box(molecules: MolecularSystem, plan: SystemPlan) -> str:
 
 
 def _region(molecules: MolecularSystem, region: QMRegion) -> str:
-    symbols = Counter(app.Element.getByAtomicNumber(int(number)).symbol for number in region.numbers)
-    formula = "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in sorted(symbols.items()))
     electrons = int(region.numbers.sum()) - region.charge
     inside = set(region.particles)
     solvent = sum(
@@ -118,7 +117,7 @@ def _region(molecules: MolecularSystem, region: QMRegion) -> str:
     )
     waters = f", {solvent} water molecules or ions" if solvent else ""
     return (
-        f"{len(region.particles)} atoms ({formula}){waters}, charge {region.charge:+d}, multiplicity "
+        f"{len(region.particles)} atoms ({formula(region.numbers)}){waters}, charge {region.charge:+d}, multiplicity "
         f"{region.multiplicity}, {electrons} electrons"
     )
 

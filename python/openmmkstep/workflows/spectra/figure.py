@@ -22,7 +22,7 @@ def draw_spectrum(results: dict[str, Any], path: Path) -> None:
         results: as written to JSON.
         path: PNG file.
     """
-    energy = np.array(results["energy_eV"])
+    energy = np.array(results["energy_ev"])
     geometries = results["geometries"]
     with common_style():
         figure, axes = new_figure(7.0, 3.6)
@@ -41,10 +41,10 @@ def draw_spectrum(results: dict[str, Any], path: Path) -> None:
 
 def _draw_ensemble(axes: Any, energy: NDArray[np.float64], results: dict[str, Any]) -> float:
     """Every geometry thin, their mean with its standard error. Returns the lowest value."""
-    mean, error = np.array(results["mean_per_eV"]), np.array(results["standardError_per_eV"])
+    mean, error = np.array(results["mean_per_ev"]), np.array(results["standard_error_per_ev"])
     several = len(results["geometries"]) > 1
     for geometry in results["geometries"] if several else []:
-        axes.plot(energy, geometry["strength_per_eV"], color=GREY, linewidth=0.5, alpha=0.35)
+        axes.plot(energy, geometry["strength_per_ev"], color=GREY, linewidth=0.5, alpha=0.35)
     axes.plot(energy, mean, color=BLUE, label="mean" if several else None)
     if several:
         label = "standard error of the mean"
@@ -60,6 +60,6 @@ def _draw_scan(axes: Any, energy: NDArray[np.float64], geometries: list[dict[str
         # Numbers of all would be longer than the picture where there are many.
         named = len(geometries) <= _NAMED or geometry in (geometries[0], geometries[-1])
         label = f"geometry {geometry['number']}" if named else None
-        axes.plot(energy, geometry["strength_per_eV"], color=color, label=label)
+        axes.plot(energy, geometry["strength_per_ev"], color=color, label=label)
     axes.legend(loc="upper left")
-    return float(min(min(geometry["strength_per_eV"]) for geometry in geometries))
+    return float(min(min(geometry["strength_per_ev"]) for geometry in geometries))

@@ -78,11 +78,11 @@ class SpectrumRun:
             "molecule": next(iter(self.geometries.values())).molecule.name,
             "label": _label(self.settings.level),
             "configuration": self.config.written(),
-            "energy_eV": energy.tolist(),
-            "mean_per_eV": mean.tolist(),
-            "standardError_per_eV": error.tolist(),
+            "energy_ev": energy.tolist(),
+            "mean_per_ev": mean.tolist(),
+            "standard_error_per_ev": error.tolist(),
             "lines": [
-                {"energy_eV": float(line), "strength_per_eV": float(np.interp(line, energy, mean))} for line in lines
+                {"energy_ev": float(line), "strength_per_ev": float(np.interp(line, energy, mean))} for line in lines
             ],
             "geometries": [{"number": number, **_described(result)} for number, result in numbered.items()],
             "fock_builds": sum(result.fock_builds for result in results),
@@ -142,9 +142,9 @@ def _label(level: LevelOfTheory) -> str:
 
 def _described(result: Absorption) -> dict[str, Any]:
     return {
-        "strength_per_eV": (result.strength / EV_PER_HARTREE).tolist(),
-        "lines_eV": (result.lines * EV_PER_HARTREE).tolist(),
-        "groundEnergy_hartree": result.ground_energy,
+        "strength_per_ev": (result.strength / EV_PER_HARTREE).tolist(),
+        "lines_ev": (result.lines * EV_PER_HARTREE).tolist(),
+        "ground_energy_hartree": result.ground_energy,
         "fock_builds": result.fock_builds,
         "seconds": result.seconds,
     }

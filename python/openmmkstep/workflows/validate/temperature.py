@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import openmm
-from openmm import app
 
+from kstep_models.elements import symbol_of
 from kstep_models.units import BOLTZMANN
 from openmmkstep.analysis.averages import block_average
 from openmmkstep.provenance import machine_info
@@ -54,7 +54,7 @@ def validate_temperature(config: ValidateConfig, log: Callable[[str], None]) -> 
         doubled[step] = masses * np.sum(velocities**2, axis=1)
     statistics = integrator.getStatistics()
     numbers = mixed.region.numbers
-    groups = {app.Element.getByAtomicNumber(int(z)).symbol: numbers == z for z in sorted(set(numbers.tolist()))}
+    groups = {symbol_of(z): numbers == z for z in sorted(set(numbers.tolist()))}
     groups["all"] = np.ones(len(particles), dtype=bool)
     return {
         "schema": "kstep-temperature",

@@ -121,7 +121,7 @@ class _Case:
             "molecule": self._molecule.name,
             "basis_functions": full.hamiltonian.size,
             "load_average": machine_info()["load_average"],
-            "reference_run": {"directions": list(directions), "steps": steps, "isWhole": share == 1.0},
+            "reference_run": {"directions": list(directions), "steps": steps, "is_whole": share == 1.0},
             "methods": methods,
         }
 
@@ -145,7 +145,7 @@ class _Case:
         scores: dict[str, Any] = {
             "dipole_error": dipole_error(own, other),
             "spectral_overlap": None,
-            "peakShift_eV": None,
+            "peak_shift_ev": None,
         }
         if self._case.kick is not None and share == 1.0:
             frequencies = self._frequencies()
@@ -154,7 +154,7 @@ class _Case:
             scores["spectral_overlap"] = spectral_overlap(*strengths)
             shift = peak_shift(frequencies * EV_PER_HARTREE, first.imag, second.imag)
             # JSON has no infinity; a spectrum without lines has no shift.
-            scores["peakShift_eV"] = shift if np.isfinite(shift) else None
+            scores["peak_shift_ev"] = shift if np.isfinite(shift) else None
         return scores
 
     def _frequencies(self) -> RealArray:
