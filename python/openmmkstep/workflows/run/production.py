@@ -124,7 +124,6 @@ class Production:
         self._cut_outputs(checkpoint)
         simulation.currentStep = checkpoint.step
         self._wall_before = checkpoint.wall_time
-        _forget_density(simulation)
 
     def _cut_outputs(self, checkpoint: Checkpoint | None) -> None:
         """Throw away what was written after a checkpoint, or all."""
@@ -158,7 +157,9 @@ class Production:
                 f"{self._files.frames} is kept open by another program, so that the last frames cannot be written: "
                 "close it and repeat the command"
             )
-        _forget_density(simulation)
+        else:
+            # As a checkpoint would, so that the trajectory does not depend on who reads its files.
+            find_qm_force(simulation.system).reset(simulation.context)
 
     def _finish(self, simulation: app.Simulation) -> None:
         files = self._files
@@ -171,7 +172,3 @@ class Production:
             "statistics": statistics_to_json(KStepIntegrator.cast(simulation.integrator).getStatistics()),
         }
         files.write_json(files.summary, summary)
-
-
-def _forget_density(simulation: app.Simulation) -> None:
-    find_qm_force(simulation.system).reset(simulation.context)
