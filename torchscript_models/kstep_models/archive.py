@@ -40,12 +40,14 @@ def without_source_positions(archive: bytes) -> bytes:
     return result.getvalue()
 
 
-def check_target(path: str | os.PathLike[str]) -> None:
-    """Refuse a place where no archive can be written, before expensive work.
+def check_target(path: str | os.PathLike[str], dtype: str = "float32") -> None:
+    """Refuse a place where no archive can be written, and an unknown precision, before expensive work.
 
     Raises:
-        ExportError: the folder does not exist.
+        ExportError: the folder does not exist, or the precision is not one of :data:`DTYPES`.
     """
+    if dtype not in DTYPES:
+        raise ExportError(f"dtype must be {' or '.join(DTYPES)}, got {dtype!r}")
     if not Path(path).parent.is_dir():
         raise ExportError(f"{Path(path).parent} is not a folder: create it before exporting")
 

@@ -95,8 +95,10 @@ def export(
             possible; nothing is written.
         kstep_training.checkpoints.CheckpointError, kstep_models.frames.FrameFileError: an input is unusable.
     """
+    from kstep_models.archive import check_target
     from kstep_training.methods import method_of_checkpoint
 
+    check_target(path, dtype)
     exported: ExportedModel | ExportedResponseModel = (
         method_of_checkpoint(checkpoint).load().export(checkpoint, path, dtype, files)
     )

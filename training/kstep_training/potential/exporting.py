@@ -12,7 +12,7 @@ import numpy as np
 
 from kstep_models.frames import FrameFile
 from kstep_models.potential.contract import PotentialContract
-from kstep_models.potential.export import ExportChecks, ExportError, export
+from kstep_models.potential.export import ExportChecks, export
 from kstep_models.provenance import MODEL_PACKAGES, software_versions
 from kstep_training.potential.card import write_card
 from kstep_training.potential.checkpoint import Checkpoint, load_checkpoint
@@ -45,10 +45,6 @@ def export_checkpoint(
 ) -> ExportedModel:
     """See :func:`kstep_training.export`."""
     target = Path(path)
-    if dtype not in ("float32", "float64"):
-        raise ExportError(f"dtype must be float32 or float64, got {dtype!r}")
-    if not target.parent.is_dir():
-        raise ExportError(f"{target.parent} is not a folder: create it before exporting")
     trained = load_checkpoint(checkpoint)
     sources = [Path(file) for file in files] if files is not None else [Path(r.path) for r in trained.files]
     evaluation = evaluate(checkpoint, sources)

@@ -44,8 +44,6 @@ def export_checkpoint(
     """See :func:`kstep_training.export`."""
     if files is not None:
         raise ExportError("the errors of response networks are those measured in training: leave the files out")
-    if dtype not in ("float32", "float64"):
-        raise ExportError(f"dtype must be float32 or float64, got {dtype!r}")
     trained = load(checkpoint)
     if not trained.evaluation:
         raise CheckpointError(f"{checkpoint} is of a run that was interrupted: go on with kstep train --resume")
