@@ -115,7 +115,7 @@ def arguments(molecule: Molecule) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
-def called_once() -> Iterator[None]:
+def without_optimisation() -> Iterator[None]:
     """Without TorchScript's optimisation, which takes a minute for the first calls and pays only for thousands."""
     import torch
 

@@ -10,10 +10,10 @@ with Coulomb and exact exchange in full at every call (an error of one per cent 
 dipole), and dV_xc from a regression over those densities of the trajectory for which it was evaluated before
 (:mod:`.polynomial_regression`). Where a density is not within the span of those, to a tolerance, the
 functional is evaluated for it, and the regression knows one more sample. Nothing needs to be trained beforehand; where
-a linear response is known (:class:`.LinearPrior`), only what it leaves is learned. The propagation stays unitary
+a linear response is known (:class:`.LinearXCResponse`), only what it leaves is learned. The propagation stays unitary
 whatever the error of the potential is.
 
-All of it happens with packed matrices in the Loewdin basis (:class:`.packedMatrices.Packing`).
+All of it happens with packed matrices in the Loewdin basis (:class:`.packed_matrices.Packing`).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from openmmkstep.rttddft.errors import ElectronDynamicsError
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
 
-from .linear_prior import LinearPrior
+from .linear_xc_response import LinearXCResponse
 from .polynomial_regression import PolynomialRegression
-from .response_prior import check_response, describe_response
+from .response_sources import check_response, describe_response
 
 Array = NDArray[Any]
 RealArray = NDArray[np.float64]
@@ -57,7 +57,7 @@ class Reduction:
         nonlinearity: norm of the deviation (of occupation numbers, Loewdin basis) at which the quadratic response is
             taken to be as large as the linear one. Smaller values spend more evaluations in strong fields.
         response: what is known of the linear response beforehand: ``"computed"`` for quadrature around the ground
-            state, the path of a trained archive of kind "fxc", or None for nothing. See :mod:`.response_prior`.
+            state, the path of a trained archive of kind "fxc", or None for nothing. See :mod:`.response_sources`.
 
     Raises:
         ElectronDynamicsError: a number is not positive.
@@ -114,7 +114,7 @@ class ReducedHamiltonian(Hamiltonian):
         full: Hamiltonian,
         ground_density: RealArray,
         reduction: Reduction | None = None,
-        prior: LinearPrior | None = None,
+        prior: LinearXCResponse | None = None,
     ) -> None:
         # Not by the base class's constructor, which would compute all integrals again.
         vars(self).update(vars(full))
@@ -186,7 +186,7 @@ class ReducedHamiltonian(Hamiltonian):
             energy += 0.5 * float(imaginary @ exchange)
         return Evaluation(self._packing.matrices(self._ground_fock + linear + prediction.value, exchange), energy)
 
-    def _prior_to_check(self, size: float) -> LinearPrior | None:
+    def _prior_to_check(self, size: float) -> LinearXCResponse | None:
         if self._prior is None or self._prior.check_interval is None:
             return None
         self._until_check -= 1
@@ -196,7 +196,7 @@ class ReducedHamiltonian(Hamiltonian):
         self._until_check = self._prior.check_interval
         return self._prior
 
-    def _compare(self, prior: LinearPrior, residual: RealArray, predicted: RealArray, change: RealArray) -> None:
+    def _compare(self, prior: LinearXCResponse, residual: RealArray, predicted: RealArray, change: RealArray) -> None:
         """Take the prior's error from what was found where that is more than was expected of it."""
         true, wrong = residual + prior.matrix @ change, residual - predicted
         if prior.directions is not None:

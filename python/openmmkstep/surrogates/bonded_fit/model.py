@@ -115,7 +115,7 @@ class BondedFit:
         """Read what write() wrote.
 
         Raises:
-            BondedFitError: no such file, or none of ours.
+            BondedFitError: no such file, or not a file of a bonded fit.
         """
         file = Path(path)
         if not file.is_file():
