@@ -143,7 +143,7 @@ def test_molecule_round_a_charge():
 
 
 @pytest.mark.parametrize("engine", ["gfn2", "analytic"])
-def test_virtual_sites_carry_charges(engine, platform):
+def test_virtual_sites_carry_charges(engine, reference):
     """Four-point waters: the charge on the virtual site pulls at the atoms that define it."""
     sites = np.array([[0.45, 0.05, 0.02], [-0.3, 0.3, 0.3]])
     water = np.array([[0.0, 0.0, 0.0], [0.09572, 0.0, 0.0], [-0.023999, 0.092663, 0.0]])
@@ -167,7 +167,7 @@ def test_virtual_sites_carry_charges(engine, platform):
         SOLUTE, ETHANOL_NUMBERS, settings["engine"], settings=settings["settings"], embeddingCharges=embedding
     )
     system.addForce(force)
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), reference)
 
     class WithVirtualSites(Case):
         def place(self, moved):

@@ -16,6 +16,7 @@ from openmmkstep.qmmm.system_copy import copy_without
 from openmmkstep.surrogates.compilation import compiled_package
 from tests.plugin.torch.test_torchscript_force import NUMBERS, PARTICLES, context_of, environment, numerical_forces
 from tests.support.models.archives import COUPLED, Coupled, PairEnergyAndForces, Raises, archive, contract
+from tests.support.platforms import accuracy
 
 COMPLETE = {"level_of_theory": {"method": "springs"}, "training_data": {"digest": "none"}}
 MODULES = {"uncoupled": (PairEnergyAndForces(), {}), "coupled": (Coupled(), COUPLED)}
@@ -38,7 +39,7 @@ def compiled(request, tmp_path_factory) -> tuple[str, Path, Path]:
     return request.param, path, package
 
 
-def test_same_energies_and_forces(compiled, platform):
+def test_same_energies_and_forces(compiled, force_platform):
     """In vacuum, and on the embedding charges too where there are any."""
     kind, path, package = compiled
     for in_charges in (False, True) if kind == "coupled" else (False,):
@@ -50,13 +51,13 @@ def test_same_energies_and_forces(compiled, platform):
             assert force.getCompiledPackage() == str(name)
             if in_charges:
                 force.setEmbeddingCharges(every)
-            context = context_of(system, force, platform, positions)
+            context = context_of(system, force, force_platform, positions)
             state = context.getState(energy=True, forces=True)
             results.append((state.getPotentialEnergy()._value, state.getForces(asNumpy=True)._value))
         (energy, forces), (compiled_energy, compiled_forces) = results
-        tolerance = 1e-12 if platform.getName() == "Reference" else 1e-6
-        assert compiled_energy == pytest.approx(energy, rel=tolerance)
-        np.testing.assert_allclose(compiled_forces, forces, atol=tolerance * abs(forces).max())
+        tolerance = accuracy(force_platform)
+        assert compiled_energy == pytest.approx(energy, rel=tolerance.energy)
+        np.testing.assert_allclose(compiled_forces, forces, atol=tolerance.forces * abs(forces).max())
 
 
 def test_forces_are_derivatives(compiled, reference):

@@ -21,6 +21,7 @@ from tests.support.models.archives import (
     archive,
     contract,
 )
+from tests.support.platforms import accuracy
 
 NUMBERS = [6, 1, 8, 1]
 PARTICLES = [1, 0, 3, 6]
@@ -83,19 +84,20 @@ def numerical_forces(context: openmm.Context, positions: np.ndarray) -> np.ndarr
     ],
     ids=["energy", "energy and forces", "with charges"],
 )
-def test_in_vacuum(platform, module, document):
+def test_in_vacuum(force_platform, module, document):
     """Equals the module called from Python, on a subset of particles in another order."""
     system, positions, _, _ = environment()
-    context = context_of(system, TorchScriptForce(archive(module, document), PARTICLES, NUMBERS), platform, positions)
+    force = TorchScriptForce(archive(module, document), PARTICLES, NUMBERS)
+    context = context_of(system, force, force_platform, positions)
     state = context.getState(energy=True, forces=True)
     x = torch.tensor(positions[PARTICLES], requires_grad=True)
     reference = PairEnergy()(x)
     (gradient,) = torch.autograd.grad(reference, x)
     forces = np.zeros((10, 3))
     forces[PARTICLES] = -gradient.numpy()
-    assert state.getPotentialEnergy()._value == pytest.approx(reference.item(), rel=1e-6)
-    scale = abs(forces).max()
-    np.testing.assert_allclose(state.getForces(asNumpy=True)._value / scale, forces / scale, atol=1e-6)
+    assert state.getPotentialEnergy()._value == pytest.approx(reference.item(), rel=accuracy(force_platform).energy)
+    found, scale = state.getForces(asNumpy=True)._value, abs(forces).max()
+    np.testing.assert_allclose(found / scale, forces / scale, atol=accuracy(force_platform).forces)
 
 
 @pytest.mark.parametrize("which", ["all charges", "cut-off in a box"])
