@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.platforms import accuracy
 from tests.support.qmmm.libxtb_reference import single_point
-from tests.support.qmmm.systems import ETHANOL, ETHANOL_NUMBERS, make_case, random_rotation
+from tests.support.qmmm.systems import ETHANOL, ETHANOL_NUMBERS, make_case
 
 BOHR = 0.0529177210903  # nm, CODATA 2018
 HARTREE = 2625.4996394798254  # kJ/mol
@@ -106,17 +106,6 @@ def test_response_to_a_uniform_field(engine):
     field = 2 * 138.93545764438198 * charge / far**2 * direction
     response = (energies[0] - energies[1]) / 2
     assert response == pytest.approx(-result.charges @ result.positions @ field, rel=2e-3)
-
-
-def test_translation_and_rotation():
-    case = make_case(num_waters=100, cutoff=0.9)
-    energy, forces = case.energy(), case.forces()
-    assert np.abs(forces.sum(axis=0)).max() < 1e-6
-    assert np.abs(np.cross(case.positions, forces).sum(axis=0)).max() < 1e-5
-    assert case.energy(case.positions + np.array([3.0, -7.0, 11.0])) == pytest.approx(energy, abs=TOLERANCE)
-    rotation = random_rotation(np.random.default_rng(3))
-    assert case.energy(case.positions @ rotation.T) == pytest.approx(energy, abs=TOLERANCE)
-    assert case.forces(case.positions @ rotation.T) == pytest.approx(forces @ rotation.T, abs=1e-3)
 
 
 def test_images_do_not_matter():
