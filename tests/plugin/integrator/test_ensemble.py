@@ -76,20 +76,6 @@ def test_heat_closes_the_energy_balance(platform):
     assert context.getTime()._value == pytest.approx(1001 * 0.002)
 
 
-def test_seed_fixes_the_noise(reference):
-    def final(seed: int) -> np.ndarray:
-        chain = make_chain()
-        integrator = KStepIntegrator(TEMPERATURE, 5.0, 0.0005, 4)
-        integrator.setRandomNumberSeed(seed)
-        context = chain.context(integrator, reference)
-        integrator.step(20)
-        return context.getState(positions=True).getPositions(asNumpy=True)._value
-
-    np.testing.assert_array_equal(final(3), final(3))
-    assert abs(final(3) - final(5)).max() > 1e-4
-    assert abs(final(0) - final(0)).max() > 1e-4
-
-
 def water(model: str, waters: int, periodic: bool) -> tuple[openmm.System, app.Topology, np.ndarray]:
     """A cluster or a box of water; a spring on the first molecule plays surrogate (group 1) and QM (group 2)."""
     field = app.ForceField(f"{model}.xml")
