@@ -84,6 +84,7 @@ class Scheme:
                 after = decay * (motion.v - ahead) + noise + ahead
                 motion.heat += (0.5 * masses * (after**2 - motion.v**2) - masses * ahead * noise).sum()
                 motion.v = after
+                motion.middles.append(0.5 * masses * after**2)
             motion.x = motion.x + 0.5 * self.inner_step * motion.v
             kick(step + 1)
         return motion
@@ -91,8 +92,9 @@ class Scheme:
 
 @dataclass
 class Motion:
-    """Positions, velocities, and the energy taken from the bath (kJ/mol)."""
+    """Positions, velocities, the energy taken from the bath, and kinetic energies after each of its strokes; kJ/mol."""
 
     x: Array
     v: Array
     heat: float = 0.0
+    middles: list[Array] = field(default_factory=list)
