@@ -29,7 +29,7 @@ def write(folder: Path, module, changes) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=list(MODULES))
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.compile) for name in MODULES])
 def compiled(request, tmp_path_factory) -> tuple[str, Path, Path]:
     """What it is, an archive and its package; in double precision."""
     folder = tmp_path_factory.mktemp("compiled")
@@ -144,6 +144,7 @@ def test_interpreted_where_there_is_no_compiler(tmp_path, monkeypatch):
         assert compiled_package(path, len(NUMBERS)) is None
 
 
+@pytest.mark.compile
 def test_what_cannot_be_compiled(tmp_path):
     package = tmp_path / "model.pt2"
     with pytest.raises(CompilationError, match="could not be compiled"):
