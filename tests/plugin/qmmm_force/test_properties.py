@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import openmm
+import pytest
 from numpy.typing import NDArray
 
 from openmmkstep import QMMMForce
+from openmmkstep.engines import registry
 from tests.suites.force import ForceProperties, IsolatedForceProperties
 from tests.support.platforms import Accuracy
+from tests.support.qmmm.example_engine import register_harmonic_engine
 from tests.support.qmmm.systems import ANALYTIC, ENGINES, ETHANOL, TRICLINIC, full_force, make_system
 
 LINKED_CHARGES = [-0.1, 0.1, -0.6, 0.1, 0.1, 0.2, 0.1, 0.3, -0.2]
@@ -71,6 +74,20 @@ class TestInABox(QMMMForceProperties):
     def options(self) -> dict[str, Any]:
         box = {"box": TRICLINIC, "cutoff": 0.95, "switching_distance": 0.6, "spacing": 0.33}
         return {**super().options(), "num_waters": 40, **box}
+
+
+class TestEngineInPython(IsolatedForceProperties, QMMMForceProperties):
+    """The example's, among charges that fade out."""
+
+    @pytest.fixture(autouse=True)
+    def engine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(registry, "_registered", {})
+        register_harmonic_engine()
+
+    def options(self) -> dict[str, Any]:
+        bonds = [[0, 1, 3e5, 0.15], [1, 2, 3e5, 0.14], [2, 3, 4e5, 0.1], [0, 6, 3e5, 0.11]]
+        settings = {"bonds": bonds, "charges": ANALYTIC["settings"]["charges"]}
+        return {"engine": "harmonic", "settings": settings, "num_waters": 12, "cutoff": 0.6, "switching_distance": 0.3}
 
 
 class LinkAtoms(QMMMForceProperties):
