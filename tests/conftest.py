@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.without_plugin import block_imports
+pytest.register_assert_rewrite("tests.suites", "tests.support")
+
+from tests.support.without_plugin import block_imports  # noqa: E402
 
 if TYPE_CHECKING:
     from kstep_models.rttddft.network import ResponseNetworkConfig

@@ -1,3 +1,4 @@
+#include "InterruptionBindings.h"
 #include "openmmkstep/internal/Interruption.h"
 #include <atomic>
 #include <pybind11/pybind11.h>
@@ -28,9 +29,13 @@ bool question() {
 
 } // namespace
 
+void requestInterruption() {
+    isRequested = true;
+}
+
 void bindInterruption(py::module_ &module) {
     Interruption::setQuestion(question);
-    module.def("Interruption_request", [] { isRequested = true; });
+    module.def("Interruption_request", &requestInterruption);
     // Whether there was an interruption since the last call, answered or not.
     module.def("Interruption_take", [] {
         const bool delivered = isDelivered.exchange(false);

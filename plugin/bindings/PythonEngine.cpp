@@ -1,5 +1,6 @@
 #include "PythonEngine.h"
 #include "Arrays.h"
+#include "InterruptionBindings.h"
 #include "openmm/OpenMMException.h"
 #include "openmmkstep/QMEngine.h"
 #include "openmmkstep/internal/Interruption.h"
@@ -26,8 +27,11 @@ template <class Function> auto callPython(Function function) {
     try {
         return function();
     } catch (py::error_already_set &error) {
-        if (error.matches(PyExc_KeyboardInterrupt))
+        if (error.matches(PyExc_KeyboardInterrupt)) {
+            // So that the Python side of step() ends in a KeyboardInterrupt again.
+            requestInterruption();
             throw InterruptedException();
+        }
         const string type = py::str(error.type().attr("__name__"));
         const string message = py::str(error.value());
         throw OpenMMException(message.empty() ? type + " without a message" : message);

@@ -153,6 +153,7 @@ def test_generate_in_water(work_folder: Path, sampling: dict[str, Any]) -> None:
         assert np.abs(total).max() < 0.01
 
 
+@pytest.mark.compile
 def test_bench_writes_its_schema(work_folder: Path, gas_run: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KSTEP_CACHE", str(work_folder / "cache"))
     config = {
@@ -192,6 +193,7 @@ def test_bench_writes_its_schema(work_folder: Path, gas_run: dict[str, Any], mon
     assert case["methods"]["stock MTS"]["qm_calls_per_ps"] == pytest.approx(1000, rel=0.51)
 
 
+@pytest.mark.compile
 def test_compile(work_folder: Path) -> None:
     package = work_folder / "springs.pt2"
     text = invoke("compile", work_folder / "springs.pt", "--output", package)

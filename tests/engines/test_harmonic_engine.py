@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from openmmkstep.engines import registry
 from openmmkstep.engines.protocol import EngineError
 from openmmkstep.engines.registry import create_engine, specification
 from tests.suites.engine import EngineProperties
-from tests.support.qmmm.molecules import EXAMPLES
+from tests.support.qmmm.example_engine import register_harmonic_engine
 
 
-@pytest.fixture(scope="module", autouse=True)
-def harmonic_engine() -> None:
-    """The example's file as a script would import it."""
-    path = EXAMPLES / "custom_engine" / "harmonic_engine.py"
-    spec = importlib.util.spec_from_file_location("harmonic_engine", path)
-    assert spec is not None and spec.loader is not None
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+@pytest.fixture(autouse=True)
+def harmonic_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_registered", {})
+    register_harmonic_engine()
 
 
 class TestHarmonicEngine(EngineProperties):

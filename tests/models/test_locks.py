@@ -15,12 +15,12 @@ from kstep_models.locks import InUseError, lock_path, locked
 
 # Takes a lock, tells that it has, and keeps it until it is killed.
 _HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from kstep_models.locks import locked
 with locked(Path(sys.argv[1])):
     print("locked", flush=True)
-    time.sleep(600)
+    sys.stdin.read()
 """
 
 
@@ -31,7 +31,7 @@ def test_the_second_is_refused_until_the_first_ends(tmp_path: Path, name: str) -
         target.mkdir()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-c", _HOLD, str(target)]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
         refusal = rf"{target} is being written by process {holder.pid} on \S+ \(since"
         with pytest.raises(InUseError, match=refusal), locked(target):

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tests.support.finite_differences import derivative
+
 Function = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
@@ -55,46 +57,27 @@ class PotentialProperties(ABC):
     def test_forces_are_the_negative_gradient_of_the_energy(self) -> None:
         x, phi = torch.as_tensor(self.geometry()), self.potential()
         function = self.function()
-        forces = function(x, phi)[1]
-        expected = torch.zeros_like(forces)
-        h = 2e-5
-        for index in np.ndindex(*x.shape):
-            energies = []
-            for shift in (-2, -1, 1, 2):
-                moved = x.clone()
-                moved[index] += shift * h
-                energies.append(function(moved, phi)[0])
-            expected[index] = -(energies[0] - 8 * energies[1] + 8 * energies[2] - energies[3]) / (12 * h)
-        self.close(forces, expected, self.derivative)
+        expected = -derivative(lambda moved: function(torch.as_tensor(moved), phi)[0], x.numpy(), 2e-5)
+        self.close(function(x, phi)[1], torch.as_tensor(expected), self.derivative)
 
     def test_charges_are_the_derivative_with_respect_to_the_potential(self) -> None:
         x, phi = torch.as_tensor(self.geometry()), self.potential()
         function = self.function()
-        charges = function(x, phi)[2]
-        h = 1.0
-        for i in range(len(phi)):
-            up, down = phi.clone(), phi.clone()
-            up[i] += h
-            down[i] -= h
-            # U is quadratic in phi: the central difference is exact.
-            expected = (function(x, up)[0] - function(x, down)[0]) / (2 * h)
-            assert abs(float(charges[i] - expected)) < self.derivative * 100
+        # U is quadratic in phi: the central difference is exact.
+        expected = derivative(lambda moved: function(x, torch.as_tensor(moved))[0], phi.numpy(), 1.0, order=2)
+        assert np.abs(function(x, phi)[2].numpy() - expected).max() < self.derivative * 100
 
     def test_charge_flux_is_in_the_forces(self) -> None:
         """Forces change with the potential by -dq/dx, which finite differences of the charges confirm."""
         x = torch.as_tensor(self.geometry())
         function = self.function()
         phi = torch.zeros(len(x), dtype=torch.float64)
-        h, site = 1e-5, 1
+        site = 1
         probe = phi.clone()
         probe[site] = 1.0
         change = function(x, probe)[1] - function(x, phi)[1]
-        expected = torch.zeros_like(change)
-        for index in np.ndindex(*x.shape):
-            up, down = x.clone(), x.clone()
-            up[index] += h
-            down[index] -= h
-            expected[index] = -(function(up, phi)[2][site] - function(down, phi)[2][site]) / (2 * h)
+        flux = derivative(lambda moved: function(torch.as_tensor(moved), phi)[2][site], x.numpy(), 1e-5, order=2)
+        expected = torch.as_tensor(-flux)
         assert float(expected.abs().max()) > 1e-4
         self.close(change, expected, max(1e-6, self.derivative))
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
@@ -150,7 +151,10 @@ def create_engine(name: str, settings: str, numbers: Sequence[int], charge: int,
 
 
 class _CheckedEngine:
-    """An engine whose answers have the right shapes, in double precision: an array of another would be read wrongly."""
+    """An engine whose errors name it, and whose answers have the right shapes, in double precision.
+
+    An array of another shape or type would be read wrongly.
+    """
 
     def __init__(self, name: str, engine: QMEngine, atoms: int) -> None:
         self._name = name
@@ -164,7 +168,8 @@ class _CheckedEngine:
         return self._engine.describe()
 
     def reset(self) -> None:
-        self._engine.reset()
+        with self._named():
+            self._engine.reset()
 
     def compute(
         self,
@@ -173,27 +178,44 @@ class _CheckedEngine:
         charges: NDArray[np.float64],
         needs_potential: NDArray[np.bool_],
     ) -> QMOutput:
-        output = self._engine.compute(positions, charge_positions, charges, np.asarray(needs_potential, dtype=bool))
+        with self._named():
+            output = self._engine.compute(positions, charge_positions, charges, np.asarray(needs_potential, dtype=bool))
         if not isinstance(output, QMOutput):
             raise EngineError(f"engine {self._name!r}: compute() must return a QMOutput, got {type(output).__name__}")
         n, m = self._atoms, len(charges)
         return QMOutput(
-            float(output.energy),
+            float(self._array("energy", output.energy, ())),
             self._array("gradient", output.gradient, (n, 3)),
             self._array("charge_gradient", output.charge_gradient, (m, 3)),
             self._array("potential_at_charges", output.potential_at_charges, (m,)),
             self._array("atomic_charges", output.atomic_charges, (n,)),
             self._array("dipole", output.dipole, (3,)),
-            int(output.iterations),
+            int(self._array("iterations", output.iterations, ())),
         )
 
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Give the engine's name to what goes wrong inside; an interruption by the user is no failure of it."""
+        try:
+            yield
+        except EngineError as error:
+            raise EngineError(f"engine {self._name!r}: {error}") from error
+        except Exception as error:
+            message = f": {error}" if str(error) else " without a message"
+            raise EngineError(f"engine {self._name!r}: {type(error).__name__}{message}") from error
+
     def _array(self, name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        array = np.ascontiguousarray(values, dtype=np.float64)
+        try:
+            array = np.asarray(values)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise EngineError(f"engine {self._name!r}: {name} is no array: {error}") from error
+        # Not what NumPy would make a number of: texts, None, complex numbers less their imaginary parts.
+        if array.dtype.kind not in "fiu":
+            raise EngineError(f"engine {self._name!r}: {name} must hold real numbers, got {array.dtype}")
         if array.shape != shape:
-            raise EngineError(
-                f"engine {self._name!r}: {name} must have the shape {list(shape)}, got {list(array.shape)}"
-            )
-        return array
+            wanted = f"have the shape {list(shape)}" if shape else "be one number"
+            raise EngineError(f"engine {self._name!r}: {name} must {wanted}, got {list(array.shape)}")
+        return array.astype(np.float64, order="C")
 
 
 def _key(name: str) -> str:

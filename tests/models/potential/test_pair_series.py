@@ -7,6 +7,7 @@ import torch
 
 from kstep_models.potential import KStepPotential, PairStatistics, PotentialConfig, Topology
 from kstep_models.potential.pair_series import ORDER, fit_pair_series, pair_series_energy
+from tests.support.finite_differences import derivative
 from tests.support.models import methanol
 
 TOPOLOGY = Topology.build(methanol.NUMBERS, methanol.BONDS, 5)
@@ -33,13 +34,10 @@ def scales() -> tuple[np.ndarray, np.ndarray]:
 
 
 def numerical_forces(series: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    forces, h = np.zeros_like(positions), 1e-6
-    for index in np.ndindex(6, 3):
-        shift = np.zeros((6, 3))
-        shift[index] = h
-        up, down = (pair_series_energy(series, *scales(), positions + sign * shift) for sign in (1, -1))
-        forces[:, index[0], index[1]] = -(up - down) / (2 * h)
-    return forces
+    def energies(shift: np.ndarray) -> np.ndarray:
+        return pair_series_energy(series, *scales(), positions + shift)
+
+    return -np.moveaxis(derivative(energies, np.zeros((6, 3)), 1e-6, order=2), -1, 0)
 
 
 def test_a_potential_of_its_own_form_is_found_again() -> None:

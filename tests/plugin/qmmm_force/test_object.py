@@ -11,33 +11,7 @@ import pytest
 from openmm import unit
 
 from openmmkstep import EmbeddingCharges, LinkAtom, QMMMForce
-from tests.support.qmmm.systems import ETHANOL, make_case
-
-
-def full_force():
-    charges = EmbeddingCharges([3, 4, 6], [0.1, -0.2, 0.3], [0, 0, 1], 1.1, 0.7, True)
-    force = QMMMForce(
-        [0, 2],
-        [6, 8],
-        "gfn1-xtb",
-        -1,
-        2,
-        {"accuracy": 0.1, "threads": 2},
-        charges,
-        [LinkAtom(0, 1, 0.7), LinkAtom(2, 5, 0.6, 9)],
-    )
-    force.setForceGroup(2)
-    force.setName("region")
-    return force
-
-
-def assert_same(force, other):
-    assert np.array_equal(force.getParticles(), other.getParticles())
-    assert np.array_equal(force.getAtomicNumbers(), other.getAtomicNumbers())
-    for name in ("LinkAtoms", "Charge", "Multiplicity", "Engine", "EngineSettings", "EmbeddingCharges"):
-        assert getattr(force, "get" + name)() == getattr(other, "get" + name)()
-    assert (force.getForceGroup(), force.getName()) == (other.getForceGroup(), other.getName())
-    assert force.usesPeriodicBoundaryConditions() == other.usesPeriodicBoundaryConditions()
+from tests.support.qmmm.systems import ETHANOL, full_force, make_case
 
 
 def test_getters():
@@ -51,32 +25,6 @@ def test_getters():
     particles, charges, groups = force.getEmbeddingCharges().getCharges()
     assert particles.tolist() == [3, 4, 6] and groups.tolist() == [0, 0, 1]
     assert charges.tolist() == [0.1, -0.2, 0.3]
-
-
-def test_serialization():
-    force = full_force()
-    text = openmm.XmlSerializer.serialize(force)
-    read = openmm.XmlSerializer.deserialize(text)
-    assert QMMMForce.isInstance(read)
-    assert_same(force, QMMMForce.cast(read))
-    assert openmm.XmlSerializer.serialize(read) == text
-
-
-def test_pickle_and_copy():
-    force = full_force()
-    for other in (pickle.loads(pickle.dumps(force)), copy.deepcopy(force), copy.copy(force)):
-        assert_same(force, QMMMForce.cast(other))
-
-
-def test_system_keeps_the_force():
-    case = make_case(num_waters=5)
-    energy = case.energy()
-    system = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(case.context.getSystem()))
-    force = QMMMForce.cast(system.getForce(0))
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
-    context.setPositions(case.positions)
-    assert context.getState(getEnergy=True).getPotentialEnergy()._value == pytest.approx(energy, abs=1e-6)
-    assert force.getNumCalls(context) == 1
 
 
 def test_cast_refuses_other_forces():

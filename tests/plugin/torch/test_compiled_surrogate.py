@@ -14,8 +14,10 @@ from kstep_models.potential.compilation import CompilationError, cached_package,
 from openmmkstep import TorchScriptForce
 from openmmkstep.qmmm.system_copy import copy_without
 from openmmkstep.surrogates.compilation import compiled_package
-from tests.plugin.torch.test_torchscript_force import NUMBERS, PARTICLES, context_of, environment, numerical_forces
+from tests.plugin.torch.test_torchscript_force import NUMBERS, PARTICLES, context_of, energy_of, environment
+from tests.support.finite_differences import derivative
 from tests.support.models.archives import COUPLED, Coupled, PairEnergyAndForces, Raises, archive, contract
+from tests.support.platforms import accuracy
 
 COMPLETE = {"level_of_theory": {"method": "springs"}, "training_data": {"digest": "none"}}
 MODULES = {"uncoupled": (PairEnergyAndForces(), {}), "coupled": (Coupled(), COUPLED)}
@@ -27,7 +29,7 @@ def write(folder: Path, module, changes) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=list(MODULES))
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.compile) for name in MODULES])
 def compiled(request, tmp_path_factory) -> tuple[str, Path, Path]:
     """What it is, an archive and its package; in double precision."""
     folder = tmp_path_factory.mktemp("compiled")
@@ -38,7 +40,7 @@ def compiled(request, tmp_path_factory) -> tuple[str, Path, Path]:
     return request.param, path, package
 
 
-def test_same_energies_and_forces(compiled, platform):
+def test_same_energies_and_forces(compiled, force_platform):
     """In vacuum, and on the embedding charges too where there are any."""
     kind, path, package = compiled
     for in_charges in (False, True) if kind == "coupled" else (False,):
@@ -50,13 +52,13 @@ def test_same_energies_and_forces(compiled, platform):
             assert force.getCompiledPackage() == str(name)
             if in_charges:
                 force.setEmbeddingCharges(every)
-            context = context_of(system, force, platform, positions)
+            context = context_of(system, force, force_platform, positions)
             state = context.getState(energy=True, forces=True)
             results.append((state.getPotentialEnergy()._value, state.getForces(asNumpy=True)._value))
         (energy, forces), (compiled_energy, compiled_forces) = results
-        tolerance = 1e-12 if platform.getName() == "Reference" else 1e-6
-        assert compiled_energy == pytest.approx(energy, rel=tolerance)
-        np.testing.assert_allclose(compiled_forces, forces, atol=tolerance * abs(forces).max())
+        tolerance = accuracy(force_platform)
+        assert compiled_energy == pytest.approx(energy, rel=tolerance.energy)
+        np.testing.assert_allclose(compiled_forces, forces, atol=tolerance.forces * abs(forces).max())
 
 
 def test_forces_are_derivatives(compiled, reference):
@@ -68,7 +70,7 @@ def test_forces_are_derivatives(compiled, reference):
         force.setEmbeddingCharges(cut)
     context = context_of(system, force, reference, positions)
     forces = context.getState(forces=True).getForces(asNumpy=True)._value
-    numerical = numerical_forces(context, positions)
+    numerical = -derivative(lambda x: energy_of(context, x), positions, 1e-4)
     assert abs(forces - numerical).max() < 1e-7 * abs(forces).max()
 
 
@@ -142,6 +144,7 @@ def test_interpreted_where_there_is_no_compiler(tmp_path, monkeypatch):
         assert compiled_package(path, len(NUMBERS)) is None
 
 
+@pytest.mark.compile
 def test_what_cannot_be_compiled(tmp_path):
     package = tmp_path / "model.pt2"
     with pytest.raises(CompilationError, match="could not be compiled"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,9 @@ def _array(values):
 
 
 def _load():
-    folder = Path(sysconfig.get_path("purelib")) / "xtb.libs"
+    package = find_spec("xtb")
+    assert package is not None and package.origin is not None
+    folder = Path(package.origin).parents[1] / "xtb.libs"
     for stem in ("libquadmath", "libgfortran", "libgomp", "libopenblas", "libmctc", "libxtb"):
         library = ctypes.CDLL(str(next(folder.glob(stem + "*"))))
     for name in ("newEnvironment", "newCalculator", "newResults", "newMolecule"):

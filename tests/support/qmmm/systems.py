@@ -27,6 +27,26 @@ ETHANOL = np.array(
 WATER = np.array([[0.0, 0.0, 0.0], [0.09572, 0.0, 0.0], [-0.023999, 0.092663, 0.0]])
 WATER_CHARGES = [-0.834, 0.417, 0.417]
 
+TRICLINIC = [[2.0, 0.0, 0.0], [0.3, 2.1, 0.0], [-0.4, 0.5, 1.95]]
+TIGHT = {"accuracy": 1e-4}
+ANALYTIC = {
+    "engine": "test-analytic",
+    "settings": {
+        "charges": [-0.1, 0.1, -0.6, 0.4, 0.05, 0.05, 0.03, 0.04, 0.03],
+        "morse": [{"atoms": [0, 1], "depth": 400.0, "width": 20.0, "length": 0.15}],
+        "harmonic": [{"atoms": [1, 2], "k": 300000.0, "length": 0.14}],
+        "flux": [
+            {"atoms": [0, 1], "slope": 3.0, "length": 0.15},
+            {"atoms": [1, 2], "slope": -5.0, "length": 0.14},
+        ],
+    },
+}
+ENGINES = {
+    "gfn2": {"engine": "gfn2-xtb", "settings": TIGHT},
+    "gfn1": {"engine": "gfn1-xtb", "settings": TIGHT},
+    "analytic": ANALYTIC,
+}
+
 
 def random_rotation(rng):
     matrix, _ = np.linalg.qr(rng.normal(size=(3, 3)))
@@ -67,24 +87,11 @@ class Case:
     def result(self):
         return self.force.getLastResult(self.context)
 
-    def finite_difference_forces(self, particles, step):
-        """Forces [len(particles),3] from energies, by the central formula of fourth order."""
-        forces = np.zeros((len(particles), 3))
-        for row, particle in enumerate(particles):
-            for axis in range(3):
-                for distance, weight in ((1, 8), (2, -1)):
-                    for sign in (1, -1):
-                        moved = self.positions.copy()
-                        moved[particle, axis] += sign * distance * step
-                        forces[row, axis] -= sign * weight * self.energy(moved) / (12 * step)
-        return forces
 
-
-def make_case(
+def make_system(
     numbers=None,
     solute=ETHANOL,
     num_waters=0,
-    platform="Reference",
     box=None,
     engine="gfn2-xtb",
     settings=None,
@@ -97,7 +104,10 @@ def make_case(
     extra_charges=None,
     spacing=0.31,
 ):
-    """A molecule among waters; `extra` are more particles [m,3] with charges, each its own group."""
+    """A System of a molecule among waters, its force, and positions.
+
+    `extra` are more particles [m,3] with charges, each its own group.
+    """
     numbers = ETHANOL_NUMBERS if numbers is None else numbers
     waters = water_droplet(solute, num_waters, spacing) if num_waters else np.zeros((0, 3))
     extra = np.zeros((0, 3)) if extra is None else np.asarray(extra, dtype=float)
@@ -124,7 +134,31 @@ def make_case(
         [LinkAtom(*link) for link in link_atoms],
     )
     system.addForce(force)
+    return system, force, positions
+
+
+def make_case(platform="Reference", **options):
+    """A system of make_system() in a Context."""
+    system, force, positions = make_system(**options)
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(platform))
-    case = Case(force, context, positions)
     context.setPositions(positions)
-    return case
+    return Case(force, context, positions)
+
+
+def full_force():
+    """A force of which nothing is at its default."""
+    charges = EmbeddingCharges([3, 4, 6], [0.1, -0.2, 0.3], [0, 0, 1], 1.1, 0.7, True)
+    force = QMMMForce(
+        [0, 2],
+        [6, 8],
+        "gfn1-xtb",
+        -1,
+        2,
+        {"accuracy": 0.1, "threads": 2},
+        charges,
+        [LinkAtom(0, 1, 0.7), LinkAtom(2, 5, 0.6, 9)],
+        [(0, 2)],
+    )
+    force.setForceGroup(2)
+    force.setName("region")
+    return force

@@ -193,6 +193,7 @@ def test_missing_and_foreign_files_are_refused(gas: Path, configuration: Configu
         kstep_training.evaluate(tmp_path / "other.ckpt", [gas], subset="best")
 
 
+@pytest.mark.compile
 def test_compiled_step_equals_the_plain_one(embedded: Path, configuration: Configuration) -> None:
     # One layer: compiling takes half as long, and all kinds of operations are there.
     small = {

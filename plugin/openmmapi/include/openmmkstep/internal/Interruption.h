@@ -11,7 +11,7 @@ namespace KStep {
 class KSTEP_EXPORT InterruptedException : public OpenMM::OpenMMException {
 public:
     InterruptedException()
-        : OpenMMException("KStepIntegrator: interrupted; the state is that before the last outer step") {}
+        : OpenMMException("interrupted by the user; a KStepIntegrator's state is that before the last outer step") {}
 };
 
 /** Whether the user has asked the process to stop; a language binding that knows says how to find out. */

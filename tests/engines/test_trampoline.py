@@ -1,0 +1,402 @@
+"""Engines in Python as C++ calls them: what they are given and asked, their errors, their threads, and their lives."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+import numpy as np
+import openmm
+import pytest
+from numpy.typing import NDArray
+
+from openmmkstep import EmbeddingCharges, KStepIntegrator, LinkAtom, QMMMForce
+from openmmkstep.engines import registry
+from openmmkstep.engines.protocol import EngineError, QMOutput
+
+POSITIONS = np.array([[0.0, 0.0, 0.0], [0.11, 0.0, 0.0], [0.6, 0.1, 0.0], [0.0, 0.5, 0.2]])
+
+
+class Spy:
+    """A spring between two atoms that tells what it was asked, and does what the test says before it answers."""
+
+    made: ClassVar[list[weakref.ref[Spy]]] = []
+    act: ClassVar[Callable[[Spy], Any] | None] = None
+    spoil: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, *, stiffness: float = 4e4) -> None:
+        self.stiffness = stiffness
+        self.asked: list[str] = []
+        self.molecule: Any = None
+        self.arguments: Any = None
+        Spy.made.append(weakref.ref(self))
+
+    def check(self, numbers: Any, charge: int, multiplicity: int) -> None:
+        self.asked.append("check")
+        self.molecule = (list(numbers), charge, multiplicity)
+        if 54 in list(numbers):
+            raise EngineError("xenon is beyond this engine")
+
+    def describe(self) -> dict[str, Any]:
+        return {"stiffness": self.stiffness}
+
+    def reset(self) -> None:
+        self.asked.append("reset")
+        if Spy.act is not None:
+            Spy.act(self)
+
+    def compute(self, positions: Any, charge_positions: Any, charges: Any, needs_potential: Any) -> QMOutput:
+        self.asked.append("compute")
+        self.arguments = [positions, charge_positions, charges, needs_potential]
+        if Spy.act is not None:
+            Spy.act(self)
+        apart = positions[0] - positions[1]
+        length = float(np.linalg.norm(apart))
+        slope = self.stiffness * (length - 0.1) * apart / length
+        gradient = np.zeros_like(positions)
+        gradient[:2] = slope, -slope
+        answer = {
+            "energy": 0.5 * self.stiffness * (length - 0.1) ** 2,
+            "gradient": gradient,
+            "charge_gradient": np.zeros((len(charges), 3)),
+            "potential_at_charges": np.zeros(len(charges)),
+            "atomic_charges": np.zeros(len(positions)),
+            "dipole": np.zeros(3),
+        }
+        return QMOutput(**{**answer, **Spy.spoil})
+
+
+@pytest.fixture(autouse=True)
+def spy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(registry, "_registered", {"spy": Spy})
+    monkeypatch.setattr(Spy, "made", [])
+    monkeypatch.setattr(Spy, "act", None)
+    monkeypatch.setattr(Spy, "spoil", {})
+    yield
+
+
+def system_of(**options: Any) -> openmm.System:
+    """Two atoms and two charges; the engine stands in group 2."""
+    system = openmm.System()
+    for _ in POSITIONS:
+        system.addParticle(1.0)
+    force = QMMMForce([0, 1], [1, 1], "spy", **options)
+    force.setForceGroup(2)
+    force.setName("the region")
+    system.addForce(force)
+    return system
+
+
+def context_of(
+    platform: openmm.Platform, integrator: openmm.Integrator | None = None, **options: Any
+) -> openmm.Context:
+    context = openmm.Context(system_of(**options), integrator or openmm.VerletIntegrator(0.001), platform)
+    context.setPositions(POSITIONS)
+    return context
+
+
+def energy_of(context: openmm.Context) -> float:
+    return context.getState(energy=True, forces=True).getPotentialEnergy()._value
+
+
+def engine(index: int = -1) -> Spy:
+    """One that is alive."""
+    found = Spy.made[index]()
+    assert found is not None
+    return found
+
+
+def raising(error: BaseException) -> Callable[[Spy], None]:
+    def act(_: Spy) -> None:
+        raise error
+
+    return act
+
+
+def test_what_it_is_given(force_platform: openmm.Platform) -> None:
+    """The molecule once, with its link atoms; then geometries in nm, in double precision, and arrays of its own."""
+    charges = EmbeddingCharges([2, 3], [0.3, -0.2], [0, 1], 0.7, 0.4)
+    context = context_of(
+        force_platform, charge=1, multiplicity=3, embeddingCharges=charges, linkAtoms=[LinkAtom(1, 2, 0.2, 9)]
+    )
+    energy = energy_of(context)
+    asked = engine()
+    assert asked.molecule == ([1, 1, 9], 1, 3)
+    assert asked.asked == ["check", "compute"]
+    positions, places, values, needed = asked.arguments
+    link = POSITIONS[1] + 0.2 * (POSITIONS[2] - POSITIONS[1])
+    np.testing.assert_allclose(positions, np.array([*POSITIONS[:2], link]), atol=1e-7)
+    np.testing.assert_allclose(places, POSITIONS[2:], atol=1e-7)
+    assert [array.dtype for array in (positions, places, values)] == [np.float64] * 3
+    # Charges that fade out ask for the potential; those near enough are there in full, and do not.
+    assert needed.dtype == np.bool_ and needed.tolist() == [True, True]
+    assert np.all(np.abs(values) < [0.3, 0.2]) and np.all(values * [1, -1] > 0)
+    for array in (positions, places, values):
+        array[...] = np.nan
+    QMMMForce.cast(context.getSystem().getForce(0)).reset(context)
+    assert energy_of(context) == energy
+    assert asked.asked == ["check", "compute", "reset", "compute"]
+
+
+def test_settings_travel_in_files(reference: openmm.Platform) -> None:
+    system = system_of(settings={"stiffness": 9e4})
+    again = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(system))
+    context = openmm.Context(again, openmm.VerletIntegrator(0.001), reference)
+    context.setPositions(POSITIONS)
+    assert energy_of(context) == pytest.approx(0.5 * 9e4 * 0.01**2, rel=1e-10)
+    assert engine().describe() == {"stiffness": 9e4}
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("no density"), r"the region: engine 'spy': ValueError: no density"),
+        (ValueError(), r"the region: engine 'spy': ValueError without a message"),
+        (EngineError("no density"), r"the region: engine 'spy': no density"),
+        (MemoryError(), r"the region: engine 'spy': MemoryError without a message"),
+    ],
+)
+def test_its_exceptions_are_errors_with_its_name(
+    force_platform: openmm.Platform, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    context = context_of(force_platform)
+    monkeypatch.setattr(Spy, "act", raising(error))
+    for _ in range(2):
+        with pytest.raises(openmm.OpenMMException, match=message):
+            energy_of(context)
+    monkeypatch.setattr(Spy, "act", None)
+    assert energy_of(context) == pytest.approx(2.0, rel=1e-6)
+
+
+def test_what_it_refuses_is_refused_with_the_context(reference: openmm.Platform) -> None:
+    system = openmm.System()
+    system.addParticle(131.3)
+    system.addForce(QMMMForce([0], [54], "spy"))
+    with pytest.raises(openmm.OpenMMException, match=r"QMMMForce: .*spy: xenon is beyond this engine"):
+        openmm.Context(system, openmm.VerletIntegrator(0.001), reference)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("gradient", np.zeros((3, 3)), r"gradient must have the shape \[2, 3\], got \[3, 3\]"),
+        ("gradient", np.zeros(6), r"gradient must have the shape \[2, 3\], got \[6\]"),
+        ("gradient", np.zeros((3, 2)), r"gradient must have the shape \[2, 3\], got \[3, 2\]"),
+        ("charge_gradient", np.zeros((2, 3)), r"charge_gradient must have the shape \[0, 3\]"),
+        ("potential_at_charges", np.zeros(1), r"potential_at_charges must have the shape \[0\]"),
+        ("atomic_charges", [0.0], r"atomic_charges must have the shape \[2\]"),
+        ("dipole", 0.0, r"dipole must have the shape \[3\]"),
+        ("gradient", [["a", "b", "c"]] * 2, "gradient must hold real numbers, got <U1"),
+        ("gradient", np.full((2, 3), 1j), "gradient must hold real numbers, got complex128"),
+        ("gradient", [[0.0, 0.0, 0.0], [0.0]], "gradient is no array"),
+        ("gradient", None, "gradient must hold real numbers, got object"),
+        ("energy", "much", "energy must hold real numbers"),
+        ("energy", None, "energy must hold real numbers"),
+        ("energy", [1.0, 2.0], r"energy must be one number, got \[2\]"),
+        ("iterations", "many", "iterations must hold real numbers"),
+    ],
+)
+def test_answers_of_a_wrong_form_are_refused(
+    reference: openmm.Platform, monkeypatch: pytest.MonkeyPatch, name: str, value: Any, message: str
+) -> None:
+    context = context_of(reference)
+    monkeypatch.setattr(Spy, "spoil", {name: value})
+    with pytest.raises(openmm.OpenMMException, match=rf"the region: engine 'spy': {message}"):
+        energy_of(context)
+
+
+@pytest.mark.parametrize(("name", "value"), [("energy", np.nan), ("gradient", np.full((2, 3), np.inf))])
+def test_answers_that_are_not_finite_are_refused(
+    reference: openmm.Platform, monkeypatch: pytest.MonkeyPatch, name: str, value: Any
+) -> None:
+    context = context_of(reference)
+    monkeypatch.setattr(Spy, "spoil", {name: value})
+    with pytest.raises(openmm.OpenMMException, match=r"the region: .*not finite"):
+        energy_of(context)
+
+
+def test_answers_in_other_memory_layouts_are_read_right(
+    reference: openmm.Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gradient = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    layouts = (
+        np.asfortranarray(gradient),
+        gradient.astype(np.float32),
+        gradient.astype(int),
+        gradient.tolist(),
+        np.repeat(gradient, 2, axis=1)[:, ::2],
+        gradient.astype(">f8"),
+    )
+    for layout in layouts:
+        monkeypatch.setattr(Spy, "spoil", {"gradient": layout})
+        forces = context_of(reference).getState(forces=True).getForces(asNumpy=True)._value
+        np.testing.assert_array_equal(forces[:2], -gradient)
+
+
+def test_a_failure_falls_back_and_is_told(platform: openmm.Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As surrogate: once is no reason to stop."""
+    integrator = KStepIntegrator(0.0005, 2)
+    system = system_of()
+    surrogate = QMMMForce([0, 1], [1, 1], "spy", settings={"stiffness": 3.9e4})
+    surrogate.setForceGroup(1)
+    system.addForce(surrogate)
+    system.addForce(openmm.CMMotionRemover())
+    context = openmm.Context(system, integrator, platform)
+    context.setPositions(POSITIONS)
+
+    def act(asked: Spy) -> None:
+        if asked.stiffness == 3.9e4 and asked.asked.count("compute") == 4:
+            raise ValueError("lost")
+
+    monkeypatch.setattr(Spy, "act", act)
+    integrator.step(5)
+    assert integrator.getStatistics().fallbacks == 1
+    assert "engine 'spy': ValueError: lost" in integrator.getStatistics().lastFallbackReason
+
+
+@pytest.mark.parametrize("by_signal", [True, False], ids=["Ctrl-C", "raised"])
+def test_an_interruption_ends_the_run(
+    platform: openmm.Platform, monkeypatch: pytest.MonkeyPatch, by_signal: bool
+) -> None:
+    """It is no failure: nothing is redone. The state is that before the step, and the run can go on."""
+    integrator = KStepIntegrator(0.0005, 1)
+    context = context_of(platform, integrator)
+    integrator.step(3)
+    before = context.getState(positions=True).getPositions(asNumpy=True)._value
+
+    def act(_: Spy) -> None:
+        if not by_signal:
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Spy, "act", act)
+    calls = engine().asked.count("compute")
+    with pytest.raises(KeyboardInterrupt):
+        integrator.step(5)
+    assert engine().asked.count("compute") == calls + 1
+    np.testing.assert_array_equal(context.getState(positions=True).getPositions(asNumpy=True)._value, before)
+    monkeypatch.setattr(Spy, "act", None)
+    integrator.step(2)
+    assert context.getStepCount() == 5 and integrator.getStatistics().fallbacks == 0
+
+
+def test_an_interruption_elsewhere_does_not_end_a_later_run(
+    reference: openmm.Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    integrator = KStepIntegrator(0.0005, 1)
+    context = context_of(reference, integrator)
+    monkeypatch.setattr(Spy, "act", raising(KeyboardInterrupt()))
+    with pytest.raises(openmm.OpenMMException, match="interrupted by the user"):
+        energy_of(context)
+    monkeypatch.setattr(Spy, "act", None)
+    integrator.step(2)
+    assert context.getStepCount() == 2
+
+
+@pytest.mark.parametrize("stepping", [True, False], ids=["steps", "states"])
+def test_contexts_of_several_threads_calculate_at_once(
+    platform: openmm.Platform, monkeypatch: pytest.MonkeyPatch, stepping: bool
+) -> None:
+    """Each of them waits inside the engine until all are there, which no lock around C++ would let happen."""
+    count, steps = 3, 5
+    integrators = [KStepIntegrator(0.0005, 1) for _ in range(count)]
+    contexts = [context_of(platform, integrator) for integrator in integrators]
+    together = threading.Barrier(count, timeout=60)
+    threads = set()
+
+    def act(_: Spy) -> None:
+        threads.add(threading.get_ident())
+        together.wait()
+
+    monkeypatch.setattr(Spy, "act", act)
+
+    def work(index: int) -> NDArray[np.float64]:
+        if stepping:
+            integrators[index].step(steps)
+        state = contexts[index].getState(positions=True, forces=True)
+        return np.concatenate([state.getPositions(asNumpy=True)._value, state.getForces(asNumpy=True)._value])
+
+    with ThreadPoolExecutor(count) as pool:
+        first, *others = pool.map(work, range(count))
+    assert len(threads) == count
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+
+
+def test_python_goes_on_while_cpp_calculates(reference: openmm.Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step in one thread lets another one start, do its work in Python, and end, before the engine answers."""
+    context = context_of(reference)
+    entered, finished = threading.Event(), threading.Event()
+
+    def other() -> None:
+        assert entered.wait(60)
+        gc.collect()
+        finished.set()
+
+    def act(_: Spy) -> None:
+        entered.set()
+        assert finished.wait(60)
+
+    monkeypatch.setattr(Spy, "act", act)
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert energy_of(context) > 0
+    thread.join()
+
+
+def test_every_context_has_its_own_and_takes_it_along(platform: openmm.Platform) -> None:
+    contexts = [context_of(platform) for _ in range(2)]
+    for context in contexts:
+        energy_of(context)
+    assert len(Spy.made) == 2 and engine(0) is not engine(1)
+    del contexts[0], context
+    gc.collect()
+    assert Spy.made[0]() is None and engine(1).asked == ["check", "compute"]
+    contexts[0].reinitialize(preserveState=True)
+    energy_of(contexts[0])
+    gc.collect()
+    assert len(Spy.made) == 3 and Spy.made[1]() is None
+    contexts.clear()
+    gc.collect()
+    assert [each() for each in Spy.made] == [None] * 3
+
+
+def test_a_context_that_cannot_be_made_keeps_no_engine(reference: openmm.Platform) -> None:
+    system = openmm.System()
+    system.addParticle(131.3)
+    system.addForce(QMMMForce([0], [54], "spy"))
+    with pytest.raises(openmm.OpenMMException, match="xenon") as caught:
+        openmm.Context(system, openmm.VerletIntegrator(0.001), reference)
+    del caught
+    gc.collect()
+    assert [each() for each in Spy.made] == [None]
+
+
+def test_it_is_reset_when_asked(reference: openmm.Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = context_of(reference)
+    force = QMMMForce.cast(context.getSystem().getForce(0))
+    energy_of(context)
+    force.reset(context)
+    energy_of(context)
+    assert engine().asked == ["check", "compute", "reset", "compute"]
+    monkeypatch.setattr(Spy, "act", raising(RuntimeError("cannot reset")))
+    with pytest.raises(openmm.OpenMMException, match="engine 'spy': RuntimeError: cannot reset"):
+        force.reset(context)
+
+
+def test_it_is_reset_by_a_checkpoint(platform: openmm.Platform) -> None:
+    """What follows a checkpoint must not depend on what came before it."""
+    integrator = KStepIntegrator(0.0005, 1)
+    context = context_of(platform, integrator)
+    integrator.step(2)
+    checkpoint = context.createCheckpoint()
+    asked = len(engine().asked)
+    integrator.step(2)
+    context.loadCheckpoint(checkpoint)
+    integrator.step(1)
+    assert "reset" in engine().asked[asked:]

@@ -1,0 +1,65 @@
+"""The account of energy in a box of water, with forces of the force field that act only every few steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import openmm
+import pytest
+from openmm import app, unit
+
+from openmmkstep import KStepIntegrator
+from tests.support.qmmm.molecules import ALA2_PDB
+
+TEMPERATURE = 300.0
+SEEDS = (1, 2, 3, 4)
+
+
+@pytest.fixture(scope="module")
+def box() -> tuple[openmm.System, openmm.State]:
+    """Alanine dipeptide in rigid water, 1,600 atoms at 300 K; nonbonded forces in group 4."""
+    pdb, field = app.PDBFile(str(ALA2_PDB)), app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
+    modeller = app.Modeller(pdb.topology, pdb.positions)
+    modeller.addSolvent(field, model="tip3p", numAdded=526)
+    system = field.createSystem(modeller.topology, nonbondedMethod=app.PME, nonbondedCutoff=0.9 * unit.nanometer)
+    assert system.getNumParticles() == 1600
+    for force in system.getForces():
+        force.setForceGroup(4 if isinstance(force, (openmm.NonbondedForce, openmm.CMMotionRemover)) else 0)
+    # The levels of a QM region without any forces: only the bath and the force field act.
+    for group in (1, 2):
+        nothing = openmm.CustomExternalForce("0*x")
+        nothing.addParticle(0, [])
+        nothing.setForceGroup(group)
+        system.addForce(nothing)
+    integrator = openmm.LangevinMiddleIntegrator(TEMPERATURE, 5.0, 0.001)
+    integrator.setRandomNumberSeed(1)
+    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})
+    context.setPositions(modeller.positions)
+    openmm.LocalEnergyMinimizer.minimize(context, 100, 200)
+    context.setVelocitiesToTemperature(TEMPERATURE, 1)
+    integrator.step(5000)
+    return system, context.getState(positions=True, velocities=True)
+
+
+@pytest.mark.slow
+def test_energy_less_heat_does_not_drift(
+    box: tuple[openmm.System, openmm.State], record_property: pytest.RecordProperty
+) -> None:
+    """0.5 kJ/mol/ps for 1,600 atoms; the bath in between impulses of slow forces would cost some 14."""
+    system, state = box
+    drifts = []
+    for seed in SEEDS:
+        integrator = KStepIntegrator(TEMPERATURE, 1.0, 0.0005, 4, commonGroups={0: 1, 4: 4}, surrogateLevels={1: 1})
+        integrator.setRandomNumberSeed(seed)
+        context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})
+        context.setState(state)
+        errors = []
+        for _ in range(3000):
+            integrator.step(1)
+            errors.append(integrator.getStatistics().cumulativeEnergyError)
+        drifts.append(np.polyfit(0.002 * np.arange(len(errors)), errors, 1)[0])
+        assert abs(integrator.getStatistics().heat) > 10
+        assert integrator.getStatistics().fallbacks == 0
+    record_property("drifts", drifts)
+    # A random walk, whose slope over 6 ps is known to 0.3 or so.
+    assert np.std(drifts, ddof=1) / np.sqrt(len(drifts)) < 0.25
+    assert abs(np.mean(drifts)) < 0.5
