@@ -1,11 +1,10 @@
-"""Parameters, serialization, checkpoints and bad input of KStepIntegrator."""
+"""Parameters, serialization and bad input of KStepIntegrator."""
 
 from __future__ import annotations
 
 import copy
 import pickle
 
-import numpy as np
 import openmm
 import pytest
 from openmm import unit
@@ -111,42 +110,6 @@ def test_compound_integrator(reference):
     compound.step(3)
     assert context.getStepCount() == 9
     assert context.getTime()._value == pytest.approx(6 * 4 * STEP + 3 * STEP)
-
-
-@pytest.mark.parametrize("friction", [0.0, 5.0])
-@pytest.mark.parametrize("fresh", [True, False], ids=["fresh context", "same context"])
-def test_checkpoint_restarts_exactly(platform, friction, fresh):
-    chain = make_chain()
-
-    def context_of() -> openmm.Context:
-        integrator = KStepIntegrator(300, friction, STEP, 4)
-        integrator.setRandomNumberSeed(5)
-        return chain.context(integrator, platform)
-
-    context = context_of()
-    context.getIntegrator().step(20)
-    checkpoint = context.createCheckpoint()
-    context.getIntegrator().step(20)
-    expected = context.getState(positions=True, velocities=True)
-    calls = KStepIntegrator.cast(context.getIntegrator()).getStatistics().qmCalls
-    again = context_of() if fresh else context
-    again.loadCheckpoint(checkpoint)
-    again.getIntegrator().step(20)
-    state = again.getState(positions=True, velocities=True)
-    np.testing.assert_array_equal(state.getPositions(asNumpy=True)._value, expected.getPositions(asNumpy=True)._value)
-    np.testing.assert_array_equal(state.getVelocities(asNumpy=True)._value, expected.getVelocities(asNumpy=True)._value)
-    statistics = KStepIntegrator.cast(again.getIntegrator()).getStatistics()
-    assert statistics.qmCalls == calls == 41
-    assert again.getStepCount() == 40
-
-
-def test_checkpoint_of_other_levels_is_refused(reference):
-    chain = make_chain({1: (1.8e5, 0.0), 2: (2e5, 0.0), 3: (1.5e5, 0.0)})
-    three = chain.context(KStepIntegrator(STEP, 4, surrogateLevels={3: 1, 1: 4}), reference)
-    three.getIntegrator().step(1)
-    two = make_chain().context(KStepIntegrator(STEP, 4), reference)
-    with pytest.raises(openmm.OpenMMException, match="2 surrogate levels"):
-        two.loadCheckpoint(three.createCheckpoint())
 
 
 @pytest.mark.parametrize(
