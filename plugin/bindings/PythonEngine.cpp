@@ -1,5 +1,6 @@
 #include "PythonEngine.h"
 #include "Arrays.h"
+#include "InterruptionBindings.h"
 #include "openmm/OpenMMException.h"
 #include "openmmkstep/QMEngine.h"
 #include "openmmkstep/internal/Interruption.h"
@@ -22,12 +23,15 @@ py::object registry() {
 
 /** Call Python with its lock held; an exception there becomes one of OpenMM. */
 template <class Function> auto callPython(Function function) {
+    const Interruption::Watch watch;
     const py::gil_scoped_acquire locked;
     try {
         return function();
     } catch (py::error_already_set &error) {
-        if (error.matches(PyExc_KeyboardInterrupt))
+        if (!error.matches(PyExc_Exception)) {
+            keepInterruption(error);
             throw InterruptedException();
+        }
         const string type = py::str(error.type().attr("__name__"));
         const string message = py::str(error.value());
         throw OpenMMException(message.empty() ? type + " without a message" : message);

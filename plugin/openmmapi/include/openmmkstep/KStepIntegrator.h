@@ -185,11 +185,12 @@ public:
      */
     KStepStatistics getStatistics() const;
     /**
-     * Take outer steps.
+     * Take outer steps. If the user interrupts from Python, it returns after the last complete one, and Python raises
+     * KeyboardInterrupt.
      *
      * @throws OpenMMException if the state is not finite at the start, if more outer steps in a row fell back than
      *         allowed, or if the QM level fails at a state from which there is nothing to fall back to
-     * @throws InterruptedException if the user interrupts
+     * @throws InterruptedException if the user interrupts in another way
      */
     void step(int steps) override;
 

@@ -102,7 +102,7 @@ void KStepIntegrator::Integration::prepareStep() {
     if (Interruption::isRequested())
         throw InterruptedException();
     if (k != integrator.getK() || !levels) {
-        schedule.checkPeriods(integrator.getK());
+        schedule.checkK(integrator.getK());
         makePropagators();
     }
     if (context.updateContextState())

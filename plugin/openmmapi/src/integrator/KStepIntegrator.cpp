@@ -3,6 +3,7 @@
 #include "openmm/Context.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/internal/ContextImpl.h"
+#include "openmmkstep/internal/Interruption.h"
 #include "openmmkstep/internal/PropagationKernel.h"
 #include <cmath>
 #include <sstream>
@@ -218,8 +219,14 @@ void KStepIntegrator::loadCheckpoint(std::istream &stream) {
 void KStepIntegrator::step(int steps) {
     if (context == nullptr)
         throw OpenMMException("This Integrator is not bound to a context!");
-    for (int i = 0; i < steps; i++)
-        integration->step();
+    const Interruption::Watch watch;
+    try {
+        for (int i = 0; i < steps; i++)
+            integration->step();
+    } catch (const InterruptedException &) {
+        if (!Interruption::isRaisedAtReturn())
+            throw;
+    }
 }
 
 } // namespace KStep
