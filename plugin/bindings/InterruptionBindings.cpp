@@ -49,15 +49,19 @@ public:
         if (--depth > 0 || Py_IsInitialized() == 0)
             return;
         const py::gil_scoped_acquire locked;
+        const py::error_scope onItsWay;
         if (isListening)
             restoreHandler();
         isListening = false;
+        if (onItsWay.type != nullptr)
+            kept = py::object();
         if (isMainThread && kept)
             Py_AddPendingCall([](void *self) { return static_cast<PythonSignals *>(self)->raise(); }, this);
     }
 
     bool isRequested() override {
         const py::gil_scoped_acquire locked;
+        const py::error_scope onItsWay;
         if (!kept && PyErr_CheckSignals() != 0) {
             py::error_already_set error;
             keep(error);

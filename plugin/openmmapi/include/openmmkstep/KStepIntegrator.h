@@ -148,6 +148,8 @@ public:
      */
     int addSurrogateLevel(int group, int period = 1);
     const std::vector<Level> &getSurrogateLevels() const { return surrogateLevels; }
+    /** The surrogate levels that were added, or the default one if the System has forces in its group. */
+    std::vector<Level> findSurrogateLevels(const OpenMM::System &system) const;
     int getQMGroup() const { return qmGroup; }
     /** Set the force group of the QM level (default 2). */
     void setQMGroup(int group);
@@ -206,6 +208,7 @@ protected:
 
 private:
     class Integration;
+    bool isNamed(int group) const;
     int findIntegrationForceGroups() const;
     void refuseInContext(const char *what) const;
     double innerStepSize, temperature, friction;

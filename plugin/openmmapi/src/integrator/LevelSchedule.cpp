@@ -23,7 +23,7 @@ LevelSchedule LevelSchedule::create(const KStepIntegrator &integrator, const Ope
 
     const int qmGroup = integrator.getQMGroup();
     std::vector<KStepIntegrator::Level> commons = integrator.getCommonGroups();
-    std::vector<KStepIntegrator::Level> surrogates = integrator.getSurrogateLevels();
+    const std::vector<KStepIntegrator::Level> surrogates = integrator.findSurrogateLevels(system);
     std::map<int, std::string> named;
     auto name = [&](int group, const std::string &role, bool mustBeOccupied) {
         if (named.contains(group))
@@ -39,14 +39,9 @@ LevelSchedule LevelSchedule::create(const KStepIntegrator &integrator, const Ope
         name(level.group, "a common group", true);
     for (const auto &level : surrogates)
         name(level.group, "a surrogate level", true);
-    // Defaults: those groups of the default layout that exist.
     if (commons.empty() && !named.contains(0)) {
         name(0, "the default common group", false);
         commons.push_back({0, 1});
-    }
-    if (surrogates.empty() && !named.contains(1) && occupied.contains(1)) {
-        name(1, "the default surrogate level", true);
-        surrogates.push_back({1, 1});
     }
     for (int i = 0; i < system.getNumForces(); i++) {
         const OpenMM::Force &force = system.getForce(i);
