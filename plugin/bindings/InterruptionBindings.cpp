@@ -1,7 +1,6 @@
 #include "InterruptionBindings.h"
 #include "openmmkstep/internal/Interruption.h"
-#include <atomic>
-#include <pybind11/pybind11.h>
+#include <csignal>
 
 namespace py = pybind11;
 
@@ -9,40 +8,127 @@ namespace KStep::bindings {
 
 namespace {
 
-/** Set by the handler of the signal, which may run inside a force's Python code, where its exception is lost. */
-std::atomic<bool> isRequested{false};
-/** Whether a run has been ended for it. */
-std::atomic<bool> isDelivered{false};
+/**
+ * Handlers of signals run between Python's own instructions. While C++ is at work they have to be asked for; and if one
+ * of them runs inside a force written in Python, OpenMM takes its exception for a failure of that force. So for as long
+ * as C++ works a handler in between keeps what that of SIGINT raises, and it is raised again when C++ has returned.
+ */
+class PythonSignals : public Interruption::Listener {
+public:
+    PythonSignals()
+        : module(py::module_::import("signal")), handler(py::cpp_function([this](py::object number, py::object frame) {
+              try {
+                  previous(number, frame);
+              } catch (py::error_already_set &error) {
+                  keep(error);
+                  throw;
+              }
+          })) {}
 
-/** Python handles signals only between its own instructions; while C++ steps, it has to be asked. */
-bool question() {
-    const py::gil_scoped_acquire locked;
-    if (PyErr_CheckSignals() != 0) {
-        PyErr_Clear();
-        isRequested = true;
+    void begin() override {
+        if (depth++ > 0)
+            return;
+        const py::gil_scoped_acquire locked;
+        try {
+            py::object current = module.attr("getsignal")(SIGINT);
+            isListening = isMainThread = PyCallable_Check(current.ptr()) != 0;
+            if (!isListening)
+                return;
+            previous = current;
+            module.attr("signal")(SIGINT, handler);
+        } catch (py::error_already_set &error) {
+            isListening = false;
+            // Only the main thread may set handlers, and only there they run.
+            isMainThread = !error.matches(PyExc_ValueError);
+            if (isMainThread)
+                keep(error);
+        }
     }
-    if (!isRequested.exchange(false))
-        return false;
-    isDelivered = true;
-    return true;
+
+    void end() override {
+        if (--depth > 0 || Py_IsInitialized() == 0)
+            return;
+        const py::gil_scoped_acquire locked;
+        const py::error_scope onItsWay;
+        if (isListening)
+            restoreHandler();
+        isListening = false;
+        if (onItsWay.type != nullptr)
+            kept = py::object();
+        if (isMainThread && kept)
+            Py_AddPendingCall([](void *self) { return static_cast<PythonSignals *>(self)->raise(); }, this);
+    }
+
+    bool isRequested() override {
+        const py::gil_scoped_acquire locked;
+        const py::error_scope onItsWay;
+        if (!kept && PyErr_CheckSignals() != 0) {
+            py::error_already_set error;
+            keep(error);
+        }
+        return isMainThread && kept;
+    }
+
+    bool isRaisedAtReturn() override { return isMainThread; }
+
+    void keep(py::error_already_set &error) {
+        if (isMainThread)
+            kept = error.value();
+    }
+
+    /** 0, or -1 with Python's error set. */
+    int raise() {
+        if (!isMainThread || !kept)
+            return 0;
+        const py::object value = std::exchange(kept, py::object());
+        PyErr_SetObject(py::type::of(value).ptr(), value.ptr());
+        return -1;
+    }
+
+private:
+    void restoreHandler() {
+        // A signal that comes just now is handled before its handler can be set.
+        for (int attempt = 0; attempt < 10; attempt++)
+            try {
+                if (module.attr("getsignal")(SIGINT).is(handler))
+                    module.attr("signal")(SIGINT, previous);
+                return;
+            } catch (py::error_already_set &error) {
+                keep(error);
+            }
+    }
+
+    py::object module;
+    py::object handler, previous;
+    /** What has been raised, and is to be raised again. */
+    py::object kept;
+    bool isListening = false;
+    static thread_local int depth;
+    static thread_local bool isMainThread;
+};
+
+thread_local int PythonSignals::depth = 0;
+thread_local bool PythonSignals::isMainThread = false;
+
+/** It holds objects of Python, and is never destroyed: the interpreter may be gone before the last Context is. */
+PythonSignals &signals() {
+    static auto *instance = new PythonSignals();
+    return *instance;
 }
 
 } // namespace
 
-void requestInterruption() {
-    isRequested = true;
+void keepInterruption(py::error_already_set &error) {
+    signals().keep(error);
 }
 
 void bindInterruption(py::module_ &module) {
-    Interruption::setQuestion(question);
-    module.def("Interruption_request", &requestInterruption);
-    // Whether there was an interruption since the last call, answered or not.
-    module.def("Interruption_take", [] {
-        const bool delivered = isDelivered.exchange(false);
-        return isRequested.exchange(false) || delivered;
+    Interruption::setListener(std::shared_ptr<PythonSignals>(&signals(), [](PythonSignals *) {}));
+    module.def("Interruption_raise", [] {
+        if (signals().raise() != 0)
+            throw py::error_already_set();
     });
-    // The interpreter may be gone before the last Context is.
-    py::module_::import("atexit").attr("register")(py::cpp_function([] { Interruption::setQuestion(nullptr); }));
+    py::module_::import("atexit").attr("register")(py::cpp_function([] { Interruption::setListener(nullptr); }));
 }
 
 } // namespace KStep::bindings

@@ -23,13 +23,13 @@ py::object registry() {
 
 /** Call Python with its lock held; an exception there becomes one of OpenMM. */
 template <class Function> auto callPython(Function function) {
+    const Interruption::Watch watch;
     const py::gil_scoped_acquire locked;
     try {
         return function();
     } catch (py::error_already_set &error) {
-        if (error.matches(PyExc_KeyboardInterrupt)) {
-            // So that the Python side of step() ends in a KeyboardInterrupt again.
-            requestInterruption();
+        if (!error.matches(PyExc_Exception)) {
+            keepInterruption(error);
             throw InterruptedException();
         }
         const string type = py::str(error.type().attr("__name__"));

@@ -7,8 +7,7 @@ import typing
 __all__: list[str] = [
     "ElectronDynamicsModel",
     "EmbeddingCharges",
-    "Interruption_request",
-    "Interruption_take",
+    "Interruption_raise",
     "KStepIntegrator_addCommonGroup",
     "KStepIntegrator_addSurrogateLevel",
     "KStepIntegrator_create",
@@ -143,8 +142,7 @@ class QMRegion:
     def getMultiplicity(self) -> int: ...
     def getParticles(self) -> numpy.typing.NDArray[numpy.int32]: ...
 
-def Interruption_request() -> None: ...
-def Interruption_take() -> bool: ...
+def Interruption_raise() -> None: ...
 def KStepIntegrator_addCommonGroup(
     integrator: typing.Any,
     group: typing.SupportsInt | typing.SupportsIndex,

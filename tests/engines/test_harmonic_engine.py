@@ -12,7 +12,7 @@ from openmmkstep.engines import registry
 from openmmkstep.engines.protocol import EngineError
 from openmmkstep.engines.registry import create_engine, specification
 from tests.suites.engine import EngineProperties
-from tests.support.qmmm.example_engine import register_harmonic_engine
+from tests.support.engines.example import register_harmonic_engine
 
 
 @pytest.fixture(autouse=True)

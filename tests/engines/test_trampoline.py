@@ -291,8 +291,12 @@ def test_an_interruption_elsewhere_does_not_end_a_later_run(
     integrator = KStepIntegrator(0.0005, 1)
     context = context_of(reference, integrator)
     monkeypatch.setattr(Spy, "act", raising(KeyboardInterrupt()))
-    with pytest.raises(openmm.OpenMMException, match="interrupted by the user"):
-        energy_of(context)
+    with pytest.raises(KeyboardInterrupt):
+        try:
+            energy_of(context)
+        except openmm.OpenMMException as error:
+            # Python raises what is pending with the next call.
+            assert "interrupted by the user" in str(error)
     monkeypatch.setattr(Spy, "act", None)
     integrator.step(2)
     assert context.getStepCount() == 2

@@ -17,6 +17,8 @@ namespace KStep {
  *   level by itself; a reporter sees the last.
  * - It begins with a guess of 1 nm, which tears a small molecule apart. A geometry at which a calculation fails, or at
  *   which a QM atom has moved too far, is one from which the line search steps back.
+ * - It never ends higher in energy than it began, and leaves the best geometry behind if it fails or the user
+ *   interrupts it.
  *
  * Systems without a QM level are minimised as ever.
  */
@@ -29,12 +31,20 @@ public:
                  OpenMM::MinimizationReporter *reporter) override;
 
 private:
-    void minimizeSurrogates(OpenMM::ContextImpl &context, KStepIntegrator &integrator, double tolerance,
-                            int maxIterations);
+    void minimizeSurrogates(OpenMM::ContextImpl &context, KStepIntegrator &integrator,
+                            const std::vector<KStepIntegrator::Level> &levels, double tolerance, int maxIterations);
     void minimize(OpenMM::ContextImpl &context, double tolerance, int maxIterations,
                   OpenMM::MinimizationReporter *reporter);
 
+    double findEnergy(OpenMM::ContextImpl &context);
+    bool keepIfBetter(OpenMM::ContextImpl &context);
+
     OpenMM::Kernel original;
+    /** The geometry of lowest energy so far, and that energy; infinite if it cannot be calculated. */
+    std::vector<OpenMM::Vec3> best;
+    double bestEnergy = 0;
+    /** Why the energy cannot be calculated at the best geometry; empty if it can. */
+    std::string lastFailure;
 };
 
 } // namespace KStep

@@ -13,7 +13,6 @@ from openmm import unit
 from openmmkstep import _openmmkstep
 from openmmkstep.units import value_in
 
-from .interruption import interruptible
 from .wrapped import Wrapped
 
 _TIME = unit.picosecond
@@ -119,6 +118,7 @@ class KStepIntegrator(Wrapped, openmm.Integrator):
             normally the QM region. Default: all that have a mass.
 
     Raises:
+        TypeError: For numbers that should be whole and are not, True and False among them.
         openmm.OpenMMException: For impossible numbers at once; for groups that overlap, are empty or do not cover all
             forces, when the Context is created; for groups that are changed after that; from ``step()`` when too many
             outer steps in a row had to be redone.
@@ -151,7 +151,7 @@ class KStepIntegrator(Wrapped, openmm.Integrator):
             value_in(temperature, unit.kelvin),
             value_in(friction, _TIME**-1),
             value_in(innerStepSize, _TIME),
-            operator.index(k),
+            _whole("k", k),
         )
         self.this = openmm.XmlSerializer._deserializeIntegrator(xml).this
         self.setQMGroup(qmGroup)
@@ -169,16 +169,21 @@ class KStepIntegrator(Wrapped, openmm.Integrator):
                 row had to be redone; the state is that before the last outer step.
             KeyboardInterrupt: Ctrl-C; the state is that after the last complete outer step.
         """
-        with interruptible():
-            super().step(operator.index(steps))
+        super().step(_whole("the number of steps", steps))
+        # Python itself would raise it at its next opportunity.
+        _openmmkstep.Interruption_raise()
 
     def addCommonGroup(self, group: int, period: int = 1) -> int:
         """Add a force group that all levels share; it acts every ``period`` inner steps. Returns its index."""
-        return _openmmkstep.KStepIntegrator_addCommonGroup(self, group, period)
+        return _openmmkstep.KStepIntegrator_addCommonGroup(
+            self, _whole("a force group", group), _whole("the period of a force group", period)
+        )
 
     def addSurrogateLevel(self, group: int, period: int = 1) -> int:
         """Add the next better surrogate level; it is evaluated every ``period`` inner steps. Returns its index."""
-        return _openmmkstep.KStepIntegrator_addSurrogateLevel(self, group, period)
+        return _openmmkstep.KStepIntegrator_addSurrogateLevel(
+            self, _whole("a force group", group), _whole("the period of a force group", period)
+        )
 
     def getCommonGroups(self) -> dict[int, int]:
         """The common force groups that were added, with their periods in inner steps."""
@@ -194,7 +199,7 @@ class KStepIntegrator(Wrapped, openmm.Integrator):
 
     def setQMGroup(self, group: int) -> None:
         """Set the force group of the QM level."""
-        _openmmkstep.KStepIntegrator_setQMGroup(self, group)
+        _openmmkstep.KStepIntegrator_setQMGroup(self, _whole("a force group", group))
 
     def getK(self) -> int:
         """The number of inner steps per outer step, that is, per QM call."""
@@ -202,7 +207,7 @@ class KStepIntegrator(Wrapped, openmm.Integrator):
 
     def setK(self, k: int) -> None:
         """Set the number of inner steps per outer step; the inner step stays as it is."""
-        _openmmkstep.KStepIntegrator_setK(self, operator.index(k))
+        _openmmkstep.KStepIntegrator_setK(self, _whole("k", k))
 
     def getInnerStepSize(self) -> unit.Quantity:
         """The length of an inner step."""
@@ -233,8 +238,11 @@ class KStepIntegrator(Wrapped, openmm.Integrator):
         return _openmmkstep.KStepIntegrator_getRandomNumberSeed(self)
 
     def setRandomNumberSeed(self, seed: int) -> None:
-        """Set the seed of the thermostat's noise; it takes effect when a Context is created."""
-        _openmmkstep.KStepIntegrator_setRandomNumberSeed(self, seed)
+        """Set the seed of the thermostat's noise, which takes effect when a Context is created.
+
+        0 takes a new one for every Context; all others, negative ones too, fix the noise, as in OpenMM.
+        """
+        _openmmkstep.KStepIntegrator_setRandomNumberSeed(self, _whole("the seed", seed))
 
     def getMonitoredParticles(self) -> list[int]:
         """The particles over which the correction is measured; empty for all that have a mass."""
@@ -242,7 +250,7 @@ class KStepIntegrator(Wrapped, openmm.Integrator):
 
     def setMonitoredParticles(self, particles: Iterable[int]) -> None:
         """Set the particles over which the correction is measured, before a Context is created."""
-        _openmmkstep.KStepIntegrator_setMonitoredParticles(self, [operator.index(particle) for particle in particles])
+        _openmmkstep.KStepIntegrator_setMonitoredParticles(self, [_whole("a particle", index) for index in particles])
 
     def getMaxCorrection(self) -> unit.Quantity:
         """The bound of abs(F_Q - F_S) on a monitored particle above which an outer step is redone."""
@@ -270,7 +278,7 @@ class KStepIntegrator(Wrapped, openmm.Integrator):
 
     def setMaxConsecutiveFallbacks(self, number: int) -> None:
         """Set how many outer steps in a row may be redone before ``step()`` gives up."""
-        _openmmkstep.KStepIntegrator_setMaxConsecutiveFallbacks(self, number)
+        _openmmkstep.KStepIntegrator_setMaxConsecutiveFallbacks(self, _whole("the number of fallbacks", number))
 
     def getStatistics(self) -> KStepStatistics:
         """What was counted and measured since the Context was created; a checkpoint carries it on.
@@ -279,3 +287,16 @@ class KStepIntegrator(Wrapped, openmm.Integrator):
             openmm.OpenMMException: The integrator is not bound to a Context.
         """
         return KStepStatistics(**_openmmkstep.KStepIntegrator_getStatistics(self))
+
+
+def _whole(name: str, value: Any) -> int:
+    """A whole number that C++ can hold; bools are none, however they behave."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError as error:
+        raise TypeError(f"KStepIntegrator: {name} must be a whole number, not {value!r}") from error
+    if not -(2**31) <= number < 2**31:
+        raise ValueError(f"KStepIntegrator: {name} must be a number of 32 bits, not {number}")
+    return number

@@ -99,6 +99,22 @@ def test_energies_reported_are_those_of_the_hamiltonian(platform):
     assert integrator.getStatistics().totalEnergy == pytest.approx(total, rel=1e-6)
 
 
+def test_a_surrogate_in_group_0_is_none_of_the_hamiltonian(platform):
+    """Group 0 is common by default only if nothing else is there."""
+    chain = make_chain()
+    for force in chain.system.getForces():
+        force.setForceGroup({0: 5, 1: 0}.get(force.getForceGroup(), 2))
+    chain.system.removeForce(0)
+    integrator = KStepIntegrator(STEP, 4, surrogateLevels={0: 1})
+    assert integrator.getIntegrationForceGroups() == 0b100
+    copy = openmm.XmlSerializer.clone(integrator)
+    context = chain.context(copy, platform)
+    copy.step(3)
+    state = context.getState(energy=True, groups=copy.getIntegrationForceGroups())
+    total = (state.getPotentialEnergy() + state.getKineticEnergy())._value
+    assert KStepIntegrator.cast(copy).getStatistics().totalEnergy == pytest.approx(total, rel=1e-6)
+
+
 def test_user_changes_are_seen(reference):
     """Positions, parameters or the box that a user changes invalidate the stored forces; velocities do not."""
     chain = make_chain()

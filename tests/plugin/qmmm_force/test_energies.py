@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from tests.support.engines.libxtb import single_point
 from tests.support.platforms import accuracy
-from tests.support.qmmm.libxtb_reference import single_point
 from tests.support.qmmm.systems import ETHANOL, ETHANOL_NUMBERS, make_case
 
 BOHR = 0.0529177210903  # nm, CODATA 2018

@@ -8,7 +8,7 @@ import pytest
 from openmm import app, unit
 
 from openmmkstep import EmbeddingCharges, QMMMForce
-from tests.support.qmmm.libxtb_reference import single_point
+from tests.support.engines.libxtb import single_point
 
 BOHR = 0.0529177210903  # nm
 HARTREE = 2625.4996394798254  # kJ/mol

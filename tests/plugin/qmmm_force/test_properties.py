@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from openmmkstep import QMMMForce
 from openmmkstep.engines import registry
 from tests.suites.force import ForceProperties, IsolatedForceProperties
+from tests.support.engines.example import register_harmonic_engine
 from tests.support.platforms import Accuracy
-from tests.support.qmmm.example_engine import register_harmonic_engine
 from tests.support.qmmm.systems import ANALYTIC, ENGINES, ETHANOL, TRICLINIC, full_force, make_system
 
 LINKED_CHARGES = [-0.1, 0.1, -0.6, 0.1, 0.1, 0.2, 0.1, 0.3, -0.2]

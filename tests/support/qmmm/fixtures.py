@@ -10,7 +10,7 @@ import openmm
 import pytest
 from openmm import app, unit
 
-from tests.support.qmmm.molecules import ALA2_PDB, Molecule
+from tests.support.qmmm.molecules import ALA2_PDB, Molecule, water_box
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
@@ -48,6 +48,13 @@ def solvated_ala2(solvated_parts: tuple[app.Topology, Any, app.ForceField]) -> M
 def ala2_atoms() -> list[int]:
     """Indices of the solute in both."""
     return list(range(22))
+
+
+@pytest.fixture(scope="session")
+def flexible_water() -> Molecule:
+    """A box of 258 waters, flexible unless asked otherwise."""
+    box = water_box()
+    return Molecule(box.topology, box.positions, lambda **o: box.create_system(**{"rigidWater": False, **o}))
 
 
 @pytest.fixture

@@ -148,6 +148,8 @@ public:
      */
     int addSurrogateLevel(int group, int period = 1);
     const std::vector<Level> &getSurrogateLevels() const { return surrogateLevels; }
+    /** The surrogate levels that were added, or the default one if the System has forces in its group. */
+    std::vector<Level> findSurrogateLevels(const OpenMM::System &system) const;
     int getQMGroup() const { return qmGroup; }
     /** Set the force group of the QM level (default 2). */
     void setQMGroup(int group);
@@ -185,11 +187,12 @@ public:
      */
     KStepStatistics getStatistics() const;
     /**
-     * Take outer steps.
+     * Take outer steps. If the user interrupts from Python, it returns after the last complete one, and Python raises
+     * KeyboardInterrupt.
      *
      * @throws OpenMMException if the state is not finite at the start, if more outer steps in a row fell back than
      *         allowed, or if the QM level fails at a state from which there is nothing to fall back to
-     * @throws InterruptedException if the user interrupts
+     * @throws InterruptedException if the user interrupts in another way
      */
     void step(int steps) override;
 
@@ -205,6 +208,7 @@ protected:
 
 private:
     class Integration;
+    bool isNamed(int group) const;
     int findIntegrationForceGroups() const;
     void refuseInContext(const char *what) const;
     double innerStepSize, temperature, friction;

@@ -1,5 +1,6 @@
 #include "Checkpoint.h"
 #include "Integration.h"
+#include <sstream>
 
 using OpenMM::OpenMMException;
 using OpenMM::Vec3;
@@ -8,7 +9,7 @@ namespace KStep {
 
 namespace {
 
-constexpr int checkpointVersion = 2;
+constexpr int checkpointVersion = 3;
 
 /** Everything of a step's end but the forces. */
 template <class Archive, class End> void visit(Archive &archive, End &end) {
@@ -26,14 +27,24 @@ void KStepIntegrator::Integration::createCheckpoint(std::ostream &stream) {
     Statistics kept = statistics;
     kept.values = getStatistics();
     kept.visit(write);
-    const bool isComplete = forcesBelongToState();
-    write(isComplete);
+    std::ostringstream forces;
+    // Another integrator of a CompoundIntegrator may have moved them without a word.
+    positionsMayDiffer = true;
+    if (forcesBelongToState())
+        writeForces(forces);
+    // With its length, so that who does not want it can read on behind it.
+    write(forces.str());
     // The next QM calculation must not start from a density that the checkpoint does not hold, or a run that goes on
     // and one that is taken up differ in the last digits.
     evaluator.forgetQMHistory();
-    if (!isComplete)
-        return;
+}
+
+void KStepIntegrator::Integration::writeForces(std::ostream &stream) const {
+    CheckpointWriter write(stream);
+    write(identity);
     write(systemChanges);
+    write(systemDigest);
+    write(getStoredGroups());
     for (int slot = 0; slot < schedule.getNumSlots(); slot++)
         if (schedule.isNeededAtEnds(slot))
             write(kernel.getForces(evaluator.getBuffer(current, slot)));
@@ -42,6 +53,7 @@ void KStepIntegrator::Integration::createCheckpoint(std::ostream &stream) {
 
 void KStepIntegrator::Integration::loadCheckpoint(std::istream &stream) {
     forcesAreStored = false;
+    announcement = Announcement::None;
     CheckpointReader read(stream);
     int version = 0;
     read(version);
@@ -56,18 +68,36 @@ void KStepIntegrator::Integration::loadCheckpoint(std::istream &stream) {
         throw OpenMMException("KStepIntegrator: the checkpoint was made with " +
                               std::to_string(loaded.values.surrogateCalls.size()) +
                               " surrogate levels, but there are " + std::to_string(numSurrogates));
-    bool isComplete = false;
-    read(isComplete);
+    std::string forces;
+    read(forces);
     statistics = loaded;
     const auto others = evaluator.countOtherQMCalls();
     loadedOtherQMCalls = loaded.values.otherQMCalls.value_or(0) - others.value_or(0);
     evaluator.forgetQMHistory();
-    // OpenMM has restored positions, box and parameters by now, and announces that right after this.
-    isLoading = true;
-    if (!isComplete)
-        return;
+    if (!forces.empty()) {
+        std::istringstream forcesStream(forces);
+        readForces(forcesStream);
+    }
+    announcement = Announcement::Expected;
+}
+
+/** OpenMM has restored positions, box and parameters by now. */
+void KStepIntegrator::Integration::readForces(std::istream &stream) {
+    CheckpointReader read(stream);
+    std::uint64_t origin = 0;
     long long changes = 0;
+    std::optional<std::uint64_t> digest;
+    std::vector<int> groups;
+    read(origin);
     read(changes);
+    read(digest);
+    read(groups);
+    // Forces for other parameters, as of a System that was changed before Context.reinitialize(), are computed anew.
+    // What updateParametersInContext() changed in another Context is not known here.
+    const bool isOwn = origin == identity && changes == systemChanges;
+    const bool isOfSameSystem = changes == 0 && systemChanges == 0 && digest && digest == systemDigest;
+    if (!(isOwn || isOfSameSystem) || groups != getStoredGroups())
+        return;
     std::vector<Vec3> forces;
     for (int slot = 0; slot < schedule.getNumSlots(); slot++)
         if (schedule.isNeededAtEnds(slot)) {
@@ -78,9 +108,17 @@ void KStepIntegrator::Integration::loadCheckpoint(std::istream &stream) {
     kernel.mark(context);
     box = getBox();
     parameters = context.getOwner().getParameters();
-    // Forces that were computed before, or after, their parameters were changed are not those of this Context.
-    forcesAreStored = changes == systemChanges;
+    forcesAreStored = true;
     positionsMayDiffer = false;
+}
+
+/** The force groups of each slot whose forces are stored at the ends of steps. */
+std::vector<int> KStepIntegrator::Integration::getStoredGroups() const {
+    std::vector<int> groups;
+    for (int slot = 0; slot < schedule.getNumSlots(); slot++)
+        if (schedule.isNeededAtEnds(slot))
+            groups.push_back(schedule.getSlots()[slot].groups);
+    return groups;
 }
 
 } // namespace KStep

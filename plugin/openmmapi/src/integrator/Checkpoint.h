@@ -2,8 +2,8 @@
 #define OPENMMKSTEP_CHECKPOINT_H_
 
 #include "openmm/OpenMMException.h"
+#include <algorithm>
 #include <istream>
-#include <limits>
 #include <map>
 #include <optional>
 #include <ostream>
@@ -47,14 +47,8 @@ class CheckpointReader {
 public:
     explicit CheckpointReader(std::istream &stream) : stream(stream) {}
     template <class T> void operator()(T &value) { read(&value, sizeof(T)); }
-    void operator()(std::string &value) {
-        value.resize(readSize(1));
-        read(value.data(), value.size());
-    }
-    template <class T> void operator()(std::vector<T> &values) {
-        values.resize(readSize(sizeof(T)));
-        read(values.data(), values.size() * sizeof(T));
-    }
+    void operator()(std::string &value) { readArray(value); }
+    template <class T> void operator()(std::vector<T> &values) { readArray(values); }
     template <class T> void operator()(std::optional<T> &value) {
         unsigned char isThere = 0;
         read(&isThere, 1);
@@ -79,13 +73,17 @@ public:
     }
 
 private:
-    size_t readSize(size_t elementSize) {
-        constexpr size_t limit = size_t(1) << 34; // bytes; more than any System needs
+    /** Piece by piece: a damaged length must not ask for more memory than the stream can fill. */
+    template <class Array> void readArray(Array &values) {
+        constexpr size_t elementSize = sizeof(typename Array::value_type), piece = 1 << 20; // elements
         size_t size = 0;
         (*this)(size);
-        if (size > limit / elementSize)
-            refuse();
-        return size;
+        values.clear();
+        while (values.size() < size) {
+            const size_t done = values.size(), number = std::min(piece, size - done);
+            values.resize(done + number);
+            read(values.data() + done, number * elementSize);
+        }
     }
     void read(void *target, size_t size) {
         stream.read(static_cast<char *>(target), static_cast<std::streamsize>(size));

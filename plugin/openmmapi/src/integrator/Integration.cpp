@@ -1,10 +1,12 @@
 #include "Integration.h"
+#include "SystemDigest.h"
 #include "openmm/Context.h"
 #include "openmm/OpenMMException.h"
 #include "openmmkstep/internal/Interruption.h"
 #include "openmmkstep/internal/PeriodicBox.h"
 #include <chrono>
 #include <cmath>
+#include <random>
 
 using OpenMM::ContextImpl;
 using OpenMM::OpenMMException;
@@ -18,7 +20,10 @@ KStepIntegrator::Integration::Integration(const KStepIntegrator &integrator, Con
     : integrator(integrator), context(context), kernel(kernel), schedule(levelSchedule),
       statistics(levelSchedule.getNumSurrogates(), monitored.size()), evaluator(schedule, context, kernel, statistics),
       outerStep(schedule, integrator, context, kernel, evaluator),
-      guard(integrator, context.getSystem().getNumParticles()) {}
+      guard(integrator, context.getSystem().getNumParticles()), systemDigest(digestSystem(context.getSystem())) {
+    std::random_device random;
+    identity = (static_cast<std::uint64_t>(random()) << 32) | random();
+}
 
 KStepIntegrator::Integration::Box KStepIntegrator::Integration::getBox() const {
     Box vectors;
@@ -27,16 +32,16 @@ KStepIntegrator::Integration::Box KStepIntegrator::Integration::getBox() const {
 }
 
 void KStepIntegrator::Integration::stateChanged(OpenMM::State::DataType changed) {
-    if (changed == OpenMM::State::Positions)
+    if (changed == OpenMM::State::Positions) {
         positionsMayDiffer = true;
-    else if (changed == OpenMM::State::Energy) {
-        // Context.loadCheckpoint() announces this too, right after it has called loadCheckpoint() here.
-        if (isLoading)
-            isLoading = false;
-        else {
+        if (announcement == Announcement::Expected)
+            announcement = Announcement::Begun;
+    } else if (changed == OpenMM::State::Energy) {
+        if (announcement != Announcement::Begun) {
             systemChanges++;
             forcesAreStored = false;
         }
+        announcement = Announcement::None;
     }
 }
 
@@ -97,7 +102,7 @@ void KStepIntegrator::Integration::prepareStep() {
     if (Interruption::isRequested())
         throw InterruptedException();
     if (k != integrator.getK() || !levels) {
-        schedule.checkPeriods(integrator.getK());
+        schedule.checkK(integrator.getK());
         makePropagators();
     }
     if (context.updateContextState())

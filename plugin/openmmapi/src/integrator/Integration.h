@@ -11,6 +11,7 @@
 #include "openmmkstep/KStepIntegrator.h"
 #include "openmmkstep/internal/PropagationKernel.h"
 #include <array>
+#include <cstdint>
 #include <map>
 #include <memory>
 
@@ -48,6 +49,9 @@ private:
     bool takePlainStep(Attempt &attempt);
     void keep(const Attempt &attempt, bool fellBack);
     [[noreturn]] void giveUp(const std::string &reason) const;
+    std::vector<int> getStoredGroups() const;
+    void writeForces(std::ostream &stream) const;
+    void readForces(std::istream &stream);
 
     const KStepIntegrator &integrator;
     OpenMM::ContextImpl &context;
@@ -67,9 +71,13 @@ private:
     std::map<std::string, double> parameters;
     bool forcesAreStored = false, positionsMayDiffer = true;
 
-    // updateParametersInContext() and the like, counted; a checkpoint remembers for which of them its forces hold.
+    // For what the stored forces of a checkpoint hold: of which Context, after how many calls of
+    // updateParametersInContext() and the like, and of which System as it was when the Context was created.
+    std::uint64_t identity;
     long long systemChanges = 0;
-    bool isLoading = false;
+    std::optional<std::uint64_t> systemDigest;
+    /** Context.loadCheckpoint() announces positions and then everything, right after it has called loadCheckpoint(). */
+    enum class Announcement { None, Expected, Begun } announcement = Announcement::None;
     std::optional<long long> loadedOtherQMCalls;
 };
 

@@ -5,19 +5,33 @@ namespace KStep {
 
 namespace {
 
-std::function<bool()> &currentQuestion() {
-    static std::function<bool()> question;
-    return question;
+std::shared_ptr<Interruption::Listener> &currentListener() {
+    static std::shared_ptr<Interruption::Listener> listener;
+    return listener;
 }
 
 } // namespace
 
-void Interruption::setQuestion(std::function<bool()> question) {
-    currentQuestion() = std::move(question);
+void Interruption::setListener(std::shared_ptr<Listener> listener) {
+    currentListener() = std::move(listener);
 }
 
 bool Interruption::isRequested() {
-    return currentQuestion() && currentQuestion()();
+    return currentListener() && currentListener()->isRequested();
+}
+
+bool Interruption::isRaisedAtReturn() {
+    return currentListener() && currentListener()->isRaisedAtReturn();
+}
+
+Interruption::Watch::Watch() : listener(currentListener()) {
+    if (listener)
+        listener->begin();
+}
+
+Interruption::Watch::~Watch() {
+    if (listener)
+        listener->end();
 }
 
 } // namespace KStep

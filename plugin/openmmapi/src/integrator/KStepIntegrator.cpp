@@ -1,9 +1,12 @@
 #include "openmmkstep/KStepIntegrator.h"
 #include "Integration.h"
 #include "openmm/Context.h"
+#include "openmm/Force.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/internal/ContextImpl.h"
+#include "openmmkstep/internal/Interruption.h"
 #include "openmmkstep/internal/PropagationKernel.h"
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -110,6 +113,7 @@ int KStepIntegrator::addSurrogateLevel(int group, int period) {
                               " is not a multiple of the period " + text(surrogateLevels.back().period) +
                               " of the level below it");
     surrogateLevels.push_back({group, period});
+    Integrator::setIntegrationForceGroups(findIntegrationForceGroups());
     return static_cast<int>(surrogateLevels.size()) - 1;
 }
 
@@ -133,9 +137,23 @@ void KStepIntegrator::setIntegrationForceGroups(int groups) {
                               "setQMGroup(); name groups there");
 }
 
+bool KStepIntegrator::isNamed(int group) const {
+    const auto isIt = [group](const Level &level) { return level.group == group; };
+    return group == qmGroup || std::any_of(commonGroups.begin(), commonGroups.end(), isIt) ||
+           std::any_of(surrogateLevels.begin(), surrogateLevels.end(), isIt);
+}
+
+std::vector<KStepIntegrator::Level> KStepIntegrator::findSurrogateLevels(const OpenMM::System &system) const {
+    if (surrogateLevels.empty() && !isNamed(1))
+        for (int i = 0; i < system.getNumForces(); i++)
+            if (system.getForce(i).getForceGroup() == 1)
+                return {{1, 1}};
+    return surrogateLevels;
+}
+
 int KStepIntegrator::findIntegrationForceGroups() const {
     int groups = 1 << qmGroup;
-    if (commonGroups.empty())
+    if (commonGroups.empty() && !isNamed(0))
         groups |= 1;
     for (const Level &level : commonGroups)
         groups |= 1 << level.group;
@@ -218,8 +236,14 @@ void KStepIntegrator::loadCheckpoint(std::istream &stream) {
 void KStepIntegrator::step(int steps) {
     if (context == nullptr)
         throw OpenMMException("This Integrator is not bound to a context!");
-    for (int i = 0; i < steps; i++)
-        integration->step();
+    const Interruption::Watch watch;
+    try {
+        for (int i = 0; i < steps; i++)
+            integration->step();
+    } catch (const InterruptedException &) {
+        if (!Interruption::isRaisedAtReturn())
+            throw;
+    }
 }
 
 } // namespace KStep

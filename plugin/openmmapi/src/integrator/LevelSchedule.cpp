@@ -23,7 +23,7 @@ LevelSchedule LevelSchedule::create(const KStepIntegrator &integrator, const Ope
 
     const int qmGroup = integrator.getQMGroup();
     std::vector<KStepIntegrator::Level> commons = integrator.getCommonGroups();
-    std::vector<KStepIntegrator::Level> surrogates = integrator.getSurrogateLevels();
+    const std::vector<KStepIntegrator::Level> surrogates = integrator.findSurrogateLevels(system);
     std::map<int, std::string> named;
     auto name = [&](int group, const std::string &role, bool mustBeOccupied) {
         if (named.contains(group))
@@ -39,14 +39,9 @@ LevelSchedule LevelSchedule::create(const KStepIntegrator &integrator, const Ope
         name(level.group, "a common group", true);
     for (const auto &level : surrogates)
         name(level.group, "a surrogate level", true);
-    // Defaults: those groups of the default layout that exist.
     if (commons.empty() && !named.contains(0)) {
         name(0, "the default common group", false);
         commons.push_back({0, 1});
-    }
-    if (surrogates.empty() && !named.contains(1) && occupied.contains(1)) {
-        name(1, "the default surrogate level", true);
-        surrogates.push_back({1, 1});
     }
     for (int i = 0; i < system.getNumForces(); i++) {
         const OpenMM::Force &force = system.getForce(i);
@@ -56,10 +51,6 @@ LevelSchedule LevelSchedule::create(const KStepIntegrator &integrator, const Ope
                                   ", which is neither common, a surrogate level nor the QM group, so it would be "
                                   "ignored; name its group with addCommonGroup() or addSurrogateLevel()");
     }
-    if (integrator.getK() > 1 && surrogates.empty())
-        throw OpenMMException("KStepIntegrator: k = " + std::to_string(integrator.getK()) +
-                              " needs a surrogate potential for the steps without a QM call, but no force is in a "
-                              "surrogate level; add one (group 1 by default) or use k = 1");
     for (int particle : integrator.getMonitoredParticles())
         if (particle < 0 || particle >= system.getNumParticles())
             throw OpenMMException("KStepIntegrator: monitored particle " + std::to_string(particle) +
@@ -78,7 +69,7 @@ LevelSchedule LevelSchedule::create(const KStepIntegrator &integrator, const Ope
     for (const auto &level : surrogates)
         schedule.slots.push_back({1 << level.group, level.period});
     schedule.slots.push_back({1 << qmGroup, integrator.getK()});
-    schedule.checkPeriods(integrator.getK());
+    schedule.checkK(integrator.getK());
     return schedule;
 }
 
@@ -87,7 +78,11 @@ bool LevelSchedule::isNeededAtEnds(int slot) const {
     return !isSurrogate(slot) || slot == getTopSurrogate() || slots[slot].period != slots[slot + 1].period;
 }
 
-void LevelSchedule::checkPeriods(int k) const {
+void LevelSchedule::checkK(int k) const {
+    if (k > 1 && getNumSurrogates() == 0)
+        throw OpenMMException("KStepIntegrator: k = " + std::to_string(k) +
+                              " needs a surrogate potential for the steps without a QM call, but no force is in a "
+                              "surrogate level; add one (group 1 by default) or use k = 1");
     for (int slot = 0; slot < getQMSlot(); slot++)
         if (k % slots[slot].period != 0)
             throw OpenMMException("KStepIntegrator: the period " + std::to_string(slots[slot].period) + " of " +

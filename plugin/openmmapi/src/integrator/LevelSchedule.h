@@ -52,8 +52,8 @@ public:
     /** Whether the forces of a slot are needed at the ends of outer steps. */
     bool isNeededAtEnds(int slot) const;
 
-    /** @throws OpenMMException if a period does not divide k */
-    void checkPeriods(int k) const;
+    /** @throws OpenMMException if k needs a surrogate that is not there, or is no multiple of a period */
+    void checkK(int k) const;
     /** The impulses of all levels. At a multiple of its period n_l level l weighs n_l, less that of the level above. */
     Table makeTable(int k) const;
     /** The impulses of plain QM steps: common forces and QM level at every inner step. */

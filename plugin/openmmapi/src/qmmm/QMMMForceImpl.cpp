@@ -53,6 +53,9 @@ double QMMMForceImpl::computeForce(OpenMM::ContextImpl &context, const vector<Ve
     Vec3 box[3];
     context.getPeriodicBoxVectors(box[0], box[1], box[2]);
     if (!geometry->matches(positions, box)) {
+        // Integrators ask once per outer step; a minimiser is OpenMM's.
+        if (triesGeometries && Interruption::isRequested())
+            throw InterruptedException();
         geometry->forget();
         resultIsCollected = false;
         try {
