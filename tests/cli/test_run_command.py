@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from kstep_models.configuration import load_config
 from kstep_models.frames import FrameFile
 from openmmkstep.cli import app
+from openmmkstep.engines.xtb import XTB
 from openmmkstep.io import dcd
 from openmmkstep.io.frames import count_frames
 from openmmkstep.workflows.config.run import RunConfig
@@ -125,6 +126,26 @@ def test_outputs_that_come_late_or_never(
         assert {"trajectory": frames, "frames": labelled, "statistics": rows} == expected
         assert (out / "report" / "report.html").exists()
         shutil.rmtree(out)
+
+
+def test_what_a_name_stands_for_has_changed(
+    work_folder: Path, gas_run: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another file under the surrogate's name, other defaults of an engine: not the run that is here."""
+    gas_run["speed"], gas_run["time"] = {"time": "0 fs"}, "5 fs"
+    config = write_yaml(work_folder / "run.yaml", gas_run)
+    invoke("run", config)
+    archive = work_folder / "springs.pt"
+    content = archive.read_bytes()
+    archive.write_bytes(content + b"\0")
+    refused = CliRunner().invoke(app, ["run", str(config)])
+    assert refused.exit_code == 1 and "other settings (surrogate_digests)" in refused.output
+    archive.write_bytes(content)
+    with monkeypatch.context() as patch:
+        patch.setattr(XTB, "describe", lambda _: {"accuracy": 0.5})
+        refused = CliRunner().invoke(app, ["run", str(config)])
+    assert refused.exit_code == 1 and "other settings (level_of_theory.accuracy" in refused.output
+    assert "taking up" in invoke("run", config).output
 
 
 class Reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from openmmkstep.qmmm.levels import LevelSettings
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.config.sections import QMSection, SurrogateSection, SystemSection
 
-from .setup.mixed_system import MixedSystem, build_mixed_system
+from .setup.mixed_system import MixedSystem, build_mixed_system, engine_of
 from .setup.molecular_system import MolecularSystem, SystemBuilder
 from .setup.platforms import find_platform
 
@@ -172,7 +173,12 @@ class RunPlan:
 
     @classmethod
     def of(cls, config: RunConfig) -> RunPlan:
-        """What a configuration means; times become whole outer steps, at least one of each that is not zero."""
+        """What a configuration means; times become whole outer steps, at least one of each that is not zero.
+
+        Raises:
+            EngineError: There is no such QM method, or not with these settings.
+            OSError: A file that is there cannot be read.
+        """
         section, output = config.integrator, config.output
         dynamics = DynamicsPlan(
             config.levels,
@@ -207,7 +213,7 @@ class RunPlan:
             ),
             SpeedPlan(config.speed.time, config.speed.segments, config.speed.plain_step),
             config.seed,
-            config.written(exclude=_MAY_CHANGE),
+            {**config.written(exclude=_MAY_CHANGE), **_what_names_stand_for(config)},
         )
 
     def simulation(self, molecules: MolecularSystem, mixed: MixedSystem, seed: int) -> app.Simulation:
@@ -219,3 +225,15 @@ class RunPlan:
     def time(self, steps: int) -> float:
         """The simulated time of outer steps, ps."""
         return steps * self.dynamics.levels.outer_step
+
+
+def _what_names_stand_for(config: RunConfig) -> dict[str, Any]:
+    """An engine's defaults may change with its version, and a file's content under its name: another run then."""
+    level = {"level_of_theory": engine_of(config.qm).describe()}
+    if config.surrogate is None:
+        return level
+    surrogate = config.surrogate
+    files = [surrogate.archive, *([surrogate.base_level] if isinstance(surrogate.base_level, Path) else [])]
+    # One that is missing is told of by whoever loads it, who knows where such a file comes from.
+    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
+    return {**level, "surrogate_digests": digests}
