@@ -178,6 +178,7 @@ def test_energy_fluctuates_little_with_a_physical_surrogate(platform):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("k", [4, 8])
 def test_energy_does_not_drift_with_a_physical_surrogate(reference, k, record_property):
     """20 ps of six atoms, against what is allowed to nine."""

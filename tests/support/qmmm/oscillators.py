@@ -83,6 +83,11 @@ class Oscillators:
             self.force, self.masses[:, None], z[:2], z[2:], 1, None if thermal is None else lambda: next(draws)
         )
 
+    def thermal(self, numbers: Array, temperature: float) -> Array:
+        """Velocities [strokes,2,M] that the bath gives, of standard normal numbers [2 strokes,M]."""
+        widths = np.sqrt(KB * temperature / self.masses)
+        return numbers.reshape(-1, 2, numbers.shape[1]) * widths[:, None]
+
     def matrix(self, scheme: Scheme) -> Array:
         """An outer step without noise, [4,4] on (x, v)."""
         motion = self.propagate(scheme, np.eye(4))
@@ -95,6 +100,7 @@ class Exact:
 
     Attributes:
         step: The outer step as a matrix [4,4] on (x, v).
+        kicks: What each random number of an outer step does, at one standard deviation [4,numbers].
         noise: Covariance [4,4] of what the bath adds in an outer step.
         covariance: Covariance [4,4] of (x, v) at the ends of outer steps; nm and nm/ps.
         middle: Kinetic energies [2] of the atoms in one direction in the middle of the drifts, averaged over those
@@ -104,6 +110,7 @@ class Exact:
     """
 
     step: Array
+    kicks: Array
     noise: Array
     covariance: Array
     middle: Array
@@ -113,19 +120,15 @@ class Exact:
     def of(cls, oscillators: Oscillators, scheme: Scheme, temperature: float) -> Exact:
         step = oscillators.matrix(scheme)
         strokes = sum(scheme.strokes(inner) is not None for inner in range(scheme.k))
-        # A column for every random number of an outer step, at one standard deviation.
-        thermal = np.zeros((strokes, 2, 2 * strokes))
-        for stroke in range(strokes):
-            for atom in range(2):
-                thermal[stroke, atom, 2 * stroke + atom] = np.sqrt(KB * temperature / oscillators.masses[atom])
+        thermal = oscillators.thermal(np.eye(2 * strokes), temperature)
         kicked = oscillators.propagate(scheme, np.zeros((4, 2 * strokes)), thermal)
-        columns = np.concatenate([kicked.x, kicked.v])
-        noise = columns @ columns.T
+        kicks = np.concatenate([kicked.x, kicked.v])
+        noise = kicks @ kicks.T
         covariance = solve_discrete_lyapunov(step, noise)
         # Start and random numbers are independent: the mean heat is the sum of what each of them gives alone.
         start = oscillators.propagate(scheme, np.linalg.cholesky(covariance))
         middle = np.mean([a.sum(axis=1) + b.sum(axis=1) for a, b in zip(start.middles, kicked.middles, strict=True)], 0)
-        return cls(step, noise, covariance, middle, start.heat + kicked.heat)
+        return cls(step, kicks, noise, covariance, middle, start.heat + kicked.heat)
 
 
 def stiffness(wavenumber: float, mass: float) -> float:
