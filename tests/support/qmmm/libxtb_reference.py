@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import sysconfig
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ def _array(values):
 
 
 def _load():
-    folder = Path(sysconfig.get_path("purelib")) / "xtb.libs"
+    folder = Path(str(distribution("xtb").locate_file("xtb.libs")))
     for stem in ("libquadmath", "libgfortran", "libgomp", "libopenblas", "libmctc", "libxtb"):
         library = ctypes.CDLL(str(next(folder.glob(stem + "*"))))
     for name in ("newEnvironment", "newCalculator", "newResults", "newMolecule"):
