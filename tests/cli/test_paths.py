@@ -76,3 +76,23 @@ def test_a_run_in_a_nested_folder_ends_with_its_report(
     # The folder may be moved with its configuration, and goes on as the same run.
     moved = work_folder.rename(work_folder.with_name("moved"))
     assert "taking up the run" in invoke("run", moved / "run.yaml")
+
+
+@pytest.mark.parametrize("where", ["../beside", "{absolute}/there"])
+def test_a_run_in_any_folder_ends_with_its_report(
+    work_folder: Path, elsewhere: Path, gas_run: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, where: str
+) -> None:
+    """Beside the folder of the configuration, or nowhere near it; the surrogate stays where it is."""
+    absolute = tmp_path_factory.mktemp("absolute")
+    inner = work_folder / "inner"
+    inner.mkdir()
+    for file in ("alanine_dipeptide.pdb", "springs.pt"):
+        (work_folder / file).rename(inner / file)
+    gas_run["output"]["folder"] = where.format(absolute=absolute)
+    gas_run |= {"time": "4 fs", "speed": {"time": "0 fs"}}
+    invoke("run", write_yaml(inner / "run.yaml", gas_run))
+    folder = work_folder / "beside" if where == "../beside" else absolute / "there"
+    report = json.loads((folder / "report" / "report.json").read_text())
+    assert report["surrogate"]["level_of_theory"] == {"method": "gfn2-xtb"}
+    assert list(elsewhere.iterdir()) == []
+    assert "taking up the run" in invoke("run", inner / "run.yaml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,26 @@ def test_kill_and_continue_gives_the_same_trajectory(
     (work_folder / "out").rename(work_folder / "whole")
     kill_at(config, step, environment)
     assert (work_folder / "out" / "checkpoint.bin").exists() == (step > 10)
+    assert not (work_folder / "out" / "production.json").exists()
+    assert "taking up the run" in invoke("run", config)
+    assert_same_trajectory(work_folder / "whole", work_folder / "out")
+
+
+def test_interrupted_and_continued(work_folder: Path, gas_run: dict[str, Any], environment: dict[str, str]) -> None:
+    """Ctrl-C while C++ steps: the run ends at once, and goes on later as if nothing had been."""
+    gas_run |= {"time": "0.02 ps", "speed": {"time": "0 fs"}}
+    gas_run["equilibration"]["kstep"] = "0 fs"
+    config = write_yaml(work_folder / "run.yaml", gas_run)
+    invoke("run", config)
+    (work_folder / "out").rename(work_folder / "whole")
+    with start(config, 13, "wait", environment) as process:
+        assert process.stdout is not None and process.stdin is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.stdin.write("\n")
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode in (-signal.SIGINT, 1, 130) and errors.rstrip().endswith("KeyboardInterrupt")
     assert not (work_folder / "out" / "production.json").exists()
     assert "taking up the run" in invoke("run", config)
     assert_same_trajectory(work_folder / "whole", work_folder / "out")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -12,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from openmmkstep import _libraries
+from openmmkstep import _libraries, _plugin
 from openmmkstep._libraries import IncompatibleLibrariesError, check_libraries, found_first, required_versions
+from tests.support.models.springs import write_springs
+from tests.support.qmmm.molecules import make_topology
 
+HYDROGEN = ("H2", ["H", "H"], [(0, 1)])
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(_libraries.importlib.metadata.distribution("openmm").locate_file(""))
 
@@ -75,6 +80,68 @@ def test_xml_needs_the_import_only(python: Callable[..., subprocess.CompletedPro
     read = f"openmm.XmlSerializer.deserialize(open({str(xml)!r}).read())"
     done = python(f"import openmm, openmmkstep; print({read}.getStepSize())")
     assert done.stdout == "0.002 ps\n", done.stderr
+
+
+WITHOUT_THE_IMPORT = """
+import pickle, sys
+import openmm
+from openmm import Platform
+
+folder = sys.argv[1]
+{load}
+with open(folder + "/system.xml") as file:
+    system = openmm.XmlSerializer.deserialize(file.read())
+with open(folder + "/integrator.xml") as file:
+    integrator = openmm.XmlSerializer.deserialize(file.read())
+with open(folder + "/system.pickle", "rb") as file:
+    assert openmm.XmlSerializer.serialize(pickle.load(file)) == openmm.XmlSerializer.serialize(system)
+context = openmm.Context(system, integrator, Platform.getPlatformByName(sys.argv[2]))
+context.setPositions([[0, 0, 0], [0.08, 0, 0]])
+integrator.step(3)
+assert not any(name.split(".")[0] == "openmmkstep" for name in sys.modules)
+print(context.getState(positions=True).getPositions(asNumpy=True)._value.tolist())
+"""
+
+
+@pytest.mark.parametrize("platform", ["Reference", "CPU"])
+@pytest.mark.parametrize("load", ["loadPluginLibrary", "loadPluginsFromDirectory", None])
+def test_files_are_read_and_run_without_the_package(tmp_path: Path, load: str | None, platform: str) -> None:
+    """A Python with OpenMM that is told where the plugin is: System, integrator, archive and native engine."""
+    import openmm
+
+    from openmmkstep import KStepIntegrator, QMMMForce, TorchScriptForce
+
+    system = openmm.System()
+    for _ in range(2):
+        system.addParticle(1.0)
+    archive = write_springs(tmp_path / "springs.pt", make_topology([HYDROGEN]), [[0, 0, 0], [0.074, 0, 0]])
+    for group, force in ((1, TorchScriptForce(archive, [0, 1], [1, 1])), (2, QMMMForce([0, 1], [1, 1]))):
+        force.setForceGroup(group)
+        system.addForce(force)
+    integrator = KStepIntegrator(0.0005, 2)
+    (tmp_path / "system.xml").write_text(openmm.XmlSerializer.serialize(system))
+    (tmp_path / "integrator.xml").write_text(openmm.XmlSerializer.serialize(integrator))
+    (tmp_path / "system.pickle").write_bytes(pickle.dumps(system))
+    plugins = _plugin.PLUGIN_FOLDER
+    lines = {
+        "loadPluginLibrary": f"Platform.loadPluginLibrary({str(plugins / 'libOpenMMKStepReference.so')!r})",
+        "loadPluginsFromDirectory": f"assert Platform.loadPluginsFromDirectory({str(plugins)!r})",
+        None: "",
+    }
+    code = WITHOUT_THE_IMPORT.format(load=lines[load])
+    # With the packages of this Python only: nothing of the project is on its path.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", code, tmp_path, platform]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    if load is None:
+        assert "no serialization proxy registered for type 'KStep" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform))
+    context.setPositions([[0, 0, 0], [0.08, 0, 0]])
+    integrator.step(3)
+    expected = context.getState(positions=True).getPositions(asNumpy=True)._value
+    assert json.loads(done.stdout) == pytest.approx(expected, abs=1e-12)
 
 
 def test_unknown_names() -> None:

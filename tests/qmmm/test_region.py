@@ -8,7 +8,7 @@ from pathlib import Path
 
 import openmm
 import pytest
-from openmm import app
+from openmm import app, unit
 
 from openmmkstep import QMMMPotential
 from openmmkstep.qmmm.force_field.division import SystemDivision
@@ -68,6 +68,42 @@ def test_without_one_nonbonded_force_nothing_is_said() -> None:
     system.addForce(openmm.NonbondedForce())
     system.getForce(1).addParticle(0, 1, 0)
     assert region_charge_mismatch(system, region_of(topology, system, [0], -1)) is None
+
+
+def ion_in_water(ion: str, model: str) -> tuple[app.Topology, openmm.System, list[int]]:
+    """An ion with the first water as a region in a box of water."""
+    field = app.ForceField(f"amber14/{model}.xml")
+    modeller = app.Modeller(make_topology([(ion.upper(), [ion], [])]), [[1, 1, 1]] * unit.nanometer)
+    next(modeller.topology.atoms()).name = ion.upper()
+    modeller.addSolvent(field, model=model, boxSize=openmm.Vec3(2, 2, 2) * unit.nanometer, neutralize=False)
+    system = field.createSystem(modeller.topology, nonbondedMethod=app.PME, nonbondedCutoff=0.8)
+    water = next(residue for residue in modeller.topology.residues() if residue.name == "HOH")
+    return modeller.topology, system, [0, *(atom.index for atom in water.atoms() if atom.element is not None)]
+
+
+@pytest.mark.parametrize("model", ["tip3p", "tip4pew"])
+@pytest.mark.parametrize("ion", ["Mg", "Zn"])
+def test_charge_of_an_ion_with_its_water_left_out(model: str, ion: str) -> None:
+    """The charge of four-site water is on a site that is no QM atom, and counts all the same."""
+    topology, system, atoms = ion_in_water(ion, model)
+    potential = QMMMPotential("gfn2-xtb")
+    with pytest.warns(RegionChargeWarning, match=r"of its 4 atoms sum to \+2: pass charge=2,"):
+        potential.createMixedSystem(topology, system, atoms, cutoff=0.8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        potential.createMixedSystem(topology, system, atoms, 2, cutoff=0.8)
+
+
+@pytest.mark.parametrize(("ion", "charge"), [("Na", 1), ("Cl", -1)])
+def test_charge_left_out_where_it_leaves_an_odd_electron(ion: str, charge: int) -> None:
+    """The number of electrons is refused, and what is probably meant is named."""
+    topology, system, atoms = ion_in_water(ion, "tip3p")
+    potential = QMMMPotential("gfn2-xtb")
+    with pytest.raises(RegionError, match=rf"must be even; but the force field gives .* the charge \{charge:+d}"):
+        potential.createMixedSystem(topology, system, atoms, cutoff=0.8)
+    # Where charge and force field agree there is nothing to add.
+    with pytest.raises(RegionError, match=r"must be odd$"):
+        potential.createMixedSystem(topology, system, atoms, charge, 2, cutoff=0.8)
 
 
 def test_charge_of_chorismate_left_out(chorismate_mutase: Path) -> None:

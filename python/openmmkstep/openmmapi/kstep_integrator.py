@@ -104,7 +104,8 @@ class KStepIntegrator(Wrapped, openmm.Integrator):
     groups adds the surrogates on top. Stored forces are used again only if positions, box and parameters are what they
     were computed for, whoever may have changed them. A checkpoint holds the stored forces and the state of the noise,
     so that a run continues exactly on the same machine; the QM level forgets its last density whenever one is written
-    or read. Ctrl-C ends ``step()`` with KeyboardInterrupt before the next outer step.
+    or read. Its forces are used only if the System, as it was when the Context was created, and the groups are the
+    same, and otherwise computed anew. Ctrl-C ends ``step()`` with KeyboardInterrupt before the next outer step.
 
     Args:
         *args: ``(innerStepSize, k)`` for constant energy, or ``(temperature, friction, innerStepSize, k)`` for Langevin

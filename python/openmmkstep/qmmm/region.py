@@ -20,6 +20,10 @@ class RegionError(ValueError):
     """The QM region that was asked for cannot be."""
 
 
+class _UnpairedError(RegionError):
+    """Charge and multiplicity do not fit the number of electrons."""
+
+
 class RegionChargeWarning(UserWarning):
     """The charge given for a QM region is not the one that the force field gives it."""
 
@@ -92,7 +96,14 @@ class QMRegion:
                 )
         _refuse_cut_bonds(graph, (*particles, *sites))
         numbers = np.array([by_index[particle].element.atomic_number for particle in particles], dtype=np.int64)
-        charge, multiplicity = _checked_spin(numbers, charge, multiplicity)
+        try:
+            charge, multiplicity = _checked_spin(numbers, charge, multiplicity)
+        except _UnpairedError as error:
+            # More often than not it is the charge that was left out.
+            total = _force_field_charge(system, (*particles, *sites))
+            if total is None or abs(total - charge) < 0.5:
+                raise
+            raise RegionError(f"{error}; but the force field gives the region the charge {_shown(total)}") from error
         masses = [system.getParticleMass(particle).value_in_unit(unit.dalton) for particle in particles]
         return cls(
             particles=particles,
@@ -124,19 +135,27 @@ def region_charge_mismatch(system: openmm.System, region: QMRegion) -> str | Non
     Returns:
         A sentence that names both charges and the remedy; None if they fit, or if the force field has no charges there.
     """
+    total = _force_field_charge(system, region.members)
+    if total is None or abs(total - region.charge) < 0.5:
+        return None
+    return (
+        f"the QM region was given the charge {region.charge:+d}, but the force field's charges of its "
+        f"{len(region.particles)} atoms sum to {_shown(total)}: pass charge={round(total)}, unless another state of "
+        "the molecule is meant"
+    )
+
+
+def _force_field_charge(system: openmm.System, members: Iterable[int]) -> float | None:
+    """Sum of the force field's charges of particles, e; None if it is not known, or has none there."""
     nonbonded = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
     if len(nonbonded) != 1:
         return None
-    charges = [value_in(nonbonded[0].getParticleParameters(i)[0], unit.elementary_charge) for i in region.members]
-    total = sum(charges)
-    if not any(charges) or abs(total - region.charge) < 0.5:
-        return None
-    shown = f"{round(total):+d}" if abs(total - round(total)) < 0.005 else f"{total:+.3f}"
-    return (
-        f"the QM region was given the charge {region.charge:+d}, but the force field's charges of its "
-        f"{len(region.particles)} atoms sum to {shown}: pass charge={round(total)}, unless another state of the "
-        "molecule is meant"
-    )
+    charges = [value_in(nonbonded[0].getParticleParameters(i)[0], unit.elementary_charge) for i in members]
+    return sum(charges) if any(charges) else None
+
+
+def _shown(charge: float) -> str:
+    return f"{round(charge):+d}" if abs(charge - round(charge)) < 0.005 else f"{charge:+.3f}"
 
 
 def _sites_of(particles: tuple[int, ...], named: tuple[int, ...], graph: MoleculeGraph) -> tuple[int, ...]:
@@ -207,7 +226,7 @@ def _checked_spin(numbers: NDArray[np.int64], charge: int, multiplicity: int) ->
             f"{unpaired} of them unpaired"
         )
     if (electrons - unpaired) % 2:
-        raise RegionError(
+        raise _UnpairedError(
             f"charge {charge} and multiplicity {multiplicity} do not fit: {electrons} electrons cannot have {unpaired} "
             f"unpaired. With this charge the multiplicity must be {'odd' if electrons % 2 == 0 else 'even'}"
         )

@@ -15,8 +15,9 @@ STEP = 0.0005
 class Source:
     """A force for PythonForce that can be told to fail, or to return nonsense, at one call."""
 
-    def __init__(self, chain: Chain, fault: str | None, at_call: int) -> None:
-        self.fault, self.at_call, self.calls = fault, at_call, 0
+    def __init__(self, chain: Chain, fault: str | None, at_call: int | range) -> None:
+        self.fault, self.calls = fault, 0
+        self.at_calls = range(at_call, at_call + 1) if isinstance(at_call, int) else at_call
         system = openmm.System()
         for _ in range(chain.system.getNumParticles()):
             system.addParticle(1.0)
@@ -30,9 +31,12 @@ class Source:
         self.context.setPositions(state.getPositions())
         inner = self.context.getState(energy=True, forces=True)
         forces = inner.getForces(asNumpy=True)._value.copy()
-        if self.calls == self.at_call:
+        if self.calls in self.at_calls:
             if self.fault == "raise":
                 raise ValueError("the model is out of its depth")
+            if self.fault == "assert":
+                # An exception whose message is empty.
+                raise AssertionError
             if self.fault == "nan":
                 forces[0] = np.nan
             if self.fault == "huge":
@@ -40,7 +44,7 @@ class Source:
         return inner.getPotentialEnergy()._value, forces
 
 
-def chain_with_faulty_surrogate(fault: str, at_call: int) -> tuple[Chain, Source]:
+def chain_with_faulty_surrogate(fault: str, at_call: int | range) -> tuple[Chain, Source]:
     chain = make_chain({2: (200_000.0, -4e5)})
     source = Source(chain, fault, at_call)
     force = openmm.PythonForce(source)
@@ -49,7 +53,7 @@ def chain_with_faulty_surrogate(fault: str, at_call: int) -> tuple[Chain, Source
     return chain, source
 
 
-@pytest.mark.parametrize("fault", ["raise", "nan", "huge"])
+@pytest.mark.parametrize("fault", ["raise", "assert", "nan", "huge"])
 @pytest.mark.parametrize("at_call", [6, 9, 11])
 def test_a_failing_surrogate_falls_back_once(reference, fault, at_call):
     """A fault at an inner step or at the boundary (call 9 with k = 4) costs one fallback; the state stays finite."""
@@ -64,6 +68,8 @@ def test_a_failing_surrogate_falls_back_once(reference, fault, at_call):
     assert np.isfinite(context.getState(positions=True).getPositions(asNumpy=True)._value).all()
     if fault == "raise":
         assert "out of its depth" in statistics.lastFallbackReason
+    if fault == "assert":
+        assert "without a message" in statistics.lastFallbackReason
 
 
 def test_the_redone_step_is_plain_qm(reference):
@@ -132,6 +138,62 @@ def test_qm_failure_restores_the_start(reference):
     with pytest.raises(openmm.OpenMMException, match="out of its depth"):
         integrator.step(5)
     np.testing.assert_array_equal(context.getState(positions=True).getPositions(asNumpy=True)._value, chain.positions)
+
+
+@pytest.mark.parametrize("fault", ["raise", "assert"])
+def test_a_surrogate_that_always_fails(reference, fault):
+    """Plain QM steps as long as they are allowed, and then the error; no step without forces."""
+    chain, _ = chain_with_faulty_surrogate(fault, range(1, 10**9))
+    integrator = KStepIntegrator(STEP, 4)
+    context = chain.context(integrator, reference)
+    with pytest.raises(openmm.OpenMMException, match="10 outer steps in a row fell back"):
+        integrator.step(50)
+    assert context.getStepCount() == integrator.getStatistics().fallbacks == 10
+    healthy = make_chain({2: (200_000.0, -4e5)})
+    np.testing.assert_allclose(
+        context.getState(positions=True).getPositions(asNumpy=True)._value,
+        respa(healthy, STEP, 1, 40, {0: 1}, {})[0],
+        atol=1e-13,
+    )
+
+
+def chain_with_faulty_qm(fault: str, at_call: int | range, surrogate: bool) -> Chain:
+    chain = make_chain({1: (180_000.0, 0.0)} if surrogate else {0: (1.0, 0.0)})
+    force = openmm.PythonForce(Source(chain, fault, at_call))
+    force.setForceGroup(2)
+    chain.system.addForce(force)
+    return chain
+
+
+@pytest.mark.parametrize("k", [1, 4])
+@pytest.mark.parametrize("fault", ["raise", "assert", "nan"])
+@pytest.mark.parametrize("at_call", [1, 2, 4])
+def test_a_qm_level_that_fails_once(reference, k, fault, at_call):
+    """An error, the state before the step, and the next attempt asks again: nothing of the failure is stored."""
+    chain = chain_with_faulty_qm(fault, at_call, surrogate=k > 1)
+    integrator = KStepIntegrator(STEP, k)
+    context = chain.context(integrator, reference)
+    failures = 0
+    for _ in range(12):
+        before = context.getState(positions=True, velocities=True)
+        steps = context.getStepCount()
+        try:
+            integrator.step(1)
+        except openmm.OpenMMException as error:
+            failures += 1
+            message = {"raise": "out of its depth", "assert": "without a message", "nan": "not finite"}[fault]
+            assert message in str(error)
+            after = context.getState(positions=True, velocities=True)
+            for one, two in (
+                (before.getPositions(asNumpy=True), after.getPositions(asNumpy=True)),
+                (before.getVelocities(asNumpy=True), after.getVelocities(asNumpy=True)),
+            ):
+                np.testing.assert_array_equal(one._value, two._value)
+            assert context.getStepCount() == steps
+    # With a surrogate, the step is redone with plain QM steps, which succeed.
+    assert failures == (0 if k > 1 and at_call > 1 else 1)
+    assert context.getStepCount() == 12 - failures
+    assert np.isfinite(context.getState(positions=True).getPositions(asNumpy=True)._value).all()
 
 
 @pytest.mark.parametrize("what", ["positions", "velocities"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,7 @@ def _array(values):
 
 
 def _load():
-    package = find_spec("xtb")
-    assert package is not None and package.origin is not None
-    folder = Path(package.origin).parents[1] / "xtb.libs"
+    folder = Path(str(distribution("xtb").locate_file("xtb.libs")))
     for stem in ("libquadmath", "libgfortran", "libgomp", "libopenblas", "libmctc", "libxtb"):
         library = ctypes.CDLL(str(next(folder.glob(stem + "*"))))
     for name in ("newEnvironment", "newCalculator", "newResults", "newMolecule"):

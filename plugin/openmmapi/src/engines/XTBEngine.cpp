@@ -6,6 +6,7 @@
 #include "openmm/OpenMMException.h"
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 using OpenMM::OpenMMException;
 using OpenMM::Vec3;
@@ -42,6 +43,24 @@ int countValenceElectrons(int number) {
         return 3;
     return outer <= 25 ? outer - 14 : outer - 24;
 }
+
+/** A handle of libxtb that is deleted unless it is released. */
+class Owned {
+public:
+    Owned(XTBLibrary::Handle handle, void (*remove)(XTBLibrary::Handle *)) : handle(handle), remove(remove) {}
+    Owned(const Owned &) = delete;
+    Owned &operator=(const Owned &) = delete;
+    ~Owned() {
+        if (handle != nullptr)
+            remove(&handle);
+    }
+    XTBLibrary::Handle get() const { return handle; }
+    XTBLibrary::Handle release() { return std::exchange(handle, nullptr); }
+
+private:
+    XTBLibrary::Handle handle;
+    void (*remove)(XTBLibrary::Handle *);
+};
 
 class XTBEngine : public QMEngine {
 public:
@@ -166,26 +185,27 @@ private:
             environment = library->newEnvironment();
             library->setVerbosity(environment, 0);
         }
+        // What failed half way is not kept: the next geometry begins anew.
         if (molecule == nullptr) {
             const int numAtoms = static_cast<int>(numbers.size());
             const double totalCharge = charge;
-            molecule = library->newMolecule(environment, &numAtoms, numbers.data(), bohr.data(), &totalCharge,
-                                            &numUnpaired, nullptr, nullptr);
+            Owned fresh(library->newMolecule(environment, &numAtoms, numbers.data(), bohr.data(), &totalCharge,
+                                             &numUnpaired, nullptr, nullptr),
+                        library->delMolecule);
             check("set up the molecule");
+            molecule = fresh.release();
+        } else {
+            library->updateMolecule(environment, molecule, bohr.data(), nullptr);
+            check("take the geometry");
         }
-        XTBLibrary::Handle fresh = library->newCalculator();
-        try {
-            (secondGeneration ? library->loadGFN2xTB : library->loadGFN1xTB)(environment, molecule, fresh, nullptr);
-            check("load the parameters");
-            library->setAccuracy(environment, fresh, accuracy);
-            library->setElectronicTemp(environment, fresh, temperature);
-            library->setMaxIter(environment, fresh, maxIterations);
-            check("take the settings");
-        } catch (...) {
-            library->delCalculator(&fresh);
-            throw;
-        }
-        calculator = fresh;
+        Owned fresh(library->newCalculator(), library->delCalculator);
+        (secondGeneration ? library->loadGFN2xTB : library->loadGFN1xTB)(environment, molecule, fresh.get(), nullptr);
+        check("load the parameters");
+        library->setAccuracy(environment, fresh.get(), accuracy);
+        library->setElectronicTemp(environment, fresh.get(), temperature);
+        library->setMaxIter(environment, fresh.get(), maxIterations);
+        check("take the settings");
+        calculator = fresh.release();
     }
 
     vector<double> toBohr(const vector<Vec3> &positions) const {

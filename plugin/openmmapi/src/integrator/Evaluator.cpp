@@ -49,10 +49,16 @@ double Evaluator::timedEvaluation(int slot, bool includeEnergy) {
     double energy = 0;
     try {
         energy = context.calcForcesAndEnergy(true, includeEnergy, schedule.getSlots()[slot].groups);
-    } catch (...) {
+    } catch (const std::exception &error) {
         finish();
         if (Interruption::isRequested())
             throw InterruptedException();
+        if (*error.what() == '\0')
+            throw OpenMMException(std::string("KStepIntegrator: the ") +
+                                  (isQM                         ? "QM"
+                                   : schedule.isSurrogate(slot) ? "surrogate"
+                                                                : "common") +
+                                  " forces failed without a message");
         throw;
     }
     finish();
@@ -75,7 +81,7 @@ StepEnd Evaluator::evaluateEnd(int side, bool stopAtFailure) {
         } catch (const InterruptedException &) {
             throw;
         } catch (const std::exception &error) {
-            end.rejection = describe(error);
+            end.rejection = error.what();
             if (stopAtFailure)
                 return end;
         }
@@ -103,11 +109,6 @@ std::optional<long long> Evaluator::countOtherQMCalls() const {
 void Evaluator::forgetQMHistory() {
     for (QMLevelForce *force : levelForces)
         force->forget();
-}
-
-std::string describe(const std::exception &error) {
-    const std::string message = error.what();
-    return message.empty() ? "a force failed without a message" : message;
 }
 
 } // namespace KStep

@@ -48,9 +48,6 @@ private:
     long long ownQMCalculations = 0;
 };
 
-/** What an exception says, or that it says nothing. */
-std::string describe(const std::exception &error);
-
 } // namespace KStep
 
 #endif

@@ -142,7 +142,7 @@ bool KStepIntegrator::Integration::tryStep() {
                 kernel.restoreState(context);
                 throw;
             } catch (const std::exception &error) {
-                rejection = describe(error);
+                rejection = error.what();
             }
             if (attempt.summary.startDiffered) {
                 kernel.restoreState(context);
