@@ -68,6 +68,14 @@ def test_generate_and_resume(work_folder: Path, sampling: dict[str, Any], monkey
             assert np.array_equal(file.frames(name), values), name
 
 
+def test_generate_nothing(work_folder: Path, sampling: dict[str, Any]) -> None:
+    """Where every trajectory fails, scripts are told."""
+    sampling["qm"] |= {"settings": {"max_iterations": 1}}
+    result = CliRunner().invoke(app, ["generate", str(write_yaml(work_folder / "generate.yaml", sampling))])
+    assert result.exit_code == 1 and "0 frames in" in result.output
+    assert all(f"trajectory {number} was given up: " in result.output for number in (1, 2, 3))
+
+
 def test_generate_where_somebody_writes(work_folder: Path, sampling: dict[str, Any]) -> None:
     config, output = write_yaml(work_folder / "generate.yaml", sampling), work_folder / "frames.h5"
     for arguments in ([], ["--resume"]):

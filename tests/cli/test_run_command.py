@@ -166,7 +166,7 @@ def test_what_a_name_stands_for_has_changed(
         patch.setattr(XTB, "describe", lambda _: {"accuracy": 0.5})
         refused = CliRunner().invoke(app, ["run", str(config)])
     assert refused.exit_code == 1 and "other settings (level_of_theory.accuracy" in refused.output
-    assert "taking up" in invoke("run", config).output
+    assert "taking up" in invoke("run", config)
 
 
 class Reader:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from openmmkstep import EmbeddingCharges, KStepIntegrator, LinkAtom, QMMMForce
 from openmmkstep.engines import registry
 from openmmkstep.engines.protocol import EngineError
-from tests.support.qmmm.spy_engine import POSITIONS, Spy, context_of, energy_of, engine, system_of
+from tests.support.engines.spy import POSITIONS, Spy, context_of, energy_of, engine, system_of
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from openmmkstep import KStepIntegrator
 from tests.support.qmmm.molecules import ALA2_PDB
 
 TEMPERATURE = 300.0
+INNER = 0.0005
 SEEDS = (1, 2, 3, 4)
 
 
@@ -40,25 +41,39 @@ def box() -> tuple[openmm.System, openmm.State]:
     return system, context.getState(positions=True, velocities=True)
 
 
+def drift(
+    box: tuple[openmm.System, openmm.State], k: int, period: int, friction: float, seed: int, time: float
+) -> float:
+    """Slope of energy less heat, kJ/mol/ps."""
+    system, state = box
+    groups = {0: 1, 4: period}
+    integrator = KStepIntegrator(TEMPERATURE, friction, INNER, k, commonGroups=groups, surrogateLevels={1: 1})
+    integrator.setRandomNumberSeed(seed)
+    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})
+    context.setState(state)
+    errors = []
+    for _ in range(round(time / (k * INNER))):
+        integrator.step(1)
+        errors.append(integrator.getStatistics().cumulativeEnergyError)
+    assert abs(integrator.getStatistics().heat) > 10
+    assert integrator.getStatistics().fallbacks == 0
+    return float(np.polyfit(k * INNER * np.arange(len(errors)), errors, 1)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("k", "period", "friction"), [(8, 4, 5.0), (6, 3, 2.0), (4, 1, 1.0)], ids=["even", "odd", "every step"]
+)
+def test_other_periods(box: tuple[openmm.System, openmm.State], k: int, period: int, friction: float) -> None:
+    assert abs(drift(box, k, period, friction, 3, 8.0)) < 0.5
+
+
 @pytest.mark.slow
 def test_energy_less_heat_does_not_drift(
     box: tuple[openmm.System, openmm.State], record_property: pytest.RecordProperty
 ) -> None:
     """0.5 kJ/mol/ps for 1,600 atoms; the bath in between impulses of slow forces would cost some 14."""
-    system, state = box
-    drifts = []
-    for seed in SEEDS:
-        integrator = KStepIntegrator(TEMPERATURE, 1.0, 0.0005, 4, commonGroups={0: 1, 4: 4}, surrogateLevels={1: 1})
-        integrator.setRandomNumberSeed(seed)
-        context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})
-        context.setState(state)
-        errors = []
-        for _ in range(3000):
-            integrator.step(1)
-            errors.append(integrator.getStatistics().cumulativeEnergyError)
-        drifts.append(np.polyfit(0.002 * np.arange(len(errors)), errors, 1)[0])
-        assert abs(integrator.getStatistics().heat) > 10
-        assert integrator.getStatistics().fallbacks == 0
+    drifts = [drift(box, 4, 4, 1.0, seed, 6.0) for seed in SEEDS]
     record_property("drifts", drifts)
     # A random walk, whose slope over 6 ps is known to 0.3 or so.
     assert np.std(drifts, ddof=1) / np.sqrt(len(drifts)) < 0.25

@@ -41,3 +41,6 @@ def generate(
     console.print(f"{result.frames} frames in {result.path}")
     for trajectory, error in result.failures.items():
         console.print(f"[yellow]trajectory {trajectory + 1} was given up:[/yellow] {error}")
+    if len(result.failures) == settings.sampling.trajectories:
+        # An engine with a fault, not a molecule that fell apart now and then.
+        raise typer.Exit(1)
