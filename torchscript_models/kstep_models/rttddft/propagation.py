@@ -99,7 +99,8 @@ def advance(
         orbitals, history: as :func:`start` or an earlier call with the same scheme and time step gave them.
         fields: external field at the times of :func:`field_fractions` in each step [T,k,3], atomic units.
         time_step: dt, atomic units.
-        tolerance: of a step: the largest element by which a Fock matrix may differ between two iterations, times dt.
+        tolerance: of a step: the largest element by which two iterations' Fock matrices, applied to the orbitals, may
+            differ, times dt.
         max_iterations: before a step is given up.
 
     Raises:
@@ -189,7 +190,7 @@ def _magnus2(
         values, vectors = torch.linalg.eigh(torch.add(base, end, alpha=0.5))
         moved = _exponential(values, vectors, time_step, orbitals)
         evaluation = evaluate(system, moved)
-        if time_step * float((evaluation.fock - end).detach().abs().max()) < tolerance:
+        if time_step * _disagreement(evaluation.fock - end, moved) < tolerance:
             return moved, evaluation.fock.unsqueeze(0), evaluation, iteration + 1
         end = evaluation.fock
     return moved, end.unsqueeze(0), evaluation, 0
@@ -230,10 +231,15 @@ def _cfm4(
         moved = _exponential(values[1], vectors[1], half, moved)
         evaluation = evaluate(system, moved)
         found = torch.stack([middle, evaluation.fock])
-        if time_step * float((found - guess).detach().abs().max()) < tolerance:
+        if time_step * _disagreement(found - guess, moved) < tolerance:
             return moved, found, evaluation, 2 * (iteration + 1)
         guess = found
     return moved, guess, evaluation, 0
+
+
+def _disagreement(difference: Tensor, orbitals: Tensor) -> float:
+    """The largest element of what a difference of Fock matrices [...,n,n] does to orbitals."""
+    return float(torch.matmul(difference.detach().to(orbitals.dtype), orbitals.detach()).abs().max())
 
 
 def _exponential(values: Tensor, vectors: Tensor, step: float, orbitals: Tensor) -> Tensor:
