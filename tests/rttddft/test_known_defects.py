@@ -1,12 +1,8 @@
 """Mistakes that are easily made in real-time TDDFT, one test each, that this design does not make them.
 
-Those of NWChem's files are tested where the files are: that ``nrestarts`` must be the number of steps for every density
-to be caught, by ``test_nwchem_runs.py::test_results_are_the_recorded_ones`` and
-``::test_without_all_densities_that_of_the_ground_state_is_left``; its order of basis functions, unlike PySCF's, by
-``test_nwchem_against_pyscf.py::test_reordered_density_has_the_right_electrons_and_dipole`` and
-``::test_signs_of_d_functions`` and ``test_nwchem_runs.py::test_order_of_g_functions`` and
-``::test_order_of_many_basis_sets``; the area of its "delta" by
-``test_nwchem_files.py::test_delta_gives_half_of_its_area_at_the_start_and_all_of_it_later``.
+Those of NWChem files are tested in ``nwchem``: that ``nrestarts`` must be the number of steps for every density to be
+caught, in ``test_runs.py``; its order of basis functions and signs, unlike those of PySCF, in ``test_against_pyscf.py``
+and ``test_runs.py``; the area of its "delta" in ``test_files.py``.
 """
 
 from __future__ import annotations

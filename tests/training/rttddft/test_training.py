@@ -1,4 +1,4 @@
-"""Response networks learn what a teacher of the same kind says, and what they know comes back from files."""
+"""Training runs of response networks: what they know comes back from files, and what is refused."""
 
 from __future__ import annotations
 
@@ -12,174 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
-from torch import Tensor
 
 import kstep_training
 from kstep_models.configuration import ConfigError
 from kstep_models.contract import read_contract
 from kstep_models.locks import InUseError, locked
 from kstep_models.rttddft.export import load_response
-from kstep_models.rttddft.linear_response import agreement, modes
 from kstep_models.rttddft.network import ResponseNetwork, ResponseNetworkConfig
-from kstep_models.rttddft.response_file import ResponseFile, ResponseFileError, ResponseSet
+from kstep_models.rttddft.response_file import ResponseFile, ResponseFileError
 from kstep_training.checkpoints import CheckpointError, read_checkpoint
 from kstep_training.methods import RESPONSE, method_of_checkpoint
 from kstep_training.rttddft.checkpoint import ResponseCheckpoint, load, new_network, save
-from kstep_training.rttddft.config import RefinementSection
-from kstep_training.rttddft.evaluation import molecule_errors, predicted, response_error
-from kstep_training.rttddft.last_layer_ridge import LastLayer
-from kstep_training.rttddft.refinement import refine
-from kstep_training.rttddft.targets import effective_kernels
+from kstep_training.rttddft.evaluation import response_error
 from tests.support.models import teacher
 
 NAMES = ("H2", "H2O", "H2O2")
-
-
-@pytest.fixture(scope="session")
-def teaching(small_size: ResponseNetworkConfig) -> ResponseNetwork:
-    return teacher.prepare(new_network(teacher.BASIS, small_size, 11), 1).requires_grad_(False)
-
-
-@pytest.fixture(scope="session")
-def student(small_size: ResponseNetworkConfig) -> ResponseNetwork:
-    """With other weights than the teacher."""
-    return new_network(teacher.BASIS, small_size, 5)
-
-
-@pytest.fixture(scope="session")
-def files(teaching: ResponseNetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``responses.h5``: twelve geometries of water, eight of hydrogen, three of peroxide."""
-    folder = tmp_path_factory.mktemp("responses")
-    counts = {"H2": 8, "H2O": 12, "H2O2": 3}
-    sets = [teacher.responses(teaching, name, count, seed) for seed, (name, count) in enumerate(counts.items())]
-    teacher.write(folder / "responses.h5", sets)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def configured(files: Path, small_size: ResponseNetworkConfig) -> Callable[..., Path]:
-    """Writes a configuration; keyword arguments replace whole sections."""
-
-    def write(name: str, **sections: Any) -> Path:
-        content: dict[str, Any] = {
-            "method": "response",
-            "data": {"files": ["responses.h5"], "leave_out": ["H2O2"], "validation_fraction": 0.25},
-            "model": small_size.written(),
-            "members": 1,
-            "seed": 3,
-            "output": name,
-        }
-        content.update(sections)
-        path = files / f"{name}.yaml"
-        path.write_text(yaml.safe_dump({key: value for key, value in content.items() if value is not None}))
-        return path
-
-    return write
-
-
-@pytest.fixture(scope="session")
-def trained(configured: Callable[..., Path]) -> Any:
-    """Two networks, without peroxide."""
-    return kstep_training.train(configured("run", members=2))
-
-
-@pytest.fixture(scope="session")
-def single(trained: Any) -> Path:
-    """Checkpoint of the first of both networks."""
-    content = read_checkpoint(trained.checkpoint)
-    path = trained.checkpoint.with_name("single.ckpt")
-    torch.save({**content, "members": content["members"][:1]}, path)
-    return path
-
-
-def unsymmetrised(network: ResponseNetwork, molecule: ResponseSet) -> Tensor:
-    """Blocks as the readouts give them [T,M,M], before the mean with the transpose."""
-    numbers = torch.as_tensor(molecule.numbers)
-    sites, pairs = network.features(numbers, torch.as_tensor(molecule.records.positions))
-    elements = network.element_index[numbers].tolist()
-    first, second = (part.tolist() for part in network.ordered_pairs(len(numbers)))
-    rows = []
-    for one in range(len(numbers)):
-        row = []
-        for other in range(len(numbers)):
-            if one == other:
-                readout, features = network.site_blocks[elements[one]], sites[:, one]
-            else:
-                pair = next(i for i, both in enumerate(zip(first, second, strict=True)) if both == (one, other))
-                readout = network.pair_blocks[elements[one] * len(network.elements) + elements[other]]
-                features = pairs[:, pair]
-            row.append(readout(features.unsqueeze(1))[:, 0])
-        rows.append(torch.cat(row, 2))
-    return torch.cat(rows, 1)
-
-
-@torch.no_grad()
-def test_last_layer_of_the_teachers_encoder_is_found_again(teaching: ResponseNetwork) -> None:
-    """A student with the teacher's encoder gives its responses and densities, also of geometries that it has not
-    seen. The labels are what the teacher's readouts gave."""
-    own = copy.deepcopy(teaching)
-    for part in (own.site_blocks, own.pair_blocks, own.densities):
-        for parameter in part.parameters():
-            parameter.zero_()
-    sets = [teacher.responses(teaching, name, 40, 20, displacement=0.3) for name in NAMES]
-    held = [teacher.responses(teaching, name, 5, 30, displacement=0.15) for name in NAMES]
-    assert response_error(predicted(own, held[1])[0], held[1].records) > 0.1
-    LastLayer(own, sets, [unsymmetrised(teaching, each).numpy() for each in sets]).solve(1e-14)
-    for each in held:
-        kernels, densities = predicted(own, each)
-        assert response_error(kernels, each.records) < 1e-6
-        assert np.linalg.norm(densities - each.records.density) < 1e-6 * np.linalg.norm(each.records.density)
-
-
-def test_the_ridge_beats_the_mean(teaching: ResponseNetwork, student: ResponseNetwork) -> None:
-    """With an encoder that knows nothing of the teacher's, on held-out geometries: better than the mean response by
-    far, and better with more geometries."""
-    held = teacher.responses(teaching, "H2", 8, 8)
-    errors = []
-    for count in (4, 40):
-        learned = teacher.responses(teaching, "H2", count, 9)
-        labels = effective_kernels(learned.records, 0.01)
-        mean = response_error(np.broadcast_to(labels.mean(0), held.records.kernel.shape), held.records)
-        own = copy.deepcopy(student)
-        LastLayer(own, [learned], [labels]).solve(1e-8)
-        errors.append(response_error(predicted(own, held)[0], held.records) / mean)
-    assert errors[1] < 0.1 and errors[1] < errors[0]
-
-
-def test_what_symmetry_forbids_is_not_learned_from_round_off(
-    teaching: ResponseNetwork, student: ResponseNetwork
-) -> None:
-    """In a linear molecule most features and blocks are zero but for round-off. Regressions among them had weights of
-    1e20, and nonsense for any other molecule."""
-    hydrogen = teacher.responses(teaching, "H2", 20, 9)
-    own = copy.deepcopy(student)
-    LastLayer(own, [hydrogen], [effective_kernels(hydrogen.records, 0.01)]).solve(1e-8)
-    weights = [part.detach() for readouts in (own.site_blocks, own.pair_blocks) for part in readouts.parameters()]
-    assert max(float(part.abs().max()) for part in weights) < 1e6
-    peroxide = teacher.responses(teaching, "H2O2", 2, 1)
-    assert np.abs(predicted(own, peroxide)[0]).max() < 1e3 * np.abs(hydrogen.records.kernel).max()
-
-
-def test_labels_give_the_true_response() -> None:
-    """Where auxiliary functions give another response than the true densities have, the labels give theirs; where they
-    give the same, they are the matrix itself."""
-    random = np.random.default_rng(4)
-    fit, kernel = random.normal(size=(1, 12, 4)), random.normal(size=(1, 12, 12))
-    kernel = kernel + kernel.transpose(0, 2, 1)
-    exact = np.einsum("tMr,tMN,tNs->trs", fit, kernel, fit)
-    true = exact + 0.1 * np.eye(4)
-    record = teacher.ResponseRecord(*[np.zeros(0)] * 9)
-    record = dataclasses.replace(record, fit=fit, kernel=kernel, response=true)
-    labels = effective_kernels(record, 1e-6)
-    np.testing.assert_allclose(np.einsum("tMr,tMN,tNs->trs", fit, labels, fit), true, atol=1e-9)
-    np.testing.assert_allclose(labels, labels.transpose(0, 2, 1), atol=1e-12)
-    same = effective_kernels(dataclasses.replace(record, response=exact), 0.01)
-    np.testing.assert_allclose(same, kernel, atol=1e-12)
-    # Fits that are next to nothing are no reason for a large label.
-    fit[0, :, 3] *= 1e-9
-    damped = effective_kernels(dataclasses.replace(record, fit=fit), 0.01)
-    assert np.abs(damped - kernel).max() < 10.0 * np.abs(kernel).max()
 
 
 def test_training_run(trained: Any, files: Path) -> None:
@@ -206,33 +53,6 @@ def test_training_run(trained: Any, files: Path) -> None:
 
 def _part(record: Any, part: slice) -> Any:
     return type(record)(**{entry.name: getattr(record, entry.name)[part] for entry in dataclasses.fields(record)})
-
-
-def test_errors_are_those_of_dipole_traces(teaching: ResponseNetwork) -> None:
-    """Of an ensemble of two: its mean and its spread, in the terms of the module of linear response."""
-
-    class Changed(torch.nn.Module):
-        def __init__(self, factor: float) -> None:
-            super().__init__()
-            self.factor = factor
-
-        def batched(self, numbers: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-            response, density = teaching.batched(numbers, positions)
-            return self.factor * response, self.factor * density
-
-    water = teacher.responses(teaching, "H2O", 2, 6)
-    errors = molecule_errors([Changed(1.0), Changed(1.2)], water)  # type: ignore[list-item]
-    assert errors.response == pytest.approx(0.1, rel=1e-9) and errors.spread == pytest.approx(0.1 / 1.1, rel=1e-9)
-    assert errors.density == pytest.approx(0.1, rel=1e-9)
-    records, single = water.records, []
-    for index in range(2):
-        known = (records.sum[index], records.difference[index], records.dipole[index])
-        true, other = (modes(*known, factor * records.response[index]) for factor in (1.0, 1.1))
-        single.append(agreement(true, other))
-    assert errors.dipole == pytest.approx(np.mean([each.dipole for each in single]), rel=1e-6)
-    assert errors.largest_dipole == pytest.approx(max(each.dipole for each in single), rel=1e-6)
-    unstable = molecule_errors([Changed(-1e4), Changed(-1e4)], water)  # type: ignore[list-item]
-    assert unstable.largest_dipole == np.inf and unstable.smallest_overlap == 0.0
 
 
 def test_what_is_left_out_is_never_learned_from(trained: Any, configured: Callable[..., Path], files: Path) -> None:
@@ -339,20 +159,6 @@ def test_archive_and_card(single: Path, trained: Any, tmp_path: Path) -> None:
     card = (tmp_path / "m.md").read_text()
     assert "pbe0/6-31g" in card and "H2O2 (not learned from)" in card and "9 geometries of H2O" in card
     assert json.loads((tmp_path / "m.json").read_text())["contract"]["kind"] == "fxc"
-
-
-def test_refinement_decreases_the_loss(teaching: ResponseNetwork, student: ResponseNetwork) -> None:
-    water = teacher.responses(teaching, "H2O", 8, 12)
-    network = copy.deepcopy(student)
-    LastLayer(network, [water], [effective_kernels(water.records, 0.01)]).solve(1e-2)
-    before = response_error(predicted(network, water)[0], water.records)
-    encoder = network.embedding.weight.detach().clone()
-    losses: list[float] = []
-    section = RefinementSection(steps=30, learning_rate=3e-3, batch_size=8)
-    refine(network, [water], section, 1, lambda _, loss: losses.append(loss))
-    assert len(losses) == 30 and np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
-    assert response_error(predicted(network, water)[0], water.records) < 0.8 * before
-    assert not torch.equal(network.embedding.weight, encoder) and not network.training
 
 
 def test_two_runs_do_not_write_one_folder(configured: Callable[..., Path]) -> None:

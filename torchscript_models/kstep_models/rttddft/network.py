@@ -33,9 +33,8 @@ from kstep_models.configuration import Section
 from kstep_models.rttddft.auxiliary_basis import AuxiliaryBasis
 from kstep_models.rttddft.blocks import AtomBlocks
 
-# Longest representation of a pair of atoms: f with f functions.
-_PAIR_LARGEST = 6
-_LARGEST = 4
+# The longest representation of a pair of atoms is that of f with f functions.
+_PAIR_LARGEST, _LARGEST = 6, 4
 
 
 class ResponseNetworkConfig(Section):
