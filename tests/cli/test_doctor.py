@@ -54,6 +54,20 @@ def test_engines_of_packages_that_cannot_be_used(install: Install, monkeypatch: 
     assert found["bad"]["remedy"] == "repair or uninstall that package"
 
 
+def test_a_configuration_with_an_engine_of_a_package(
+    install: Install, work_folder: Path, gas_run: dict[str, Any]
+) -> None:
+    offered = {"TroubledSprings": "some_springs:TroubledSprings"}
+    module = "from tests.support.engines.troublesome import TroubledSprings"
+    install("some-springs", offered, module, registry.ENTRY_POINT_GROUP)
+    gas_run["qm"] |= {"method": "troubledsprings", "settings": {"length": 0.11}}
+    code, checks = doctor(write_yaml(work_folder / "run.yaml", gas_run))
+    assert code == 0 and checks["levels"]["detail"].startswith("troubledsprings every")
+    gas_run["qm"] |= {"settings": {"lenght": 0.11}}
+    code, checks = doctor(write_yaml(work_folder / "run.yaml", gas_run))
+    assert code == 1 and "no setting 'lenght': did you mean 'length'?" in checks["configuration"]["detail"]
+
+
 def test_a_configuration_with_a_broken_engine(install: Install, work_folder: Path, gas_run: dict[str, Any]) -> None:
     install("bad-engine", {"bad": "bad_engine:Engine"}, "1 / 0", registry.ENTRY_POINT_GROUP)
     gas_run["qm"] |= {"method": "Bad"}
