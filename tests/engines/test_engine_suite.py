@@ -14,6 +14,7 @@ from openmmkstep.engines import registry
 from openmmkstep.engines.protocol import EngineError, QMOutput
 from tests.suites.engine import EngineProperties
 from tests.support.engines.example import register_harmonic_engine
+from tests.support.engines.polarizable import Polarizable
 
 Array = NDArray[np.float64]
 
@@ -191,8 +192,16 @@ FAULTS: dict[str, tuple[str, Callable[..., QMOutput]]] = {
 """Name of a fault: the test that finds it, and what it does to an answer."""
 
 
-class Suite(EngineProperties):
-    """Of water with one of the faults."""
+class OfWater(EngineProperties):
+    def numbers(self) -> list[int]:
+        return [8, 1, 1]
+
+    def geometry(self) -> Array:
+        return np.array([[0.0, 0.0, 0.0], [0.099, 0.002, 0.0], [-0.024, 0.093, 0.01]])
+
+
+class Suite(OfWater):
+    """With one of the faults."""
 
     name = "faulty"
 
@@ -203,11 +212,26 @@ class Suite(EngineProperties):
         bonds = [[0, 1, 4e5, 0.096], [0, 2, 4e5, 0.096]]
         return {"fault": self.fault, "bonds": bonds, "charges": [-0.8, 0.4, 0.4]}
 
-    def numbers(self) -> list[int]:
-        return [8, 1, 1]
 
-    def geometry(self) -> Array:
-        return np.array([[0.0, 0.0, 0.0], [0.099, 0.002, 0.0], [-0.024, 0.093, 0.01]])
+class TestASoundEngineThatIterates(OfWater):
+    """It is not accused of its memory, nor of NaN where nobody asks."""
+
+    name = "Polarizable"
+
+    def settings(self) -> dict[str, Any]:
+        return {"stiffness": 3e5}
+
+    def test_it_remembers_and_is_polarised(self) -> None:
+        engine = self.engine()
+        first, again = self.compute(engine=engine), self.compute(engine=engine)
+        assert again.iterations < first.iterations
+        alone = self.compute(places=np.zeros((0, 3)), values=np.zeros(0))
+        assert np.abs(alone.dipole - first.dipole).max() > 1e-4
+
+
+class TestACation(TestASoundEngineThatIterates):
+    charge = 1
+    multiplicity = 2
 
 
 @pytest.fixture(autouse=True)
@@ -215,6 +239,7 @@ def faulty_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_registered", {})
     register_harmonic_engine()
     registry.register("faulty", Faulty)
+    registry.register("polarizable", Polarizable)
 
 
 def run(fault: str, test: str) -> None:
