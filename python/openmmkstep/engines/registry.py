@@ -104,7 +104,7 @@ def canonical_name(name: str, others: Collection[str] = ()) -> str:
 
 
 def register(name: str, factory: Callable[..., QMEngine]) -> None:
-    """Make an engine known for the rest of the process.
+    """Make an engine known for the rest of the process, instead of any that had the name before or a package offers.
 
     Args:
         name: Name under which scripts and files ask for the engine; upper and lower case are the same.

@@ -131,8 +131,8 @@ def _engines() -> Check:
     from openmmkstep.engines.registry import problems
     from openmmkstep.openmmapi.qmmm_force import QMMMForce
 
-    sound = [name for name in QMMMForce.getEngines() if name not in problems()]
-    return Check("QM engines", "ok", ", ".join(sound))
+    broken = problems()
+    return Check("QM engines", "ok", ", ".join(name for name in QMMMForce.getEngines() if name not in broken))
 
 
 def _broken_engines() -> Iterator[Check]:
