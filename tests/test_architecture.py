@@ -16,7 +16,13 @@ MAX_MODULES = 12
 
 FLOORS = (
     ("kstep_models",),
-    ("openmmkstep.units", "openmmkstep.terminal", "openmmkstep.provenance", "openmmkstep.analysis"),
+    (
+        "openmmkstep.units",
+        "openmmkstep.terminal",
+        "openmmkstep.provenance",
+        "openmmkstep.offers",
+        "openmmkstep.analysis",
+    ),
     # The face loads lazily what stands above it.
     ("openmmkstep", "openmmkstep._libraries", "openmmkstep._plugin"),
     ("openmmkstep.openmmapi", "openmmkstep.surrogates", "openmmkstep.engines"),

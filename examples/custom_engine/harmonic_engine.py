@@ -9,27 +9,26 @@ from __future__ import annotations
 
 import numpy as np
 
+from kstep_models.units import COULOMB
 from openmmkstep.engines.protocol import EngineError, QMOutput
 from openmmkstep.engines.registry import register
-
-COULOMB_CONSTANT = 138.93545764438198  # kJ nm / (mol e^2)
 
 
 class HarmonicEngine:
     """Settings: bonds as rows [i, j, k in kJ/mol/nm^2, length in nm], and one charge in e for each atom."""
 
     def __init__(self, bonds: list[list[float]], charges: list[float]) -> None:
-        table = np.reshape(np.asarray(bonds, dtype=float), (-1, 4))
-        self.first, self.second = table[:, 0].astype(int), table[:, 1].astype(int)
-        self.stiffness, self.length = table[:, 2], table[:, 3]
+        self.bonds = np.reshape(np.asarray(bonds, dtype=float), (-1, 4))
+        self.first, self.second = self.bonds[:, :2].astype(int).T
+        self.stiffness, self.length = self.bonds[:, 2:].T
         self.charges = np.asarray(charges, dtype=float)
 
     def check(self, numbers, charge, multiplicity):
-        if len(self.charges) != len(numbers) or max([*self.first, *self.second], default=0) >= len(numbers):
+        if len(self.charges) != len(numbers) or not set(self.bonds[:, :2].flat) <= set(range(len(numbers))):
             raise EngineError(f"bonds and charges do not fit a molecule of {len(numbers)} atoms")
 
     def describe(self):
-        return {"charges": self.charges.tolist()}
+        return {"bonds": self.bonds.tolist(), "charges": self.charges.tolist()}
 
     def reset(self):
         """Nothing is kept between calculations."""
@@ -44,14 +43,14 @@ class HarmonicEngine:
         np.add.at(gradient, self.second, -slopes)
         apart = positions[:, None] - charge_positions[None]  # [atoms, charges, 3]
         inverse = 1 / np.linalg.norm(apart, axis=2)
-        potential = COULOMB_CONSTANT * self.charges @ inverse
-        pulls = -(COULOMB_CONSTANT * np.outer(self.charges, charges) * inverse**3)[:, :, None] * apart
+        potential = COULOMB * self.charges @ inverse
+        pulls = -(COULOMB * np.outer(self.charges, charges) * inverse**3)[:, :, None] * apart
         return QMOutput(
             energy=0.5 * self.stiffness @ stretch**2 + charges @ potential,
             gradient=gradient + pulls.sum(axis=1),
             charge_gradient=-pulls.sum(axis=0),
             potential_at_charges=potential,
-            atomic_charges=self.charges,
+            atomic_charges=self.charges.copy(),
             dipole=self.charges @ positions,
         )
 

@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.packages import install
 from tests.support.workflows.gas_run import configuration, fill_folder, process_environment
+
+__all__ = ["install"]
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from kstep_models.locks import InUseError
 from openmmkstep.cli import app
 from openmmkstep.cli.errors import report_errors
 from openmmkstep.cli.results import results_file
+from tests.support.packages import Install
 
 ROOT = Path(__file__).resolve().parents[2]
 CUSTOM = ROOT / "examples" / "custom_command"
@@ -72,23 +73,6 @@ def test_a_typing_error_is_guessed() -> None:
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, str], str], None]:
-    """Puts a package with commands where Python finds it, as pip would."""
-
-    def install(name: str, commands: dict[str, str], module: str) -> None:
-        site = tmp_path / name
-        metadata = site / f"{name.replace('-', '_')}-0.1.dist-info"
-        metadata.mkdir(parents=True)
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
-        lines = [f"{command} = {target}" for command, target in commands.items()]
-        (metadata / "entry_points.txt").write_text("[openmmkstep.commands]\n" + "\n".join(lines) + "\n")
-        (site / f"{name.replace('-', '_')}.py").write_text(module)
-        monkeypatch.syspath_prepend(site)
-
-    return install
-
-
-@pytest.fixture
 def frames(tmp_path: Path) -> Path:
     region = RegionDescription(np.array([1, 1]), np.ones(2), np.array([[0, 1]]), 0, 1, {"method": "none"})
     with FrameWriter(tmp_path / "frames.h5", region) as writer:
@@ -98,7 +82,7 @@ def frames(tmp_path: Path) -> Path:
     return tmp_path / "frames.h5"
 
 
-def test_the_example_of_a_command(install: Callable[[str, dict[str, str], str], None], frames: Path) -> None:
+def test_the_example_of_a_command(install: Install, frames: Path) -> None:
     project = tomllib.loads((CUSTOM / "pyproject.toml").read_text())["project"]
     source = CUSTOM / "kstep_frame_summary.py"
     assert len(source.read_text().splitlines()) < 60
@@ -121,18 +105,32 @@ def test_the_example_of_a_command(install: Callable[[str, dict[str, str], str], 
         del sys.modules["kstep_frame_summary"]
 
 
-def test_packages_that_break(install: Callable[[str, dict[str, str], str], None]) -> None:
-    """Neither help nor other commands mind; a command of ours cannot be taken over."""
+def test_packages_that_break(install: Install) -> None:
+    """Neither help nor other commands mind; a command of ours cannot be taken over, which whoever calls it learns."""
     commands = {"broken": "kstep_broken:command", "run": "kstep_broken:command"}
     install("kstep-broken", commands, "raise RuntimeError('half installed')")
     code, output = call("--help")
-    assert code == 0 and "broken From the package kstep-broken." in output
+    assert code == 0 and "broken From the package kstep-broken." in output and "warning" not in output
     code, output = call("broken")
     assert code == 1
     assert output.startswith(
-        "error: the command broken of the package kstep-broken cannot be loaded (RuntimeError: half"
+        "error: the command 'broken' of the package kstep-broken (kstep_broken:command) cannot be loaded "
+        "(RuntimeError: half installed): repair or uninstall"
     )
-    assert "Build, equilibrate and run" in call("run", "--help")[1]
+    code, output = call("run", "--help")
+    assert code == 0 and "Build, equilibrate and run" in output
+    assert "warning: the command 'run' is kstep's own, and not that of kstep-broken (kstep_broken:command)" in output
+    assert "warning" not in call("train", "--help")[1]
+
+
+def test_two_packages_with_one_command(install: Install) -> None:
+    for name in ("kstep-one", "kstep-two"):
+        install(name, {"same": f"{name.replace('-', '_')}:command"}, "raise RuntimeError('loaded')")
+    code, output = call("--help")
+    assert code == 0 and re.search("same From the packages kstep-(one and kstep-two|two and kstep-one)", output)
+    code, output = call("same")
+    assert code == 1 and output.startswith("error: the command 'same' is offered by several packages, kstep-")
+    assert "kstep-one (kstep_one:command)" in output and "kstep-two (kstep_two:command)" in output
 
 
 def test_warnings_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,11 +139,20 @@ def test_warnings_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "warning: the charge of the region does not fit\n"
 
 
-@pytest.mark.parametrize("error", [ValueError("a\nb"), OSError("a b"), ImportError("a b")])
-def test_errors_are_lines(capsys: pytest.CaptureFixture[str], error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("a\nb"), "a b"),
+        (OSError("a b"), "a b"),
+        (ImportError("a b"), "a b"),
+        (ValueError(), "ValueError without a message"),
+        (UnicodeError(" "), "UnicodeError without a message"),
+    ],
+)
+def test_errors_are_lines(capsys: pytest.CaptureFixture[str], error: Exception, line: str) -> None:
     with pytest.raises(Exception, match="1"), report_errors():
         raise error
-    assert capsys.readouterr().err == "error: a b\n"
+    assert capsys.readouterr().err == f"error: {line}\n"
 
 
 def test_errors_of_the_program_keep_their_traceback() -> None:

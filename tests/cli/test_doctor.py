@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 from openmmkstep._libraries import required_versions
 from openmmkstep.cli import app
+from openmmkstep.engines import registry
+from tests.support.packages import Install
 from tests.support.yaml_files import write_yaml
 
 
@@ -31,6 +33,46 @@ def test_everything_is_found() -> None:
         assert checks[name]["status"] == "ok", checks[name]
     assert "Reference" in checks["platforms"]["detail"]
     assert "libxtb" in CliRunner().invoke(app, ["doctor"]).output
+
+
+def test_engines_of_packages_that_cannot_be_used(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Findings, but no reason why the main job should not run."""
+    monkeypatch.setattr(registry, "_registered", {})
+    group = registry.ENTRY_POINT_GROUP
+    sound = "class Engine:\n    pass\n"
+    install("good-engine", {"Good": "good_engine:Engine"}, sound, group)
+    install("bad-engine", {"bad": "bad_engine:Engine", "Taken": "bad_engine:Engine"}, "1 / 0", group)
+    install("other-engine", {"taken": "other_engine:Engine", "GFN1-xTB": "other_engine:Engine"}, sound, group)
+    code, checks = doctor()
+    assert code == 0
+    assert checks["QM engines"]["detail"] == "gfn2-xtb, good"
+    found = {name: checks[f"QM engine {name}"] for name in ("bad", "taken", "gfn1-xtb")}
+    assert {check["status"] for check in found.values()} == {"warning"}
+    assert "bad-engine (bad_engine:Engine) cannot be loaded (ZeroDivisionError" in found["bad"]["detail"]
+    assert "bad-engine" in found["taken"]["detail"] and "other-engine" in found["taken"]["detail"]
+    assert "openmm-kstep" in found["gfn1-xtb"]["detail"] and "other-engine" in found["gfn1-xtb"]["detail"]
+    assert found["bad"]["remedy"] == "repair or uninstall that package"
+
+
+def test_a_configuration_with_an_engine_of_a_package(
+    install: Install, work_folder: Path, gas_run: dict[str, Any]
+) -> None:
+    offered = {"TroubledSprings": "some_springs:TroubledSprings"}
+    module = "from tests.support.engines.troublesome import TroubledSprings"
+    install("some-springs", offered, module, registry.ENTRY_POINT_GROUP)
+    gas_run["qm"] |= {"method": "troubledsprings", "settings": {"length": 0.11}}
+    code, checks = doctor(write_yaml(work_folder / "run.yaml", gas_run))
+    assert code == 0 and checks["levels"]["detail"].startswith("troubledsprings every")
+    gas_run["qm"] |= {"settings": {"lenght": 0.11}}
+    code, checks = doctor(write_yaml(work_folder / "run.yaml", gas_run))
+    assert code == 1 and "no setting 'lenght': did you mean 'length'?" in checks["configuration"]["detail"]
+
+
+def test_a_configuration_with_a_broken_engine(install: Install, work_folder: Path, gas_run: dict[str, Any]) -> None:
+    install("bad-engine", {"bad": "bad_engine:Engine"}, "1 / 0", registry.ENTRY_POINT_GROUP)
+    gas_run["qm"] |= {"method": "Bad"}
+    code, checks = doctor(write_yaml(work_folder / "run.yaml", gas_run))
+    assert code == 1 and "bad-engine (bad_engine:Engine) cannot be loaded" in checks["configuration"]["detail"]
 
 
 def doctor_of(environment: dict[str, str], first: Path) -> tuple[int, dict[str, dict[str, str]]]:
@@ -130,6 +172,9 @@ def test_what_is_in_the_output_folder(work_folder: Path, gas_run: dict[str, Any]
     config = write_yaml(work_folder / "run.yaml", gas_run)
     assert CliRunner().invoke(app, ["run", str(config)]).exit_code == 0
     code, checks = doctor(config)
+    assert code == 0 and checks["output"]["detail"].endswith("out holds this run, which is taken up")
+    capitals = gas_run | {"qm": gas_run["qm"] | {"method": "GFN2-xTB"}}
+    code, checks = doctor(write_yaml(config, capitals))
     assert code == 0 and checks["output"]["detail"].endswith("out holds this run, which is taken up")
     code, checks = doctor(write_yaml(config, gas_run | {"seed": 9}))
     assert code == 1 and "holds a run with other settings (seed)" in checks["output"]["detail"]

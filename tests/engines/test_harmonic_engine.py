@@ -48,10 +48,15 @@ def test_level_of_theory_and_refusals() -> None:
     bonds: list[list[float]] = [[0, 1, 1000.0, 0.1]]
     assert specification("Harmonic", {"bonds": bonds, "charges": [0.1, -0.1]}).describe() == {
         "method": "harmonic",
+        "bonds": bonds,
         "charges": [0.1, -0.1],
     }
     with pytest.raises(EngineError, match="harmonic needs the setting 'charges'"):
         specification("harmonic", {"bonds": bonds})
+    with pytest.raises(EngineError, match="harmonic: ValueError: cannot reshape array of size 2"):
+        specification("harmonic", {"bonds": [0, 1], "charges": [0.1, -0.1]})
+    with pytest.raises(EngineError, match="do not fit a molecule of 2 atoms"):
+        specification("harmonic", {"bonds": [[0, -1, 1, 0.1]], "charges": [0.1, -0.1]}).check([1, 1], 0, 1)
     with pytest.raises(EngineError, match="do not fit a molecule of 3 atoms"):
         specification("harmonic", {"bonds": bonds, "charges": [0.1, -0.1]}).check([8, 1, 1], 0, 1)
     with pytest.raises(EngineError, match="do not fit a molecule of 1 atoms"):

@@ -5,43 +5,32 @@ from __future__ import annotations
 import gc
 import signal
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import openmm
 import pytest
 from numpy.typing import NDArray
 
-from openmmkstep import EmbeddingCharges, KStepIntegrator, LinkAtom, QMMMForce
-from openmmkstep.engines import registry
+from openmmkstep import KStepIntegrator, LinkAtom, QMMMForce
 from openmmkstep.engines.protocol import EngineError
-from tests.support.engines.spy import POSITIONS, Spy, context_of, energy_of, engine, system_of
+from tests.support.engines.spy import (
+    FADING,
+    POSITIONS,
+    Spy,
+    context_of,
+    energy_of,
+    engine,
+    raising,
+    system_of,
+)
 
-
-@pytest.fixture(autouse=True)
-def spy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(registry, "_registered", {"spy": Spy})
-    monkeypatch.setattr(Spy, "made", [])
-    monkeypatch.setattr(Spy, "act", None)
-    monkeypatch.setattr(Spy, "spoil", {})
-    yield
-
-
-def raising(error: BaseException) -> Callable[[Spy], None]:
-    def act(_: Spy) -> None:
-        raise error
-
-    return act
+pytestmark = pytest.mark.usefixtures("spy")
 
 
 def test_what_it_is_given(force_platform: openmm.Platform) -> None:
     """The molecule once, with its link atoms; then geometries in nm, in double precision, and arrays of its own."""
-    charges = EmbeddingCharges([2, 3], [0.3, -0.2], [0, 1], 0.7, 0.4)
-    context = context_of(
-        force_platform, charge=1, multiplicity=3, embeddingCharges=charges, linkAtoms=[LinkAtom(1, 2, 0.2, 9)]
-    )
+    context = context_of(force_platform, charge=1, multiplicity=3, linkAtoms=[LinkAtom(1, 2, 0.2, 9)], **FADING)
     energy = energy_of(context)
     asked = engine()
     assert asked.molecule == ([1, 1, 9], 1, 3)
@@ -76,6 +65,7 @@ def test_settings_travel_in_files(reference: openmm.Platform) -> None:
         (ValueError("no density"), r"the region: engine 'spy': ValueError: no density"),
         (ValueError(), r"the region: engine 'spy': ValueError without a message"),
         (EngineError("no density"), r"the region: engine 'spy': no density"),
+        (EngineError(), r"the region: engine 'spy': EngineError without a message"),
         (MemoryError(), r"the region: engine 'spy': MemoryError without a message"),
     ],
 )
@@ -97,63 +87,6 @@ def test_what_it_refuses_is_refused_with_the_context(reference: openmm.Platform)
     system.addForce(QMMMForce([0], [54], "spy"))
     with pytest.raises(openmm.OpenMMException, match=r"QMMMForce: .*spy: xenon is beyond this engine"):
         openmm.Context(system, openmm.VerletIntegrator(0.001), reference)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("gradient", np.zeros((3, 3)), r"gradient must have the shape \[2, 3\], got \[3, 3\]"),
-        ("gradient", np.zeros(6), r"gradient must have the shape \[2, 3\], got \[6\]"),
-        ("gradient", np.zeros((3, 2)), r"gradient must have the shape \[2, 3\], got \[3, 2\]"),
-        ("charge_gradient", np.zeros((2, 3)), r"charge_gradient must have the shape \[0, 3\]"),
-        ("potential_at_charges", np.zeros(1), r"potential_at_charges must have the shape \[0\]"),
-        ("atomic_charges", [0.0], r"atomic_charges must have the shape \[2\]"),
-        ("dipole", 0.0, r"dipole must have the shape \[3\]"),
-        ("gradient", [["a", "b", "c"]] * 2, "gradient must hold real numbers, got <U1"),
-        ("gradient", np.full((2, 3), 1j), "gradient must hold real numbers, got complex128"),
-        ("gradient", [[0.0, 0.0, 0.0], [0.0]], "gradient is no array"),
-        ("gradient", None, "gradient must hold real numbers, got object"),
-        ("energy", "much", "energy must hold real numbers"),
-        ("energy", None, "energy must hold real numbers"),
-        ("energy", [1.0, 2.0], r"energy must be one number, got \[2\]"),
-        ("iterations", "many", "iterations must hold real numbers"),
-    ],
-)
-def test_answers_of_a_wrong_form_are_refused(
-    reference: openmm.Platform, monkeypatch: pytest.MonkeyPatch, name: str, value: Any, message: str
-) -> None:
-    context = context_of(reference)
-    monkeypatch.setattr(Spy, "spoil", {name: value})
-    with pytest.raises(openmm.OpenMMException, match=rf"the region: engine 'spy': {message}"):
-        energy_of(context)
-
-
-@pytest.mark.parametrize(("name", "value"), [("energy", np.nan), ("gradient", np.full((2, 3), np.inf))])
-def test_answers_that_are_not_finite_are_refused(
-    reference: openmm.Platform, monkeypatch: pytest.MonkeyPatch, name: str, value: Any
-) -> None:
-    context = context_of(reference)
-    monkeypatch.setattr(Spy, "spoil", {name: value})
-    with pytest.raises(openmm.OpenMMException, match=r"the region: .*not finite"):
-        energy_of(context)
-
-
-def test_answers_in_other_memory_layouts_are_read_right(
-    reference: openmm.Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gradient = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-    layouts = (
-        np.asfortranarray(gradient),
-        gradient.astype(np.float32),
-        gradient.astype(int),
-        gradient.tolist(),
-        np.repeat(gradient, 2, axis=1)[:, ::2],
-        gradient.astype(">f8"),
-    )
-    for layout in layouts:
-        monkeypatch.setattr(Spy, "spoil", {"gradient": layout})
-        forces = context_of(reference).getState(forces=True).getForces(asNumpy=True)._value
-        np.testing.assert_array_equal(forces[:2], -gradient)
 
 
 def test_a_failure_falls_back_and_is_told(platform: openmm.Platform, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,18 +2,22 @@
 
 A package adds a command with an entry point of the group ``openmmkstep.commands``, whose name is that of the command
 and whose object is a function with typer's annotations, or a typer.Typer (``examples/custom_command``). Of its errors,
-those that explain themselves (ValueError, OSError) are shown in one line, as those of all commands.
+those that explain themselves (ValueError, OSError) are shown in one line, as those of all commands. The names of our
+own commands cannot be taken, which a warning says, and a name that several packages offer is refused.
 """
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
+
+from openmmkstep import offers
 
 from .errors import report_errors
 
@@ -41,7 +45,9 @@ class LazyCommands(TyperGroup):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._foreign = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS) if entry.name not in _OWN}
+        offered = offers.by_name(entry_points(group=ENTRY_POINTS))
+        self._foreign = {name: entries for name, entries in offered.items() if name not in _OWN}
+        self._refused = {name: entries for name, entries in offered.items() if name in _OWN}
         # The names are in the order of `--help`, and for suggestions after a typing error.
         names: dict[str, Any] = dict.fromkeys((*_OWN, *sorted(self._foreign)))
         self.commands = names
@@ -52,14 +58,22 @@ class LazyCommands(TyperGroup):
             module, name = _OWN[cmd_name].split(":")
             return _built(cmd_name, getattr(import_module(f"{__package__}.{module}"), name))
         if cmd_name in self._foreign:
-            return TyperCommand(cmd_name, help=f"From the package {_package(self._foreign[cmd_name])}.")
+            packages = " and ".join(offers.package_of(entry) for entry in self._foreign[cmd_name])
+            plural = "s" if len(self._foreign[cmd_name]) > 1 else ""
+            return TyperCommand(cmd_name, help=f"From the package{plural} {packages}.")
         return None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is called."""
         name, command, rest = super().resolve_command(ctx, args)
         if name in self._foreign:
-            command = _built(name, _loaded(self._foreign[name]))
+            command = _built(name, offers.load(f"the command {name!r}", self._foreign[name]))
+        if name in self._refused:
+            warnings.warn(
+                f"the command {name!r} is kstep's own, and not that of {offers.named(self._refused[name])}, which has "
+                "to offer it under another name",
+                stacklevel=1,
+            )
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
@@ -76,16 +90,3 @@ def _built(name: str, command: Any) -> Any:
     built = get_command(application)
     built.name = name
     return built
-
-
-def _loaded(entry: EntryPoint) -> Any:
-    try:
-        return entry.load()
-    except Exception as error:
-        # Whatever another package does while it is imported.
-        problem = f"the command {entry.name} of the package {_package(entry)} cannot be loaded"
-        raise ValueError(f"{problem} ({type(error).__name__}: {error}): repair or uninstall that package") from error
-
-
-def _package(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist is not None else entry.value.split(":")[0]

@@ -35,7 +35,8 @@ def report_errors() -> Iterator[None]:
             if not _explains_itself(error):
                 raise
             room = "; make room and repeat the command" if getattr(error, "errno", None) in _NO_ROOM else ""
-            _show("[bold red]error:[/bold red]", f"{error}{room}")
+            text = str(error).strip() or f"{type(error).__name__} without a message"
+            _show("[bold red]error:[/bold red]", f"{text}{room}")
             raise typer.Exit(1) from error
 
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from openmmkstep import offers
 
 from .analytic import Analytic
-from .protocol import EngineDescription, EngineError, QMEngine, QMOutput
+from .checked import CheckedEngine, description_of, errors_of
+from .protocol import EngineDescription, EngineError, QMEngine
 from .xtb import XTB
 
 ENTRY_POINT_GROUP = "openmmkstep.engines"
@@ -58,14 +57,13 @@ class EngineSpecification:
             EngineError: Elements, charges or multiplicities that the engine does not cover.
         """
         if self._description is not None:
-            try:
+            with errors_of(self.name):
                 self._description.check([int(number) for number in numbers], charge, multiplicity)
-            except EngineError as error:
-                raise EngineError(f"{self.name}: {error}") from error
 
     def describe(self) -> dict[str, Any]:
         """The level of theory: the name, and all settings that change results."""
-        settings = self.settings if self._description is None else self._description.describe()
+        known = self._description
+        settings = self.settings if known is None else description_of(self.name, known)
         return {"method": self.name, **settings}
 
 
@@ -80,8 +78,33 @@ def names_in_python() -> list[str]:
     return sorted({*_registered, *_offered()})
 
 
+def problems() -> dict[str, str]:
+    """What is wrong with the engines of installed packages, by name; each of them is loaded for this."""
+    found = {}
+    for key in _offered():
+        try:
+            _factory(key)
+        except EngineError as error:
+            found[key] = str(error)
+    return found
+
+
+def canonical_name(name: str, others: Collection[str] = ()) -> str:
+    """A name of an engine as it is stored and compared: that of ``others`` which differs by case at most.
+
+    Args:
+        name: Name of an engine, which need not be known yet; it is in lower case then.
+        others: Names of engines that are known.
+
+    Raises:
+        EngineError: The name is empty, or no text.
+    """
+    key = _key(name)
+    return next((other for other in others if other.lower() == key), key)
+
+
 def register(name: str, factory: Callable[..., QMEngine]) -> None:
-    """Make an engine known for the rest of the process.
+    """Make an engine known for the rest of the process, instead of any that had the name before or a package offers.
 
     Args:
         name: Name under which scripts and files ask for the engine; upper and lower case are the same.
@@ -113,9 +136,11 @@ def specification(name: str, settings: Mapping[str, Any], others: Collection[str
     key = _key(name)
     factory = _factory(key)
     if factory is None:
-        if key not in others:
-            raise EngineError(f"unknown QM method {name!r}: use one of {', '.join(sorted({*names(), *others}))}")
-        return EngineSpecification(key, _plain(key, settings))
+        native = canonical_name(name, others)
+        if native not in others:
+            known = sorted({*names(), *others})
+            raise EngineError(f"unknown QM method {name!r}{_hint(name, known)}There are: {_list(known)}")
+        return EngineSpecification(native, _plain(native, settings))
     return EngineSpecification(key, *_made(key, factory, settings))
 
 
@@ -135,8 +160,9 @@ def create_engine(name: str, settings: str, numbers: Sequence[int], charge: int,
     key = _key(name)
     factory = None if key in _IN_THE_PLUGIN else _factory(key)
     if factory is None:
+        known = names_in_python()
         raise EngineError(
-            f"no engine {name!r} is registered in this process; there are {', '.join(names_in_python()) or 'none'}. "
+            f"no engine {name!r} is registered in this process{_hint(name, known)}There are: {_list(known)}. "
             "Import the module that registers it, or install the package that offers it"
         )
     try:
@@ -147,75 +173,7 @@ def create_engine(name: str, settings: str, numbers: Sequence[int], charge: int,
         raise EngineError(f"the settings of engine {name!r} must be a JSON object, got {settings}")
     made, engine = _made(key, factory, values)
     EngineSpecification(key, made, engine).check(numbers, charge, multiplicity)
-    return _CheckedEngine(key, cast(QMEngine, engine), len(numbers))
-
-
-class _CheckedEngine:
-    """An engine whose errors name it, and whose answers have the right shapes, in double precision.
-
-    An array of another shape or type would be read wrongly.
-    """
-
-    def __init__(self, name: str, engine: QMEngine, atoms: int) -> None:
-        self._name = name
-        self._engine = engine
-        self._atoms = atoms
-
-    def check(self, numbers: Sequence[int], charge: int, multiplicity: int) -> None:
-        self._engine.check(numbers, charge, multiplicity)
-
-    def describe(self) -> dict[str, Any]:
-        return self._engine.describe()
-
-    def reset(self) -> None:
-        with self._named():
-            self._engine.reset()
-
-    def compute(
-        self,
-        positions: NDArray[np.float64],
-        charge_positions: NDArray[np.float64],
-        charges: NDArray[np.float64],
-        needs_potential: NDArray[np.bool_],
-    ) -> QMOutput:
-        with self._named():
-            output = self._engine.compute(positions, charge_positions, charges, np.asarray(needs_potential, dtype=bool))
-        if not isinstance(output, QMOutput):
-            raise EngineError(f"engine {self._name!r}: compute() must return a QMOutput, got {type(output).__name__}")
-        n, m = self._atoms, len(charges)
-        return QMOutput(
-            float(self._array("energy", output.energy, ())),
-            self._array("gradient", output.gradient, (n, 3)),
-            self._array("charge_gradient", output.charge_gradient, (m, 3)),
-            self._array("potential_at_charges", output.potential_at_charges, (m,)),
-            self._array("atomic_charges", output.atomic_charges, (n,)),
-            self._array("dipole", output.dipole, (3,)),
-            int(self._array("iterations", output.iterations, ())),
-        )
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Give the engine's name to what goes wrong inside; an interruption by the user is no failure of it."""
-        try:
-            yield
-        except EngineError as error:
-            raise EngineError(f"engine {self._name!r}: {error}") from error
-        except Exception as error:
-            message = f": {error}" if str(error) else " without a message"
-            raise EngineError(f"engine {self._name!r}: {type(error).__name__}{message}") from error
-
-    def _array(self, name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        try:
-            array = np.asarray(values)
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise EngineError(f"engine {self._name!r}: {name} is no array: {error}") from error
-        # Not what NumPy would make a number of: texts, None, complex numbers less their imaginary parts.
-        if array.dtype.kind not in "fiu":
-            raise EngineError(f"engine {self._name!r}: {name} must hold real numbers, got {array.dtype}")
-        if array.shape != shape:
-            wanted = f"have the shape {list(shape)}" if shape else "be one number"
-            raise EngineError(f"engine {self._name!r}: {name} must {wanted}, got {list(array.shape)}")
-        return array.astype(np.float64, order="C")
+    return CheckedEngine(key, cast(QMEngine, engine), len(numbers))
 
 
 def _key(name: str) -> str:
@@ -224,42 +182,68 @@ def _key(name: str) -> str:
     return name.strip().lower()
 
 
-def _offered() -> dict[str, EntryPoint]:
-    return {point.name.lower(): point for point in entry_points(group=ENTRY_POINT_GROUP)}
+def _offered() -> dict[str, list[EntryPoint]]:
+    return offers.by_name(entry_points(group=ENTRY_POINT_GROUP), key=lambda name: name.strip().lower())
 
 
 def _factory(key: str) -> EngineFactory | None:
+    offered = _offered().get(key, [])
     if key in _IN_THE_PLUGIN:
+        if offered:
+            raise EngineError(
+                f"the engine {key!r} is one of the package openmm-kstep, and another one is offered under the same "
+                f"name by {offers.named(offered)}: uninstall that package, or have its engine renamed"
+            )
         return _IN_THE_PLUGIN[key]
     if key in _registered:
         return _registered[key]
-    point = _offered().get(key)
-    if point is None:
+    if not offered:
         return None
+    what = f"the engine {key!r}"
     try:
-        return cast(EngineFactory, point.load())
-    except (ImportError, AttributeError) as error:
-        raise EngineError(f"the engine {key!r} is offered as {point.value}, which cannot be loaded: {error}") from error
+        factory = offers.load(what, offered)
+    except offers.OfferError as error:
+        raise EngineError(str(error)) from error
+    if not callable(factory):
+        raise EngineError(
+            f"{what} of {offers.named(offered)} is neither a class nor a function, but {factory!r}: repair or "
+            "uninstall that package"
+        )
+    return cast(EngineFactory, factory)
 
 
 def _made(key: str, factory: EngineFactory, settings: Mapping[str, Any]) -> tuple[dict[str, Any], EngineDescription]:
     """All settings with their values, and the engine made of them."""
-    parameters = inspect.signature(factory).parameters.values()
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise EngineError(f"{key}: the settings of {factory!r} cannot be told: {error}") from error
     known = {p.name: p.default for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for name in settings:
         if name not in known and not takes_any:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f": did you mean {near[0]!r}?" if near else "."
-            raise EngineError(f"{key} has no setting {name!r}{hint} There are: {', '.join(known) or 'none'}")
+            raise EngineError(f"{key} has no setting {name!r}{_hint(name, known)}There are: {_list(known)}")
     for name, default in known.items():
         if default is inspect.Parameter.empty and name not in settings:
             raise EngineError(f"{key} needs the setting {name!r}")
     values = _plain(key, {**known, **settings})
-    try:
-        return values, factory(**values)
-    except EngineError as error:
-        raise EngineError(f"{key}: {error}") from error
+    with errors_of(key):
+        engine = factory(**values)
+    needed = ("check", "describe") if key in _IN_THE_PLUGIN else ("check", "describe", "compute", "reset")
+    missing = [method for method in needed if not callable(getattr(engine, method, None))]
+    if missing:
+        raise EngineError(f"{key}: {type(engine).__name__} has no method {', '.join(missing)}")
+    description_of(key, engine)
+    return values, engine
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name).lower(), list(known), n=1)
+    return f": did you mean {near[0]!r}? " if near else ". "
+
+
+def _list(known: Iterable[str]) -> str:
+    return ", ".join(known) or "none"
 
 
 def _plain(key: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from openmmkstep import _openmmkstep
+from openmmkstep.engines.registry import canonical_name
 
 from .embedding_charges import EmbeddingCharges
 from .wrapped import Wrapped
@@ -93,6 +94,7 @@ class QMMMForce(Wrapped, openmm.Force):
         particles: Indices of the QM atoms.
         atomicNumbers: Their atomic numbers.
         engine: ``"gfn2-xtb"``, ``"gfn1-xtb"``, or an engine in Python; see `getEngines` and `openmmkstep.engines`.
+            Upper and lower case are the same.
         charge: Total charge of the region, e.
         multiplicity: Spin multiplicity of the region: the number of unpaired electrons plus 1.
         settings: Settings of the engine, of types that JSON has. For xTB: ``accuracy`` (0.01), ``max_iterations``
@@ -103,7 +105,8 @@ class QMMMForce(Wrapped, openmm.Force):
             one by one. None lets the region count as one molecule.
 
     Raises:
-        ValueError: There are not as many atomic numbers as particles, or the settings cannot be written as JSON.
+        ValueError: There are not as many atomic numbers as particles, the engine has no name, or the settings cannot be
+            written as JSON.
     """
 
     _is_instance = staticmethod(_openmmkstep.QMMMForce_isInstance)
@@ -120,6 +123,7 @@ class QMMMForce(Wrapped, openmm.Force):
         linkAtoms: Iterable[LinkAtom] = (),
         bonds: Iterable[tuple[int, int]] | None = None,
     ) -> None:
+        engine = canonical_name(engine, self.getEngines())
         try:
             text = json.dumps(dict(settings or {}), allow_nan=False)
         except TypeError as error:

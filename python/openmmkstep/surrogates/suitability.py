@@ -66,7 +66,7 @@ def refuse_unsuitable_surrogate(
             "frames (kstep generate with solvent), or use embedding='mechanical'"
         )
     trained_on = contract.level_of_theory.get("method")
-    if trained_on is not None and str(trained_on).lower() != method:
+    if trained_on is not None and str(trained_on).lower() != method.lower():
         # Hardly what anyone means to do.
         warnings.warn(
             f"{archive} was trained on {trained_on}, the QM level is {method}: expect large corrections", stacklevel=4

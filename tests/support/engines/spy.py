@@ -1,4 +1,4 @@
-"""An engine in Python that tells what it was asked, and Systems that ask it."""
+"""An engine in Python that tells what it was asked, and small systems around it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import openmm
+import pytest
+from numpy.typing import NDArray
 
-from openmmkstep import QMMMForce
+from openmmkstep import EmbeddingCharges, QMMMForce
+from openmmkstep.engines import registry
 from openmmkstep.engines.protocol import EngineError, QMOutput
 
 POSITIONS = np.array([[0.0, 0.0, 0.0], [0.11, 0.0, 0.0], [0.6, 0.1, 0.0], [0.0, 0.5, 0.2]])
+FADING = {"embeddingCharges": EmbeddingCharges([2, 3], [0.3, -0.2], [0, 1], 0.7, 0.4)}
 
 
 class Spy:
@@ -64,6 +68,15 @@ class Spy:
         return QMOutput(**{**answer, **Spy.spoil})
 
 
+@pytest.fixture
+def spy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only engine there is, with nothing asked yet."""
+    monkeypatch.setattr(registry, "_registered", {"spy": Spy})
+    monkeypatch.setattr(Spy, "made", [])
+    monkeypatch.setattr(Spy, "act", None)
+    monkeypatch.setattr(Spy, "spoil", {})
+
+
 def system_of(**options: Any) -> openmm.System:
     """Two atoms and two charges; the engine stands in group 2."""
     system = openmm.System()
@@ -88,8 +101,20 @@ def energy_of(context: openmm.Context) -> float:
     return context.getState(energy=True, forces=True).getPotentialEnergy()._value
 
 
+def forces_of(context: openmm.Context) -> NDArray[np.float64]:
+    forces: NDArray[np.float64] = context.getState(forces=True).getForces(asNumpy=True)._value
+    return forces
+
+
 def engine(index: int = -1) -> Spy:
     """One that is alive."""
     found = Spy.made[index]()
     assert found is not None
     return found
+
+
+def raising(error: BaseException) -> Callable[[Spy], None]:
+    def act(_: Spy) -> None:
+        raise error
+
+    return act

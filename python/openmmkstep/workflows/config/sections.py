@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kstep_models.configuration import FileOrName, Section
+from openmmkstep.engines.registry import canonical_name
 from openmmkstep.qmmm.levels import LevelSettings
 
 from .quantities import Length
@@ -69,7 +70,7 @@ class QMSection(Section):
     """The QM region and its method.
 
     Attributes:
-        method: Name of the QM method.
+        method: Name of the QM method; upper and lower case are the same.
         atoms: Indices ("0-21,30"), a list of indices, "all", or "solute" (everything but water and ions).
         charge: Total charge of the region, e.
         multiplicity: Spin multiplicity of the region.
@@ -92,6 +93,11 @@ class QMSection(Section):
     settings: dict[str, Any] = Field(default_factory=dict)
     keep_forces: tuple[str | int, ...] = ()
     remove_forces: tuple[str | int, ...] = ()
+
+    @field_validator("method")
+    @classmethod
+    def _the_same_run_in_capitals(cls, method: str) -> str:
+        return canonical_name(method)
 
 
 class SurrogateSection(Section):

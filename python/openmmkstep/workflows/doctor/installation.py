@@ -43,6 +43,7 @@ def check_installation() -> Iterator[Check]:
         return
     yield guarded("platforms", _platforms)
     yield guarded("QM engines", _engines)
+    yield from _broken_engines()
     yield guarded("libxtb", _xtb)
     yield guarded("torch", _torch)
     yield _compiler()
@@ -127,9 +128,20 @@ def _spring() -> openmm.System:
 
 
 def _engines() -> Check:
+    from openmmkstep.engines.registry import problems
     from openmmkstep.openmmapi.qmmm_force import QMMMForce
 
-    return Check("QM engines", "ok", ", ".join(QMMMForce.getEngines()))
+    broken = problems()
+    return Check("QM engines", "ok", ", ".join(name for name in QMMMForce.getEngines() if name not in broken))
+
+
+def _broken_engines() -> Iterator[Check]:
+    """Engines of installed packages that nobody can use; each is loaded for this, as a run would."""
+    from openmmkstep.engines.registry import problems
+
+    for name, problem in problems().items():
+        detail, remedy = problem.rsplit(": ", 1)
+        yield Check(f"QM engine {name}", "warning", detail, remedy)
 
 
 def _xtb() -> Check:
