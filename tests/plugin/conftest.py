@@ -7,8 +7,9 @@ import pytest
 
 import openmmkstep  # noqa: F401  (loads the plugin)
 from tests.support.qmmm.fixtures import chorismate_mutase
+from tests.support.signals import usual_handler
 
-__all__ = ["chorismate_mutase"]
+__all__ = ["chorismate_mutase", "usual_handler"]
 
 
 def _platforms() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import openmm
@@ -17,17 +17,10 @@ from openmmkstep.engines.protocol import QMOutput
 from tests.support.qmmm.chain import Chain, bond_force, make_chain
 from tests.support.qmmm.new_contexts import STEP, assert_goes_on_as_new, state_of
 
+pytestmark = pytest.mark.usefixtures("usual_handler")
+
 LONG = 2_000_000_000
 """Outer steps that nobody would wait for."""
-
-
-@pytest.fixture(autouse=True)
-def usual_handler() -> Iterator[None]:
-    """That of scripts, and a look at whether it is still there."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    signal.signal(signal.SIGINT, before)
 
 
 class Springs:
