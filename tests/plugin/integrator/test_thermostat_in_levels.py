@@ -51,7 +51,7 @@ def equilibrated(box: Molecule) -> openmm.State:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("k", "slow", "friction"), [(4, 4, 1), (8, 4, 5), (6, 3, 2), (4, 1, 1)], ids=["even", "half", "odd", "every step"]
+    ("k", "slow", "friction"), [(4, 4, 1), (8, 4, 1), (6, 3, 1), (4, 1, 1)], ids=["even", "half", "odd", "every step"]
 )
 def test_drift(box: Molecule, equilibrated: openmm.State, k: int, slow: int, friction: float) -> None:
     """Below 0.5 kJ/mol/ps for 1,600 atoms; with noise at every inner step it was 13.6 at k = slow = 4."""
