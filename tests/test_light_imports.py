@@ -13,8 +13,6 @@ USES = {
     "electron dynamics": "import openmmkstep.rttddft",
     "a molecule": "from openmmkstep.rttddft import Molecule; Molecule.create(['He'], [[0, 0, 0]])",
     "files of NWChem": "import openmmkstep.rttddft.nwchem",
-    "the command line": "from openmmkstep.cli import app; app(['--help'], standalone_mode=False)",
-    "a command's help": "from openmmkstep.cli import app; app(['run', '--help'], standalone_mode=False)",
 }
 
 

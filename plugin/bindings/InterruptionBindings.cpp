@@ -16,7 +16,9 @@ namespace {
 class PythonSignals : public Interruption::Listener {
 public:
     PythonSignals()
-        : module(py::module_::import("signal")), handler(py::cpp_function([this](py::object number, py::object frame) {
+        : getHandler(py::module_::import("_signal").attr("getsignal")),
+          setHandler(py::module_::import("_signal").attr("signal")),
+          handler(py::cpp_function([this](py::object number, py::object frame) {
               try {
                   previous(number, frame);
               } catch (py::error_already_set &error) {
@@ -29,19 +31,22 @@ public:
         if (depth++ > 0)
             return;
         const py::gil_scoped_acquire locked;
+        // Handlers run, and may be set, in the main thread only. One that has been waiting comes first.
+        if (PyErr_CheckSignals() != 0) {
+            py::error_already_set error;
+            isMainThread = true;
+            keep(error);
+        }
         try {
-            py::object current = module.attr("getsignal")(SIGINT);
-            isListening = isMainThread = PyCallable_Check(current.ptr()) != 0;
-            if (!isListening)
-                return;
-            previous = current;
-            module.attr("signal")(SIGINT, handler);
-        } catch (py::error_already_set &error) {
-            isListening = false;
-            // Only the main thread may set handlers, and only there they run.
-            isMainThread = !error.matches(PyExc_ValueError);
-            if (isMainThread)
-                keep(error);
+            const py::object current = getHandler(SIGINT);
+            const bool isPython = PyCallable_Check(current.ptr()) != 0;
+            if (isPython)
+                previous = current;
+            setHandler(SIGINT, isPython ? handler : current);
+            isMainThread = true;
+            isListening = isPython;
+        } catch (py::error_already_set &) {
+            isMainThread = isMainThread && kept;
         }
     }
 
@@ -90,15 +95,16 @@ private:
         // A signal that comes just now is handled before its handler can be set.
         for (int attempt = 0; attempt < 10; attempt++)
             try {
-                if (module.attr("getsignal")(SIGINT).is(handler))
-                    module.attr("signal")(SIGINT, previous);
+                if (getHandler(SIGINT).is(handler))
+                    setHandler(SIGINT, previous);
                 return;
             } catch (py::error_already_set &error) {
                 keep(error);
             }
     }
 
-    py::object module;
+    /** Those of C: the faces of the module signal are Python, between whose instructions handlers would run. */
+    py::object getHandler, setHandler;
     py::object handler, previous;
     /** What has been raised, and is to be raised again. */
     py::object kept;

@@ -121,6 +121,10 @@ def test_without_a_folder_paths_stay() -> None:
         ("sizes: [1, -99999999999]", "sizes: must be a whole number of at most"),
         ("seed: 1.5", r"seed: .*\(got 1.5\)"),
         ("seed: many", r"seed: .*\(got 'many'\)"),
+        ("seed: true", "seed: must be a number, not true or false"),
+        ("seed: off", "seed: must be a number, not true or false"),
+        ("sizes: [1, yes]", "sizes: must be a number, not true or false"),
+        ("named: {x: {path: p, weight: on}}", "named.x.weight: must be a number, not true or false"),
     ],
 )
 def test_every_number_is_finite_and_in_range(tmp_path: Path, text: str, message: str) -> None:

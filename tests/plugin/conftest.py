@@ -2,5 +2,6 @@
 
 from tests.support.platforms import force_platform, platform, reference
 from tests.support.qmmm.fixtures import chorismate_mutase
+from tests.support.signals import usual_handler
 
-__all__ = ["chorismate_mutase", "force_platform", "platform", "reference"]
+__all__ = ["chorismate_mutase", "force_platform", "platform", "reference", "usual_handler"]

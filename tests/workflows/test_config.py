@@ -128,6 +128,10 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
+        ("integrator.k", True, "integrator.k: must be a number, not true or false"),
+        ("qm.charge", True, "qm.charge: must be a number, not true or false"),
+        ("surrogate.period", True, "surrogate.period: must be a number, not true or false"),
+        ("seed", True, "seed: must be a number, not true or false"),
         ("integrator.inerStep", "1 fs", "did you mean integrator.inner_step"),
         ("system.solvent.modle", "tip3p", "did you mean system.solvent.model"),
         ("integrator.k", 0, "integrator.k"),

@@ -24,6 +24,7 @@ from pydantic import (
     ModelWrapValidatorHandler,
     PrivateAttr,
     ValidationError,
+    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
@@ -81,9 +82,11 @@ class Section(BaseModel):
         kind = cls.member(content) if isinstance(content, Mapping) else cls
         return handler(content) if kind is cls else kind.model_validate(content)
 
-    @field_validator("*", mode="after")
+    @field_validator("*", mode="wrap")
     @classmethod
-    def _numbers_in_range(cls, value: Any) -> Any:
+    def _numbers_in_range(cls, given: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        value = handler(given)
+        _refuse_truth_values(given, value)
         _check_numbers(value)
         return value
 
@@ -165,6 +168,15 @@ def read_yaml(path: str | os.PathLike[str], kind: type[Section] | None = None) -
         keys = ", ".join(kind.model_fields) if kind is not None else "key: value"
         raise ConfigError(f"{file} must hold a mapping ({keys}), not {type(content).__name__}")
     return content
+
+
+def _refuse_truth_values(given: Any, value: Any) -> None:
+    """Python takes true for 1; whoever writes ``k: true``, or ``yes`` or ``on``, did not mean a number."""
+    if isinstance(given, bool) and isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    if isinstance(given, list | tuple) and isinstance(value, list | tuple):
+        for one, other in zip(given, value, strict=False):
+            _refuse_truth_values(one, other)
 
 
 def _check_numbers(value: Any) -> None:

@@ -107,6 +107,33 @@ def test_after_k_was_changed(platform, changes):
     assert KStepIntegrator.cast(again.getIntegrator()).getStatistics().qmCalls == integrator.getStatistics().qmCalls
 
 
+@pytest.mark.parametrize("friction", [0.0, 5.0])
+def test_with_all_kinds_of_levels(platform, friction):
+    """Two surrogates and common forces of two periods, between whose impulses the thermostat acts."""
+    chain = make_chain({1: (1.8e5, 0.0), 2: (2e5, -4e5), 3: (1.5e5, 0.0)})
+    slow = openmm.CustomExternalForce("50*(x^2+y^2+z^2)")
+    for i in range(5):
+        slow.addParticle(i, [])
+    slow.setForceGroup(4)
+    chain.system.addForce(slow)
+
+    def new() -> openmm.Context:
+        options: dict[str, Any] = {"commonGroups": {0: 1, 4: 4}, "surrogateLevels": {3: 1, 1: 4}}
+        integrator = KStepIntegrator(300, friction, STEP, 8, **options)
+        integrator.setRandomNumberSeed(3)
+        return chain.context(integrator, platform)
+
+    context, again = new(), new()
+    context.getIntegrator().step(7)
+    again.loadCheckpoint(context.createCheckpoint())
+    for each in (context, again):
+        each.getIntegrator().step(9)
+    assert_same_state(context, again)
+    mine, theirs = (KStepIntegrator.cast(each.getIntegrator()).getStatistics() for each in (again, context))
+    for name in ("qmCalls", "surrogateCalls", "heat", "cumulativeEnergyError", "meanCorrectionRMS", "totalEnergy"):
+        assert getattr(mine, name) == getattr(theirs, name)
+
+
 SCRIPT = """
 import sys
 import openmm, openmmkstep

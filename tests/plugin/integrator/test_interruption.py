@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import openmm
@@ -17,17 +17,10 @@ from openmmkstep.engines.protocol import QMOutput
 from tests.support.qmmm.chain import Chain, bond_force, make_chain
 from tests.support.qmmm.new_contexts import STEP, assert_goes_on_as_new, state_of
 
+pytestmark = pytest.mark.usefixtures("usual_handler")
+
 LONG = 2_000_000_000
 """Outer steps that nobody would wait for."""
-
-
-@pytest.fixture(autouse=True)
-def usual_handler() -> Iterator[None]:
-    """That of scripts, and a look at whether it is still there."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    signal.signal(signal.SIGINT, before)
 
 
 class Springs:
@@ -54,6 +47,12 @@ class Springs:
 
 def interrupt() -> None:
     signal.raise_signal(signal.SIGINT)
+
+
+def send_after_ten_steps(context: openmm.Context, number: int) -> None:
+    while context.getStepCount() < 10:
+        pass
+    os.kill(os.getpid(), number)
 
 
 def chain_with(springs: Springs, group: int) -> Chain:
@@ -101,12 +100,7 @@ def test_while_nothing_runs_in_python(platform, alone):
         integrator.addIntegrator(kstep)
     context = make_chain().context(integrator, platform)
 
-    def wait_and_interrupt() -> None:
-        while context.getStepCount() < 10:
-            pass
-        os.kill(os.getpid(), signal.SIGINT)
-
-    other = threading.Thread(target=wait_and_interrupt)
+    other = threading.Thread(target=send_after_ten_steps, args=(context, signal.SIGINT))
     other.start()
     with pytest.raises(KeyboardInterrupt):
         integrator.step(LONG)
@@ -138,8 +132,12 @@ def test_a_handler_that_raises_nothing_is_no_interruption(reference):
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-class EndOfTime(Exception):
+class EndOfTime(ValueError):
     """What a script raises when its time is up."""
+
+
+def raise_end_of_time(number: int, frame: object) -> None:
+    raise EndOfTime("time is up")
 
 
 @pytest.mark.parametrize("error", [EndOfTime, SystemExit])
@@ -154,12 +152,7 @@ def test_errors_of_other_handlers_come_through(platform, error, number):
     integrator = KStepIntegrator(STEP, 4)
     context = make_chain().context(integrator, platform)
 
-    def wait_and_interrupt() -> None:
-        while context.getStepCount() < 10:
-            pass
-        os.kill(os.getpid(), number)
-
-    other = threading.Thread(target=wait_and_interrupt)
+    other = threading.Thread(target=send_after_ten_steps, args=(context, number))
     other.start()
     try:
         with pytest.raises(error, match="time is up"):
@@ -167,6 +160,25 @@ def test_errors_of_other_handlers_come_through(platform, error, number):
     finally:
         other.join()
         signal.signal(number, before if number == signal.SIGTERM else signal.default_int_handler)
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
+def test_sigterm_where_sigint_is_not_python(platform, handler):
+    """As in a job in the background, whose Ctrl-C is switched off."""
+    signal.signal(signal.SIGINT, handler)
+    before = signal.signal(signal.SIGTERM, raise_end_of_time)
+    integrator = KStepIntegrator(STEP, 4)
+    context = make_chain().context(integrator, platform)
+    other = threading.Thread(target=send_after_ten_steps, args=(context, signal.SIGTERM))
+    other.start()
+    try:
+        with pytest.raises(EndOfTime, match="time is up"):
+            integrator.step(LONG)
+    finally:
+        other.join()
+        signal.signal(signal.SIGTERM, before)
+    assert signal.getsignal(signal.SIGINT) == handler
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])

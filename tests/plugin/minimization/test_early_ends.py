@@ -22,6 +22,8 @@ from tests.support.qmmm.minimizing import (
     system_of,
 )
 
+pytestmark = pytest.mark.usefixtures("usual_handler")
+
 
 class Watcher(openmm.MinimizationReporter):
     """Does something at one iteration."""

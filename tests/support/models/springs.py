@@ -26,6 +26,9 @@ class Springs(torch.nn.Module):
         self, positions: torch.Tensor, potential: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Energy, forces [N,3] and charges [N]."""
+        return self.springs(positions)
+
+    def springs(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         first, second = self.pairs[0], self.pairs[1]
         difference = positions[first] - positions[second]
         distance = torch.sqrt((difference * difference).sum(1))
@@ -36,7 +39,21 @@ class Springs(torch.nn.Module):
         return energy, forces, torch.zeros_like(positions[:, 0])
 
 
-def write_springs(path: Path, topology: app.Topology, positions: Any, **changes: Any) -> Path:
+class FickleSprings(Springs):
+    """The same, but of one geometry in four it knows nothing, and of none near it."""
+
+    def forward(
+        self, positions: torch.Tensor, potential: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        energy, forces, charges = self.springs(positions)
+        if bool(torch.remainder(positions.sum() * 1e4, 8.0) > 6.0):
+            raise RuntimeError("nothing is known of this geometry")
+        return energy, forces, charges
+
+
+def write_springs(
+    path: Path, topology: app.Topology, positions: Any, kind: type[Springs] = Springs, **changes: Any
+) -> Path:
     """Write an archive for a molecule; ``changes`` replace fields of its contract."""
     numbers = [atom.element.atomic_number for atom in topology.atoms()]
     bonds = {frozenset((a.index, b.index)) for a, b in topology.bonds()}
@@ -47,7 +64,7 @@ def write_springs(path: Path, topology: app.Topology, positions: Any, **changes:
                 pairs.setdefault(first ^ second, 60000.0)
     ordered = sorted(tuple(sorted(pair)) for pair in pairs)
     x = np.asarray(positions)
-    module = Springs(
+    module = kind(
         torch.tensor(ordered).T.contiguous(),
         torch.tensor([float(np.linalg.norm(x[i] - x[j])) for i, j in ordered], dtype=torch.float64),
         torch.tensor([pairs[frozenset(pair)] for pair in ordered], dtype=torch.float64),

@@ -58,6 +58,8 @@ def _main() -> None:
     from openmmkstep.workflows.plan import RunPlan
     from openmmkstep.workflows.run.runner import Runner
 
+    # pytest-xdist switches it off, and processes inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     path, step, action = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     console = Console(stderr=True)
     Runner(RunPlan.of(load_config(path, RunConfig)), "test", console, [_Stop(step, action)]).run()
