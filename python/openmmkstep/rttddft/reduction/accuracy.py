@@ -34,9 +34,10 @@ class AccuracyChecks:
 
     def __init__(self, tolerance: float, longest: float | None = inf) -> None:
         self._tolerance = tolerance
-        self._longest = longest
-        self._interval: float = _FIRST
-        self._left = inf if longest is None else min(_FIRST, longest)
+        # Never, where there is to be no comparison.
+        self._longest = inf if longest is None else longest
+        self._interval = inf if longest is None else min(_FIRST, longest)
+        self._since = 0
         self._wrong = self._true = 0.0
 
     @property
@@ -53,9 +54,9 @@ class AccuracyChecks:
             size: of the density's deviation from the ground state.
             largest: that there was so far.
         """
-        self._left -= 1
+        self._since += 1
         # Small deviations, as right after a kick, are of second order, and say nothing of the linear response.
-        return self._left < 0 and size >= 0.5 * largest
+        return self._since > self._interval and size >= 0.5 * largest
 
     def compare(self, wrong: float, true: float) -> bool:
         """Take in a comparison.
@@ -67,11 +68,10 @@ class AccuracyChecks:
         Returns:
             Whether the potential may be used on as it is.
         """
-        self._wrong += wrong**2
-        self._true += true**2
+        # Each stands for the time since the one before.
+        self._wrong += self._since * wrong**2
+        self._true += self._since * true**2
+        self._since = 0
         good = abs(wrong) <= _ACCEPTED * self._tolerance * abs(true)
-        self._interval = 2 * self._interval if good else _AFTER_FAILURE
-        if self._longest is not None:
-            self._interval = min(self._interval, self._longest)
-        self._left = self._interval
+        self._interval = min(2 * self._interval if good else _AFTER_FAILURE, self._longest)
         return good
