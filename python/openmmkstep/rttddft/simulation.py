@@ -17,11 +17,11 @@ from kstep_models.provenance import software_versions
 from openmmkstep.rttddft.electronic_structure.ground_state import GroundState, solve_ground_state
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
 from openmmkstep.rttddft.electronic_structure.mean_field import create_mean_field
-from openmmkstep.rttddft.learned.initial_guess import WarmStart
+from openmmkstep.rttddft.learned.initial_guess import InitialGuess
 from openmmkstep.rttddft.propagation.fields import DeltaKick, ElectricField, NoField
 from openmmkstep.rttddft.propagation.propagators import Propagator, State
 from openmmkstep.rttddft.reduction.reduced_hamiltonian import ReducedHamiltonian, Reduction
-from openmmkstep.rttddft.reduction.response_prior import response_prior
+from openmmkstep.rttddft.reduction.response_sources import known_xc_response
 from openmmkstep.rttddft.systems.basis_functions import BasisFunctions
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
@@ -77,8 +77,8 @@ class ElectronDynamics:
             AccuracyWarning, in its result and in its file.
         environment: fixed charges around the molecule, which act on its nuclei and electrons; None for vacuum.
         threads: of PySCF; more than one pays for large molecules on an idle machine only.
-        initial_guess: archive of a response network, from whose density the SCF begins (:mod:`.warm_start`); None for
-            PySCF's guess. The ground state is the same.
+        initial_guess: archive of a response network, from whose density the SCF begins (:mod:`.initial_guess`); None
+            for that of PySCF. The ground state is the same.
 
     Raises:
         ElectronDynamicsError: molecule, level of theory and the rest do not go together.
@@ -122,9 +122,9 @@ class ElectronDynamics:
             reduction.check(molecule, level)
         if environment is not None:
             environment.check(molecule)
-        self._warm_start = None if initial_guess is None else WarmStart(os.fspath(initial_guess))
-        if self._warm_start is not None:
-            self._warm_start.check(molecule, level)
+        self._initial_guess = None if initial_guess is None else InitialGuess(os.fspath(initial_guess))
+        if self._initial_guess is not None:
+            self._initial_guess.check(molecule, level)
         self.field.at(0.0)
         self._mean_field: Any = None
         self._hamiltonian: Hamiltonian | None = None
@@ -154,8 +154,8 @@ class ElectronDynamics:
         if self._ground is None:
             hamiltonian = self.hamiltonian
             guess = None
-            if self._warm_start is not None:
-                guess = self._warm_start.density(self._mean_field, self.molecule, hamiltonian)
+            if self._initial_guess is not None:
+                guess = self._initial_guess.density(self._mean_field, self.molecule, hamiltonian)
             self._ground = solve_ground_state(self._mean_field, hamiltonian, guess)
         return self._ground
 
@@ -168,7 +168,7 @@ class ElectronDynamics:
             ground = self.ground_state
             prior = None
             if self.reduction.response is not None:
-                prior = response_prior(
+                prior = known_xc_response(
                     self.reduction.response, self._mean_field, self.molecule, self.hamiltonian, ground
                 )
             self._reduced = ReducedHamiltonian(self.hamiltonian, ground.density, self.reduction, prior)

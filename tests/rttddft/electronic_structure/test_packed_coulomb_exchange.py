@@ -14,7 +14,11 @@ from openmmkstep.rttddft.electronic_structure.coulomb_exchange import (
 )
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
 from openmmkstep.rttddft.electronic_structure.mean_field import create_mean_field
-from openmmkstep.rttddft.electronic_structure.packed_coulomb_exchange import AtomicKernel, DenseKernel, create_kernel
+from openmmkstep.rttddft.electronic_structure.packed_coulomb_exchange import (
+    AtomicPackedExchange,
+    DensePackedExchange,
+    create_kernel,
+)
 from openmmkstep.rttddft.electronic_structure.packed_matrices import Packing
 from openmmkstep.rttddft.observables.agreement import dipole_error
 from tests.support.electrons.systems import HYDROXYL, SKEWED_WATER, random_densities
@@ -55,8 +59,8 @@ def test_kernels_are_the_builders_matrices(molecule: Molecule, level: LevelOfThe
     expected = inverse_root @ exchange.potential(density) @ inverse_root
     parts = packing.parts(hamiltonian._root @ density @ hamiltonian._root)
     dense = create_kernel(exchange, inverse_root, packing)
-    assert isinstance(dense, DenseKernel)
-    for kernel in (dense, AtomicKernel(exchange, inverse_root, packing, None)):
+    assert isinstance(dense, DensePackedExchange)
+    for kernel in (dense, AtomicPackedExchange(exchange, inverse_root, packing, None)):
         real, imaginary = kernel.apply(*parts)
         assert (imaginary is None) == (not np.iscomplexobj(expected))
         np.testing.assert_allclose(packing.matrices(real, imaginary), expected, atol=1e-9)
@@ -72,7 +76,7 @@ def test_linear_part_is_added() -> None:
     plain, _ = create_kernel(exchange, inverse_root, packing).apply(*parts)
     for kernel in (
         create_kernel(exchange, inverse_root, packing, linear + linear.T),
-        AtomicKernel(exchange, inverse_root, packing, linear + linear.T),
+        AtomicPackedExchange(exchange, inverse_root, packing, linear + linear.T),
     ):
         np.testing.assert_allclose(kernel.apply(*parts)[0], plain + (linear + linear.T) @ parts[0], atol=1e-9)
 
@@ -81,11 +85,11 @@ def test_integrals_that_do_not_fit_in_memory() -> None:
     fitted = create_coulomb_exchange(create_mean_field(*LEVELS[1]), True)
     assert isinstance(fitted, FittedCoulombExchange)
     needed = DenseCoulombExchange.bytes_needed(13)
-    for limit, kind in ((needed, DenseKernel), (needed - 1, AtomicKernel)):
+    for limit, kind in ((needed, DensePackedExchange), (needed - 1, AtomicPackedExchange)):
         assert isinstance(create_kernel(fitted, np.eye(13), Packing(1, 13), limit=limit), kind)
     direct = create_coulomb_exchange(create_mean_field(*LEVELS[0]), True, dense_limit=0)
     assert isinstance(direct, DirectCoulombExchange)
-    assert isinstance(create_kernel(direct, np.eye(13), Packing(1, 13)), AtomicKernel)
+    assert isinstance(create_kernel(direct, np.eye(13), Packing(1, 13)), AtomicPackedExchange)
 
 
 def test_kicks_that_share_what_they_learn() -> None:

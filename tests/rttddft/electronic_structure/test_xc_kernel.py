@@ -17,7 +17,7 @@ from kstep_models.rttddft.linear_response import modes
 from openmmkstep.rttddft import ElectronDynamics, ElectronDynamicsError, LevelOfTheory, Magnus2, Reduction
 from openmmkstep.rttddft.electronic_structure.auxiliary_fit import AuxiliaryFit, local_auxiliary_basis
 from openmmkstep.rttddft.electronic_structure.casida_matrices import response_matrices
-from openmmkstep.rttddft.electronic_structure.xc_kernel import ResponseKernel
+from openmmkstep.rttddft.electronic_structure.xc_kernel import XCKernel
 from openmmkstep.rttddft.learned.response_data import response_record
 from tests.support.electrons.systems import HYDROGEN, SKEWED_WATER, WATER, WATER_CATION, Prepared, prepare
 
@@ -38,7 +38,7 @@ def test_kernel_against_differences_of_the_potential(functional: str) -> None:
     size = len(coefficients)
     # Among them a square.
     first, second = np.repeat(np.arange(4), size - 3), np.tile(np.arange(3, size), 4)
-    kernel = ResponseKernel(system.mean_field, system.ground.density[0])
+    kernel = XCKernel(system.mean_field, system.ground.density[0])
     own = kernel.among_products(coefficients, first, second)
     products = np.einsum("pk,qk->kpq", coefficients[:, first], coefficients[:, second])
     products = 0.5 * (products + products.transpose(0, 2, 1))
@@ -62,7 +62,7 @@ def test_kernel_among_auxiliary_functions() -> None:
     """Products of orbitals on one atom that lie in the span of the auxiliary functions have the same response in
     both descriptions, whatever the blocks in which the grid is worked through are."""
     system = water("pbe0")
-    kernel = ResponseKernel(system.mean_field, system.ground.density[0])
+    kernel = XCKernel(system.mean_field, system.ground.density[0])
     fit = AuxiliaryFit(system.mean_field.mol, BASIS)  # type: ignore[attr-defined]
     mol = system.mean_field.mol  # type: ignore[attr-defined]
 
@@ -106,7 +106,7 @@ def test_response_does_not_depend_on_the_choice_of_virtual_orbitals() -> None:
     coefficients = np.asarray(system.mean_field.mo_coeff)  # type: ignore[attr-defined]
     occupied, virtual = coefficients[:, :5], coefficients[:, 5:]
     turn, _ = np.linalg.qr(np.random.default_rng(1).normal(size=2 * [virtual.shape[1]]))
-    kernel = ResponseKernel(system.mean_field, system.ground.density[0])
+    kernel = XCKernel(system.mean_field, system.ground.density[0])
     first, second = np.repeat(np.arange(5), virtual.shape[1]), np.tile(np.arange(5, len(coefficients)), 5)
     one, other = (
         np.linalg.eigvalsh(kernel.among_products(np.hstack([occupied, part]), first, second))
@@ -223,7 +223,7 @@ def test_what_has_no_kernel_is_refused() -> None:
     fock = prepare(HYDROGEN, LevelOfTheory("rhf", "sto-3g"))
     for system in (meta, open_shell, nonlocal_, fock):
         with pytest.raises(ElectronDynamicsError, match="closed shells with an LDA or GGA functional"):
-            ResponseKernel(system.mean_field, system.ground.density[0])
+            XCKernel(system.mean_field, system.ground.density[0])
 
 
 @pytest.mark.parametrize(

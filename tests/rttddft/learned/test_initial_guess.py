@@ -29,7 +29,7 @@ from openmmkstep.rttddft.electronic_structure.ground_state import solve_ground_s
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
 from openmmkstep.rttddft.electronic_structure.mean_field import create_mean_field
 from openmmkstep.rttddft.learned.archive import loaded_archive
-from openmmkstep.rttddft.learned.initial_guess import WarmStart, density_from_fit
+from openmmkstep.rttddft.learned.initial_guess import InitialGuess, density_from_fit
 from openmmkstep.rttddft.units import NM_PER_BOHR
 from tests.support.electrons.systems import AMMONIA, HYDROXYL, SKEWED_WATER, WATER, prepare, prepared
 
@@ -184,7 +184,7 @@ def test_replaced_archive_is_loaded_again(tmp_path: Path) -> None:
 def test_description_does_not_depend_on_the_place(archive: Path, tmp_path: Path) -> None:
     shutil.copy(archive, tmp_path / "moved.pt")
     other = write(tmp_path / "other.pt", functional="pbe")
-    described = [WarmStart(str(path)).describe() for path in (archive, tmp_path / "moved.pt", other)]
+    described = [InitialGuess(str(path)).describe() for path in (archive, tmp_path / "moved.pt", other)]
     assert described[0] == described[1] != described[2]
 
 

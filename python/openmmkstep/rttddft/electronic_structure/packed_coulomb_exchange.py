@@ -20,7 +20,7 @@ RealArray = NDArray[np.float64]
 _PIECE = 2 * 10**7
 
 
-class PackedKernel(ABC):
+class PackedCoulombExchange(ABC):
     """The linear part of the potential."""
 
     @abstractmethod
@@ -28,7 +28,7 @@ class PackedKernel(ABC):
         """Both parts of the potential from both parts of the density, packed; the second is None without exchange."""
 
 
-class DenseKernel(PackedKernel):
+class DensePackedExchange(PackedCoulombExchange):
     """Matrices over pairs.
 
     Attributes:
@@ -82,7 +82,7 @@ class DenseKernel(PackedKernel):
         return self._multiply(1.0, matrix.T, vector)
 
 
-class AtomicKernel(PackedKernel):
+class AtomicPackedExchange(PackedCoulombExchange):
     """By way of the atomic basis, where pairs do not fit in memory.
 
     Args:
@@ -116,7 +116,7 @@ def create_kernel(
     packing: Packing,
     linear: RealArray | None = None,
     limit: int = DENSE_LIMIT,
-) -> PackedKernel:
+) -> PackedCoulombExchange:
     """The kernel that suits a builder of Coulomb and exchange matrices.
 
     Args:
@@ -127,8 +127,8 @@ def create_kernel(
     fits = DenseCoulombExchange.bytes_needed(packing.size) * packing.spins**2 <= limit
     dense = exchange.dense(closed_shell=packing.spins == 1) if fits else None
     if dense is None:
-        return AtomicKernel(exchange, inverse_root, packing, linear)
-    return DenseKernel(dense, inverse_root, packing, linear)
+        return AtomicPackedExchange(exchange, inverse_root, packing, linear)
+    return DensePackedExchange(dense, inverse_root, packing, linear)
 
 
 def _transformed(matrix: RealArray, inverse_root: RealArray, sign: float) -> RealArray:

@@ -47,7 +47,7 @@ def has_kernel(functional: str) -> bool:
     return libxc.xc_type(functional) in ("LDA", "GGA") and not libxc.is_nlc(functional)
 
 
-class ResponseKernel:
+class XCKernel:
     """Second derivatives of the functional on its grid.
 
     Args:

@@ -113,7 +113,7 @@ def arguments(molecule: Molecule) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @contextmanager
-def called_once() -> Iterator[None]:
+def without_optimisation() -> Iterator[None]:
     """Without TorchScript's optimisation, which takes a minute for the first calls and pays only for thousands."""
     with torch.jit.optimized_execution(False), torch.inference_mode():
         yield

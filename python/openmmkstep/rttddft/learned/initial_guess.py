@@ -26,7 +26,7 @@ from openmmkstep.rttddft.pyscf_loading import load_pyscf
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
 
-from .archive import ArchiveUse, arguments, called_once, loaded_archive
+from .archive import ArchiveUse, arguments, loaded_archive, without_optimisation
 
 RealArray = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ _USE = ArchiveUse(
 
 
 @dataclass(frozen=True)
-class WarmStart:
+class InitialGuess:
     """A network whose densities SCFs begin from.
 
     Attributes:
@@ -92,7 +92,7 @@ def predicted_density(source: str, mean_field: Any, molecule: Molecule) -> tuple
     """
     module, contract = loaded_archive(source)
     fit = AuxiliaryFit(mean_field.mol, contract.basis())
-    with called_once():
+    with without_optimisation():
         _, density = module(*arguments(molecule))
     return fit, density.numpy()
 

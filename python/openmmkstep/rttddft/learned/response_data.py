@@ -12,7 +12,7 @@ from openmmkstep.rttddft.electronic_structure.casida_matrices import response_ma
 from openmmkstep.rttddft.electronic_structure.ground_state import solve_ground_state
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
 from openmmkstep.rttddft.electronic_structure.mean_field import create_mean_field
-from openmmkstep.rttddft.electronic_structure.xc_kernel import ResponseKernel
+from openmmkstep.rttddft.electronic_structure.xc_kernel import XCKernel
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
 
@@ -43,7 +43,7 @@ def response_record(molecule: Molecule, level: LevelOfTheory, basis: AuxiliaryBa
     gaps = energies[~filled][None, :] - energies[filled][:, None]
     total, difference, dipole = response_matrices(mean_field, occupied, virtual, gaps)
     fit = AuxiliaryFit(mean_field.mol, basis)
-    kernel = ResponseKernel(mean_field, density)
+    kernel = XCKernel(mean_field, density)
     # The virtual orbital is the faster index, as in the matrices above.
     first, second = np.nonzero(np.outer(filled, ~filled))
     return ResponseRecord(

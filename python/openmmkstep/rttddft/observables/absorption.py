@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from openmmkstep.rttddft.learned.initial_guess import WarmStart
+from openmmkstep.rttddft.learned.initial_guess import InitialGuess
 from openmmkstep.rttddft.propagation.fields import DeltaKick
 from openmmkstep.rttddft.propagation.propagators import Propagator
 from openmmkstep.rttddft.reduction.reduced_hamiltonian import Reduction
@@ -58,7 +58,7 @@ class AbsorptionSettings:
         frequencies: of the spectrum [W], equally spaced.
         reduction: None for every Fock matrix in full.
         pade: Pade approximants instead of the Fourier sum.
-        warm_start: where the SCF begins; None for PySCF's guess.
+        initial_guess: where the SCF begins; None for PySCF's guess.
     """
 
     level: LevelOfTheory
@@ -69,7 +69,7 @@ class AbsorptionSettings:
     frequencies: RealArray
     reduction: Reduction | None = None
     pade: bool = False
-    warm_start: WarmStart | None = None
+    initial_guess: InitialGuess | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def absorption(geometry: Geometry, settings: AbsorptionSettings) -> Absorption:
         settings.propagator,
         reduction=settings.reduction,
         environment=geometry.environment,
-        initial_guess=None if settings.warm_start is None else settings.warm_start.archive,
+        initial_guess=None if settings.initial_guess is None else settings.initial_guess.archive,
     )
     induced, builds = [], 0
     for name in settings.directions:

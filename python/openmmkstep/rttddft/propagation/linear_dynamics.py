@@ -18,7 +18,7 @@ from kstep_models.rttddft.propagation import field_fractions
 from openmmkstep.rttddft.arguments import integer_from, positive_number
 from openmmkstep.rttddft.electronic_structure.ground_state import GroundState
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.electronic_structure.packed_coulomb_exchange import DenseKernel, create_kernel
+from openmmkstep.rttddft.electronic_structure.packed_coulomb_exchange import DensePackedExchange, create_kernel
 from openmmkstep.rttddft.electronic_structure.packed_matrices import Packing
 from openmmkstep.rttddft.errors import ElectronDynamicsError
 
@@ -74,7 +74,7 @@ def pair_response(hamiltonian: Hamiltonian, kernel: RealArray | None) -> tuple[R
     packing = Packing(1, hamiltonian.size)
     linear = None if kernel is None else _checked_kernel(kernel, packing.length)
     response = create_kernel(hamiltonian._coulomb_exchange, hamiltonian._inverse_root, packing, linear)
-    if not isinstance(response, DenseKernel):
+    if not isinstance(response, DensePackedExchange):
         raise ElectronDynamicsError(
             f"the integrals of {hamiltonian.size} basis functions do not fit in memory: use ElectronDynamics"
         )

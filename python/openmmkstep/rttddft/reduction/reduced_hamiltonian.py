@@ -10,7 +10,7 @@ with Coulomb and exact exchange in full at every call (an error of one per cent 
 dipole), and dV_xc from a regression over those densities of the trajectory for which it was evaluated before
 (:mod:`.polynomial_regression`). Where a density is not within the span of those, to a tolerance, the functional is
 evaluated, and the regression knows one more sample. Nothing needs to be trained beforehand; where a linear response is
-known (:class:`.LinearPrior`), only what it leaves is learned. The propagation stays unitary whatever the error of the
+known (:class:`.LinearXCResponse`), only what it leaves is learned. The propagation stays unitary whatever the error of the
 potential is.
 
 What is new is mostly a direction in which the density has hardly moved yet. The sample is then not taken where the
@@ -21,7 +21,7 @@ orbitals are rotated in that direction (:mod:`.ground_state_rotations`).
 On the way the potential is compared with the functional (:mod:`.accuracy`). Where it is not good enough, the potential
 is less linear than was taken for granted, and the regression is told so, which makes it ask for more samples.
 
-All of it happens with packed matrices in the Loewdin basis (:class:`.packedMatrices.Packing`).
+All of it happens with packed matrices in the Loewdin basis (:class:`.packed_matrices.Packing`).
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from openmmkstep.rttddft.systems.molecule import Molecule
 
 from .accuracy import PROMISED, AccuracyChecks
 from .ground_state_rotations import GroundStateRotations
-from .linear_prior import LinearPrior
+from .linear_xc_response import LinearXCResponse
 from .polynomial_regression import PolynomialRegression
-from .response_prior import check_response, describe_response
+from .response_sources import check_response, describe_response
 
 Array = NDArray[Any]
 RealArray = NDArray[np.float64]
@@ -75,7 +75,7 @@ class Reduction:
             taken to be as large as the linear one, until comparisons show that it is so earlier. Smaller values spend
             more evaluations in strong fields.
         response: what is known of the linear response beforehand: ``"computed"`` for quadrature around the ground
-            state, the path of a trained archive of kind "fxc", or None for nothing. See :mod:`.response_prior`.
+            state, the path of a trained archive of kind "fxc", or None for nothing. See :mod:`.response_sources`.
 
     Raises:
         ElectronDynamicsError: a number is not positive.
@@ -137,7 +137,7 @@ class ReducedHamiltonian(Hamiltonian):
         full: Hamiltonian,
         ground_density: RealArray,
         reduction: Reduction | None = None,
-        prior: LinearPrior | None = None,
+        prior: LinearXCResponse | None = None,
     ) -> None:
         # Not by the base class's constructor, which would compute all integrals again.
         vars(self).update(vars(full))
@@ -241,7 +241,7 @@ class ReducedHamiltonian(Hamiltonian):
             length = self._regression.length
             self._regression.set_length(max(0.5 * length, min(length, smallest)))
 
-    def _compare_prior(self, prior: LinearPrior, wrong: RealArray, true: RealArray) -> None:
+    def _compare_prior(self, prior: LinearXCResponse, wrong: RealArray, true: RealArray) -> None:
         """Take the prior's error from what was found where that is more than was expected of it."""
         if prior.directions is not None:
             true, wrong = prior.directions @ true, prior.directions @ wrong

@@ -16,7 +16,7 @@ from openmmkstep.rttddft.ensembles.geometries import read_geometries
 from openmmkstep.rttddft.ensembles.threads import one_thread
 from openmmkstep.rttddft.errors import ElectronDynamicsError, MissingDependencyError
 from openmmkstep.rttddft.learned.response_data import displaced, response_record
-from openmmkstep.rttddft.reduction.response_prior import COMPUTED, check_response
+from openmmkstep.rttddft.reduction.response_sources import COMPUTED, check_response
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
 from openmmkstep.rttddft.units import NM_PER_BOHR

@@ -20,7 +20,7 @@ from openmmkstep.rttddft.ensembles.workers import (
     errors_of,
 )
 from openmmkstep.rttddft.errors import ElectronDynamicsError
-from openmmkstep.rttddft.learned.initial_guess import WarmStart
+from openmmkstep.rttddft.learned.initial_guess import InitialGuess
 from openmmkstep.rttddft.observables.absorption import Absorption, AbsorptionSettings, Geometry
 from openmmkstep.rttddft.observables.spectrum import peaks
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
@@ -62,7 +62,7 @@ class SpectrumRun:
             saved: where finished ones are kept; None for nowhere.
 
         Raises:
-            See :func:`.geometryScan.absorptions`.
+            See :func:`.scan.absorptions`.
         """
         numbered = absorptions(self.geometries, self.settings, log, self.workers, saved)
         results = list(numbered.values())
@@ -120,7 +120,7 @@ def prepare_spectrum(config: SpectrumConfig) -> SpectrumRun:
         frequencies=energy / EV_PER_HARTREE,
         reduction=None if config.reduction is None else reduction_from(config.reduction),
         pade=config.transform == "pade",
-        warm_start=None if config.initial_guess is None else WarmStart(str(config.initial_guess)),
+        initial_guess=None if config.initial_guess is None else InitialGuess(str(config.initial_guess)),
     )
     # A geometry that the level of theory does not suit should not cost what was computed before it.
     for number, geometry in kept.items():
@@ -128,8 +128,8 @@ def prepare_spectrum(config: SpectrumConfig) -> SpectrumRun:
             level.check(geometry.molecule)
             if settings.reduction is not None:
                 settings.reduction.check(geometry.molecule, level)
-            if settings.warm_start is not None:
-                settings.warm_start.check(geometry.molecule, level)
+            if settings.initial_guess is not None:
+                settings.initial_guess.check(geometry.molecule, level)
             if geometry.environment is not None:
                 geometry.environment.check(geometry.molecule)
     return SpectrumRun(config, kept, settings)

@@ -16,7 +16,7 @@ from openmmkstep.rttddft.observables.absorption import AXES
 from openmmkstep.rttddft.observables.agreement import dipole_error, peak_shift, spectral_overlap
 from openmmkstep.rttddft.observables.spectrum import dipole_strength, polarizability
 from openmmkstep.rttddft.reduction.reduced_hamiltonian import Reduction
-from openmmkstep.rttddft.reduction.response_prior import COMPUTED
+from openmmkstep.rttddft.reduction.response_sources import COMPUTED
 from openmmkstep.rttddft.simulation import ElectronDynamics
 from openmmkstep.rttddft.systems.molecule import Molecule
 from openmmkstep.rttddft.units import EV_PER_HARTREE

@@ -45,7 +45,7 @@ from openmmkstep.rttddft.electronic_structure.auxiliary_fit import local_auxilia
 from openmmkstep.rttddft.learned.initial_guess import predicted_density
 from openmmkstep.rttddft.learned.response_data import displaced, response_record
 from openmmkstep.rttddft.observables.agreement import dipole_error
-from openmmkstep.rttddft.reduction.response_prior import response_prior
+from openmmkstep.rttddft.reduction.response_sources import known_xc_response
 from openmmkstep.rttddft.units import NM_PER_BOHR
 from openmmkstep.workflows.config.bench_spectrum import SpectrumBenchConfig
 from openmmkstep.workflows.spectra.bench.benchmark import run_spectrum_benchmark
@@ -190,7 +190,7 @@ def test_response_learned_in_one_orbital_basis_serves_another(archives: Archives
 def prior(source: Path | str) -> Any:
     dynamics = ElectronDynamics(WATER, LEVEL, PROPAGATOR)
     ground = dynamics.ground_state
-    return response_prior(str(source), dynamics._mean_field, WATER, dynamics.hamiltonian, ground)
+    return known_xc_response(str(source), dynamics._mean_field, WATER, dynamics.hamiltonian, ground)
 
 
 def test_both_sources_agree(archives: Archives) -> None:
@@ -245,7 +245,7 @@ def test_spread_and_checks_lead_to_evaluations_and_to_the_right_answer(
     poor = archives.write("poor", regularisation=POOR)
     checked = run(Reduction(response=str(poor)))
     assert checked.fock_builds[1:].sum() > 3
-    monkeypatch.setattr("openmmkstep.rttddft.reduction.response_prior._CHECK_INTERVAL", None)
+    monkeypatch.setattr("openmmkstep.rttddft.reduction.response_sources._CHECK_INTERVAL", None)
     trusting = run(Reduction(response=str(poor)))
     assert trusting.fock_builds[1:].sum() == 0
     assert dipole_error(checked.dipole, reference("sto-3g")) < 0.05 < dipole_error(trusting.dipole, reference("sto-3g"))

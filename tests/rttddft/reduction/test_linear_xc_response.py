@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from openmmkstep.rttddft import DeltaKick, ElectronDynamicsError, LevelOfTheory, Magnus2, Reduction
 from openmmkstep.rttddft.electronic_structure.packed_matrices import Packing
 from openmmkstep.rttddft.observables.agreement import dipole_error
-from openmmkstep.rttddft.reduction.linear_prior import LinearPrior
+from openmmkstep.rttddft.reduction.linear_xc_response import LinearXCResponse
 from openmmkstep.rttddft.reduction.polynomial_regression import PolynomialRegression
 from openmmkstep.rttddft.reduction.reduced_hamiltonian import ReducedHamiltonian
 from tests.support.electrons.systems import WATER, Prepared, dipoles, prepare, propagate
@@ -45,7 +45,7 @@ def reference(method: str) -> NDArray[np.float64]:
     return dipoles(water(method), propagate(water(method), PROPAGATOR, STEPS, KICK))
 
 
-def run(method: str, prior: LinearPrior | None, strength: float = 1e-3) -> tuple[ReducedHamiltonian, float]:
+def run(method: str, prior: LinearXCResponse | None, strength: float = 1e-3) -> tuple[ReducedHamiltonian, float]:
     """The Hamiltonian after a run, and the dipole error relative to the full one's."""
     system = water(method)
     reduced = ReducedHamiltonian(system.hamiltonian, system.ground.density, Reduction(), prior)
@@ -57,13 +57,13 @@ def run(method: str, prior: LinearPrior | None, strength: float = 1e-3) -> tuple
 
 @pytest.mark.parametrize("method", ["rks", "uks"])
 def test_exact_kernel_needs_no_evaluation_in_a_weak_field(method: str) -> None:
-    reduced, error = run(method, LinearPrior(kernel(method), 0.0))
+    reduced, error = run(method, LinearXCResponse(kernel(method), 0.0))
     assert reduced.fock_builds == 1 and reduced.evaluations > STEPS
     assert error < 0.002
 
 
 def test_strong_fields_are_still_noticed() -> None:
-    reduced, _ = run("rks", LinearPrior(kernel("rks"), 0.0), strength=0.3)
+    reduced, _ = run("rks", LinearXCResponse(kernel("rks"), 0.0), strength=0.3)
     assert reduced.fock_builds > 1
 
 
@@ -72,9 +72,9 @@ def test_wrong_kernel_is_corrected() -> None:
     exact, random = kernel("rks"), np.random.default_rng(3)
     noise = random.normal(size=exact.shape)
     wrong = exact * (1.0 + 0.1 * (noise + noise.T) / np.sqrt(2.0))
-    trusting, spoiled = run("rks", LinearPrior(wrong, 0.0))
+    trusting, spoiled = run("rks", LinearXCResponse(wrong, 0.0))
     assert trusting.fock_builds == 1
-    knowing, error = run("rks", LinearPrior(wrong, 0.1))
+    knowing, error = run("rks", LinearXCResponse(wrong, 0.1))
     unaware, _ = run("rks", None)
     assert 1 < knowing.fock_builds < unaware.fock_builds
     assert error < 0.01
@@ -86,7 +86,7 @@ def test_prior_leaves_samples_as_they_are() -> None:
     system, random = water("rks"), np.random.default_rng(1)
     matrix = random.normal(size=kernel("rks").shape)
     reduced = ReducedHamiltonian(
-        system.hamiltonian, system.ground.density, prior=LinearPrior(0.1 * (matrix + matrix.T), 1.0)
+        system.hamiltonian, system.ground.density, prior=LinearXCResponse(0.1 * (matrix + matrix.T), 1.0)
     )
     orbitals = DeltaKick(0.05, (1, 1, 1)).apply(system.hamiltonian, system.ground.orbitals)
     (moved,) = propagate(system, PROPAGATOR, 3, orbitals=orbitals)[-1:]
@@ -118,10 +118,10 @@ def test_weight_of_the_linear_term() -> None:
 )
 def test_impossible_priors(matrix: NDArray[np.float64], uncertainty: float, message: str) -> None:
     with pytest.raises(ElectronDynamicsError, match=message):
-        LinearPrior(matrix, uncertainty)
+        LinearXCResponse(matrix, uncertainty)
 
 
 def test_prior_of_another_basis_set() -> None:
     system = water("rks")
     with pytest.raises(ElectronDynamicsError, match="another basis set"):
-        ReducedHamiltonian(system.hamiltonian, system.ground.density, prior=LinearPrior(np.eye(5), 0.1))
+        ReducedHamiltonian(system.hamiltonian, system.ground.density, prior=LinearXCResponse(np.eye(5), 0.1))

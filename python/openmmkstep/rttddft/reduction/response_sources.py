@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from openmmkstep.rttddft.electronic_structure.auxiliary_fit import AuxiliaryFit
 from openmmkstep.rttddft.electronic_structure.ground_state import GroundState
 from openmmkstep.rttddft.electronic_structure.hamiltonian import Hamiltonian
-from openmmkstep.rttddft.electronic_structure.xc_kernel import NO_KERNEL, ResponseKernel, has_kernel
+from openmmkstep.rttddft.electronic_structure.xc_kernel import NO_KERNEL, XCKernel, has_kernel
 from openmmkstep.rttddft.errors import ElectronDynamicsError
-from openmmkstep.rttddft.learned.archive import ArchiveUse, arguments, called_once, loaded_archive
+from openmmkstep.rttddft.learned.archive import ArchiveUse, arguments, loaded_archive, without_optimisation
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
 
-from .linear_prior import LinearPrior
+from .linear_xc_response import LinearXCResponse
 
 RealArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -67,9 +67,9 @@ def describe_response(source: str) -> str:
     return source if source == COMPUTED else _USE.describe(source)
 
 
-def response_prior(
+def known_xc_response(
     source: str, mean_field: Any, molecule: Molecule, hamiltonian: Hamiltonian, ground: GroundState
-) -> LinearPrior:
+) -> LinearXCResponse:
     """The linear response around a ground state.
 
     Args:
@@ -90,7 +90,7 @@ def response_prior(
     atomic = hamiltonian._inverse_root @ orbitals
     uncertainty = _COMPUTED_UNCERTAINTY
     if source == COMPUTED:
-        kernel = ResponseKernel(mean_field, ground.density[0])
+        kernel = XCKernel(mean_field, ground.density[0])
         response = kernel.among_products(atomic, first, second, excited)
     else:
         fit = AuxiliaryFit(mean_field.mol, loaded_archive(source)[1].basis())
@@ -107,7 +107,7 @@ def response_prior(
     pairs[:, excited], pairs[excited, :] = response, response.T
     packed = _packed_pairs(orbitals, first, second)
     matrix = packed.T @ pairs @ packed
-    return LinearPrior(0.5 * (matrix + matrix.T), uncertainty, _CHECK_INTERVAL, packed[excited])
+    return LinearXCResponse(0.5 * (matrix + matrix.T), uncertainty, _CHECK_INTERVAL, packed[excited])
 
 
 def _predicted(
@@ -115,7 +115,7 @@ def _predicted(
 ) -> tuple[RealArray, float]:
     """Response [m,k] of all pairs to those that an external field excites, and how wrong it may be."""
     module, contract = loaded_archive(source)
-    with called_once():
+    with without_optimisation():
         mean, _ = module(*arguments(molecule))
         members = module.members(*arguments(molecule))
     inner = products[:, excited]

@@ -15,12 +15,12 @@ _ASYMMETRY = 1e-8
 
 
 @dataclass(frozen=True)
-class LinearPrior:
+class LinearXCResponse:
     """A linear map from the change of the density to that of the exchange-correlation potential.
 
     Attributes:
         matrix: [m,m], symmetric; of the packed real part of the density, Loewdin basis, to the packed potential. See
-            :class:`.packedMatrices.Packing`; m is n(n+1)/2 times the number of spins.
+            :class:`.packed_matrices.Packing`; m is n(n+1)/2 times the number of spins.
         uncertainty: relative error that is expected of it, from 0 (exact) to 1 (nothing known).
         check_interval: largest number of Fock matrices between checks against the functional (:mod:`.accuracy`), the
             first of them near the start of every trajectory; an error above the uncertainty replaces it. None never
