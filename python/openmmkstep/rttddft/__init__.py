@@ -28,14 +28,23 @@ from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
 from openmmkstep.rttddft.systems.point_charges import PointCharges
 
-from .errors import ConvergenceError, ElectronDynamicsError, MissingDependencyError, TrajectoryError, WorkerError
+from .errors import (
+    AccuracyWarning,
+    ConvergenceError,
+    ElectronDynamicsError,
+    MissingDependencyError,
+    TrajectoryError,
+    WorkerError,
+)
 from .simulation import ElectronDynamics, Observables
-from .trajectory import TrajectoryFile
+from .trajectory import DipoleAccuracy, TrajectoryFile
 
 __all__ = [
     "CFM4",
+    "AccuracyWarning",
     "ConvergenceError",
     "DeltaKick",
+    "DipoleAccuracy",
     "ElectricField",
     "ElectronDynamics",
     "ElectronDynamicsError",

@@ -19,5 +19,9 @@ class MissingDependencyError(ImportError):
     """A package that only this part of openmm-kstep needs is not installed."""
 
 
+class AccuracyWarning(UserWarning):
+    """A reduced trajectory is not known to be as accurate as it was asked to be."""
+
+
 class WorkerError(RuntimeError):
     """A process that computed a geometry was lost."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,19 +26,17 @@ from openmmkstep.rttddft.systems.basis_functions import BasisFunctions
 from openmmkstep.rttddft.systems.level_of_theory import LevelOfTheory
 from openmmkstep.rttddft.systems.molecule import Molecule
 from openmmkstep.rttddft.systems.point_charges import PointCharges
+from openmmkstep.rttddft.trajectory.continuation import refuse_other_integrals, refuse_other_run
 from openmmkstep.rttddft.trajectory.reader import TrajectoryFile
-from openmmkstep.rttddft.trajectory.schema import Frame, TrajectoryHeader
+from openmmkstep.rttddft.trajectory.schema import DipoleAccuracy, Frame, TrajectoryHeader
 from openmmkstep.rttddft.trajectory.writer import TrajectoryWriter, read_state, refuse_existing
 
 from .arguments import integer_from
-from .errors import ElectronDynamicsError, TrajectoryError
+from .errors import AccuracyWarning, ElectronDynamicsError
 from .pyscf_loading import load_pyscf
 from .versions import PACKAGES
 
 RealArray = NDArray[np.float64]
-
-# A file belongs to a run when the integrals agree this well; other versions of libraries differ by round-off.
-_SAME_INTEGRALS = 1e-9
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,7 @@ class Observables:
         energy: without the field [T].
         dipole: of nuclei and electrons [T,3].
         fock_builds: that the step to each frame took [T]; with a reduction, evaluations of the functional.
+        accuracy: with a reduction, how far the dipole is expected to be from the full run's; ``str`` says it in words.
     """
 
     time: RealArray
@@ -58,6 +57,7 @@ class Observables:
     energy: RealArray
     dipole: RealArray
     fock_builds: NDArray[np.int64]
+    accuracy: DipoleAccuracy | None = None
 
 
 class ElectronDynamics:
@@ -73,7 +73,8 @@ class ElectronDynamics:
         field: from t = 0 on.
         reduction: evaluate the functional only where the trajectory is new (:mod:`.reduced_hamiltonian`); None for all
             Fock matrices in full. A continued file learns anew, and agrees with an uninterrupted run to the tolerance
-            of the reduction rather than to round-off.
+            of the reduction rather than to round-off. A run that finds itself less accurate than asked says so, by an
+            AccuracyWarning, in its result and in its file.
         environment: fixed charges around the molecule, which act on its nuclei and electrons; None for vacuum.
         threads: of PySCF; more than one pays for large molecules on an idle machine only.
         initial_guess: archive of a response network, from whose density the SCF begins (:mod:`.initial_guess`); None
@@ -232,16 +233,21 @@ class ElectronDynamics:
         pyscf = load_pyscf()
         with pyscf.lib.with_omp_threads(self.threads):
             if path is None:
-                return self._run_in_memory(steps, progress)
-            target = Path(path)
-            if resume and target.exists():
-                state, writer, ground = self._continued(target, steps, density_interval)
+                series = self._run_in_memory(steps, progress)
             else:
-                refuse_existing(target)
-                state, writer, ground = self._started(target, steps, density_interval)
-            self._run_to_file(steps, state, writer, ground, density_interval, flush_interval, progress)
-        with TrajectoryFile(target) as file:
-            return Observables(file.time, file.field, file.energy, file.dipole, file.fock_builds.astype(np.int64))
+                series = self._run_with_file(steps, Path(path), resume, density_interval, flush_interval, progress)
+        if series.accuracy is not None and not series.accuracy.is_kept:
+            warnings.warn(f"{self.molecule.name}: {series.accuracy}", AccuracyWarning, stacklevel=2)
+        return series
+
+    @property
+    def _estimated_error(self) -> float | None:
+        """Of the dipole since the beginning of this run."""
+        return None if self._reduced is None else self._reduced.estimated_error
+
+    @property
+    def _promised_error(self) -> float | None:
+        return None if self.reduction is None else self.reduction.promised
 
     def _first(self) -> State:
         orbitals = self.ground_state.orbitals
@@ -292,7 +298,27 @@ class ElectronDynamics:
             np.array([frame.energy for frame in frames]),
             np.array([frame.dipole for frame in frames]),
             np.array([frame.fock_builds for frame in frames]),
+            None if self.reduction is None else DipoleAccuracy(self._estimated_error, self.reduction.promised),
         )
+
+    def _run_with_file(
+        self,
+        steps: int,
+        path: Path,
+        resume: bool,
+        density_interval: int,
+        flush_interval: int,
+        progress: Callable[[State], None] | None,
+    ) -> Observables:
+        if resume and path.exists():
+            state, writer, ground = self._continued(path, steps, density_interval)
+        else:
+            refuse_existing(path)
+            state, writer, ground = self._started(path, steps, density_interval)
+        self._run_to_file(steps, state, writer, ground, density_interval, flush_interval, progress)
+        with TrajectoryFile(path) as file:
+            builds = file.fock_builds.astype(np.int64)
+            return Observables(file.time, file.field, file.energy, file.dipole, builds, file.accuracy)
 
     def _run_to_file(
         self,
@@ -308,7 +334,7 @@ class ElectronDynamics:
         try:
             for following in self._states(state, steps):
                 writer.append(self._frame(following, ground, density_interval))
-                last = following
+                last, writer.estimated_error = following, self._estimated_error
                 if writer.pending >= flush_interval:
                     writer.flush(last)
                 if progress is not None:
@@ -349,57 +375,25 @@ class ElectronDynamics:
             ground_density=ground.density,
             ground_energy=ground.energy,
             software=software_versions(PACKAGES),
+            promised_error=self._promised_error,
         )
 
     def _continued(self, path: Path, steps: int, density_interval: int) -> tuple[State, TrajectoryWriter, RealArray]:
-        with TrajectoryFile(path) as file:
-            self._refuse_other_settings(file, density_interval)
-            frames, planned = len(file), int(file.attributes["n_steps"])
-            ground = file.ground_density.reshape(file.spins, *file.overlap.shape)
-            times, fields = file.time, file.field
-            for time, stored in zip(times, fields, strict=True):
-                if not np.allclose(self.field.at(float(time)), stored, rtol=1e-12, atol=1e-15):
-                    raise TrajectoryError(
-                        f"{path} was made in another field at t = {time}: use the same field function"
-                    )
-            for name, stored, own in (
-                ("overlap matrix", file.overlap, self.hamiltonian.overlap),
-                ("core Hamiltonian", file.core_hamiltonian, self.hamiltonian.core),
-            ):
-                if stored.shape != own.shape or np.abs(stored - own).max() > _SAME_INTEGRALS:
-                    raise TrajectoryError(
-                        f"{path} cannot be continued: its {name} is not that of this molecule and basis set. "
-                        "Another version of PySCF may define the basis set differently"
-                    )
-        self._forget_runs_before()
-        state = read_state(path)
-        if steps > planned:
-            TrajectoryWriter.extend(path, steps)
-        return state, TrajectoryWriter(path, frames, density_interval), ground
-
-    def _refuse_other_settings(self, file: TrajectoryFile, density_interval: int) -> None:
-        other, own = file.molecule, self.molecule
-        if (
-            not np.array_equal(other.numbers, own.numbers)
-            or not np.allclose(other.positions, own.positions, rtol=0.0, atol=1e-12)
-            or (other.charge, other.multiplicity) != (own.charge, own.multiplicity)
-        ):
-            raise TrajectoryError(
-                f"{file.path} belongs to another molecule, geometry, charge or multiplicity ({other.name} with charge "
-                f"{other.charge} and multiplicity {other.multiplicity}): write to another file"
-            )
-        mine: dict[str, Any] = {
+        settings = {
             "level_of_theory": self._described_level(),
             "propagator": self.propagator.describe(),
             "kick": None if self.kick is None else self.kick.describe(),
             "field": self.field.describe(),
             "density_interval": density_interval,
         }
-        for name, value in mine.items():
-            stored = file.attributes[name]
-            # Through JSON, as the stored one went.
-            if stored != json.loads(json.dumps(value)):
-                raise TrajectoryError(
-                    f"{file.path} cannot be continued with another {name}: it has {stored}, this run {value}. "
-                    "Use the same, or write to another file"
-                )
+        with TrajectoryFile(path) as file:
+            refuse_other_run(file, self.molecule, settings, self.field)
+            refuse_other_integrals(file, self.hamiltonian.overlap, self.hamiltonian.core)
+            frames, planned = len(file), int(file.attributes["n_steps"])
+            ground = file.ground_density.reshape(file.spins, *file.overlap.shape)
+            earlier = None if file.accuracy is None else file.accuracy.estimated
+        self._forget_runs_before()
+        state = read_state(path)
+        if steps > planned:
+            TrajectoryWriter.extend(path, steps)
+        return state, TrajectoryWriter(path, frames, density_interval, earlier), ground

@@ -22,8 +22,9 @@ class LinearXCResponse:
         matrix: [m,m], symmetric; of the packed real part of the density, Loewdin basis, to the packed potential. See
             :class:`.packed_matrices.Packing`; m is n(n+1)/2 times the number of spins.
         uncertainty: relative error that is expected of it, from 0 (exact) to 1 (nothing known).
-        check_interval: Fock matrices between checks against the functional, the first of them near the start of every
-            trajectory; an error above the uncertainty replaces it. None never checks.
+        check_interval: largest number of Fock matrices between checks against the functional (:mod:`.accuracy`), the
+            first of them near the start of every trajectory; an error above the uncertainty replaces it. None never
+            checks.
         directions: orthonormal rows [k,m]; the response is known to density changes along them, in the components of
             the potential along them. None for all.
 

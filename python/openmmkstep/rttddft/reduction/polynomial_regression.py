@@ -25,6 +25,8 @@ Number = TypeVar("Number", float, RealArray)
 
 # Relative; directions of the samples' kernel matrix below it are round-off.
 _SMALLEST = 1e-13
+# Relative; points that leave less outside of the span of others lie within it.
+_SMALLEST_RESIDUAL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,11 @@ class PolynomialRegression:
     """
 
     def __init__(self, length: float, linear_weight: float = 1.0, directions: RealArray | None = None) -> None:
+        self._length = length
         self._weight = linear_weight
         self._directions = directions
-        self._factors = (length**-2, length**-4)
-        # A term of order p grows with s^p, its work therefore has the factor 1/(p + 1).
-        self._work_factors = (length**-2 / 3, length**-4 / 4)
+        # Orthonormal rows that span the points.
+        self._span: RealArray = np.zeros((0, 0))
         self._points: RealArray = np.zeros((0, 0))
         self._values: RealArray = np.zeros((0, 0))
         self._inside: RealArray = np.zeros((0, 0))
@@ -79,11 +81,30 @@ class PolynomialRegression:
             self._inside = np.vstack([self._inside, inside])
         else:
             self._points, self._values, self._inside = point[None].copy(), value[None].copy(), inside[None].copy()
+        self._span = self._extended_span(point)
         products = np.empty((len(self), len(self)))
         products[:-1, :-1] = self._products
         products[-1] = products[:, -1] = self._points @ point
         self._products = products
         self._solve()
+
+    def residual(self, point: RealArray) -> RealArray:
+        """What of x [m] lies outside of the span of the samples [m]."""
+        for _ in range(2 if len(self) else 0):
+            # Twice, because what the first time leaves of a point nearly within the span is round-off.
+            point = point - (self._span @ point) @ self._span
+        return point
+
+    def set_length(self, length: float) -> None:
+        """Take another L from here on; the samples stay."""
+        self._length = length
+        if len(self):
+            self._solve()
+
+    @property
+    def length(self) -> float:
+        """L."""
+        return self._length
 
     def set_linear_weight(self, weight: float) -> None:
         """Take another weight a of the linear part from here on; the samples stay."""
@@ -100,7 +121,7 @@ class PolynomialRegression:
         """The mean and the standard deviation at x [m]."""
         square = float(point @ point)
         inside = self._along(point)
-        higher = _higher(square, self._factors)
+        higher = self._higher(square)
         prior = self._linear(square, float(inside @ inside)) + higher
         size = sqrt(square + higher)
         count = len(self._points)
@@ -109,9 +130,9 @@ class PolynomialRegression:
         products = self._rows @ point
         shared = products[:count]
         linear = self._linear(shared, self._inside @ inside)
-        kernel = linear + _higher(shared, self._factors)
+        kernel = linear + self._higher(shared)
         variance = prior - float(kernel @ self._inverse @ kernel)
-        work = float((0.5 * linear + _higher(shared, self._work_factors)) @ products[count:])
+        work = float((0.5 * linear + self._higher(shared, 3, 4)) @ products[count:])
         return Prediction(kernel @ self._rows[count:], work, sqrt(max(variance, 0.0)), size)
 
     def _along(self, point: RealArray) -> RealArray:
@@ -123,8 +144,21 @@ class PolynomialRegression:
             return self._weight * products
         return products - (1.0 - self._weight) * inside
 
+    def _higher(self, u: Number, second: int = 1, third: int = 1) -> Number:
+        """The quadratic and the cubic term over numbers: a term of order p grows with s^p, its work with 1/(p + 1)."""
+        return u * u * (self._length**-2 / second + u * (self._length**-4 / third))
+
+    def _extended_span(self, point: RealArray) -> RealArray:
+        if len(self) == 1:
+            return point[None] / np.linalg.norm(point)
+        rest = self.residual(point)
+        norm = np.linalg.norm(rest)
+        if norm < _SMALLEST_RESIDUAL * np.linalg.norm(point):
+            return self._span
+        return np.vstack([self._span, rest / norm])
+
     def _solve(self) -> None:
-        kernel = self._linear(self._products, self._inside @ self._inside.T) + _higher(self._products, self._factors)
+        kernel = self._linear(self._products, self._inside @ self._inside.T) + self._higher(self._products)
         # Samples may differ in size by orders of magnitude: all are scaled to variance one before the inversion.
         scale = 1.0 / np.sqrt(np.diag(kernel))
         values, vectors = np.linalg.eigh(kernel * np.outer(scale, scale))
@@ -133,9 +167,3 @@ class PolynomialRegression:
         # Of the covariances as they are, not scaled.
         self._inverse = (scaled / values[kept]) @ scaled.T
         self._rows = np.vstack([self._points, self._inverse @ self._values])
-
-
-def _higher(u: Number, factors: tuple[float, float]) -> Number:
-    """The quadratic and the cubic term."""
-    second, third = factors
-    return u * u * (second + u * third)

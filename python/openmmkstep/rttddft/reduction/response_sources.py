@@ -32,7 +32,7 @@ _COMPUTED_UNCERTAINTY = 0.001
 # Members of an ensemble share their training data, and err together: on molecules held out, the error of the mean was
 # up to twice their spread.
 _SPREAD_FACTOR = 2.0
-# Fock matrices between comparisons of a network's prediction with the functional.
+# Fock matrices between comparisons with the functional.
 _CHECK_INTERVAL = 1000
 _USE = ArchiveUse(
     setting="response",
@@ -89,7 +89,6 @@ def known_xc_response(
     excited = (first < occupied.shape[1]) & (second >= occupied.shape[1])
     atomic = hamiltonian._inverse_root @ orbitals
     uncertainty = _COMPUTED_UNCERTAINTY
-    checks: int | None = None
     if source == COMPUTED:
         kernel = XCKernel(mean_field, ground.density[0])
         response = kernel.among_products(atomic, first, second, excited)
@@ -97,10 +96,9 @@ def known_xc_response(
         fit = AuxiliaryFit(mean_field.mol, loaded_archive(source)[1].basis())
         products = fit.products(atomic, atomic).reshape(-1, hamiltonian.size, hamiltonian.size)[:, first, second]
         response, uncertainty = _predicted(source, molecule, products, excited)
-        checks = _CHECK_INTERVAL
         if uncertainty >= 1.0:
             # Networks that disagree as much may be wrong by orders of magnitude, which no later sample repairs.
-            response, checks = np.zeros_like(response), None
+            response = np.zeros_like(response)
     # Of unit symmetric matrices, whose densities are products times sqrt(2) but for squares.
     response = response * np.where(first == second, np.sqrt(2.0), 2.0)[:, None]
     # To changes between occupied orbitals, or between virtual ones, the response is not taken to be known: they are of
@@ -109,7 +107,7 @@ def known_xc_response(
     pairs[:, excited], pairs[excited, :] = response, response.T
     packed = _packed_pairs(orbitals, first, second)
     matrix = packed.T @ pairs @ packed
-    return LinearXCResponse(0.5 * (matrix + matrix.T), uncertainty, checks, packed[excited])
+    return LinearXCResponse(0.5 * (matrix + matrix.T), uncertainty, _CHECK_INTERVAL, packed[excited])
 
 
 def _predicted(

@@ -16,6 +16,8 @@ are total ones. Everything is in atomic units, in double precision, matrices in 
     /dynamics/time [T]      field [T,3]   energy [T]   dipole [T,3]   fock_builds [T]
               density_step [D]          step of each stored density: 0, interval, 2 interval, ...
               density_real [D,s,n,n]    density_imag [D,s,n,n]   deviation from the ground state
+    /accuracy/              of reduced runs only: estimated_dipole_error [], promised_dipole_error []; what they mean
+                            is in the group's attribute description
     /restart/               state of the propagation, in two slots that are written in turn
 
 All arrays have their full size from the beginning and lie in one piece, so that a flush changes no structure of the
@@ -24,7 +26,7 @@ read up to the last flush, and continued from there. Between flushes the file is
 """
 
 from .reader import TrajectoryFile
-from .schema import SCHEMA, UNITS, Frame, TrajectoryHeader
+from .schema import SCHEMA, UNITS, DipoleAccuracy, Frame, TrajectoryHeader
 from .writer import TrajectoryWriter
 
-__all__ = ["SCHEMA", "UNITS", "Frame", "TrajectoryFile", "TrajectoryHeader", "TrajectoryWriter"]
+__all__ = ["SCHEMA", "UNITS", "DipoleAccuracy", "Frame", "TrajectoryFile", "TrajectoryHeader", "TrajectoryWriter"]

@@ -14,7 +14,7 @@ from openmmkstep.rttddft.errors import ElectronDynamicsError, TrajectoryError
 from openmmkstep.rttddft.systems.basis_functions import BasisFunctions
 from openmmkstep.rttddft.systems.molecule import Molecule
 
-from .schema import BASIS_FIELDS, SCHEMA, SERIES, densities_up_to
+from .schema import BASIS_FIELDS, SCHEMA, SERIES, DipoleAccuracy, densities_up_to
 
 RealArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -97,6 +97,17 @@ class TrajectoryFile:
     def fock_builds(self) -> NDArray[np.int64]:
         """Fock builds that each step took [T]."""
         return self._series("fock_builds")
+
+    @property
+    def accuracy(self) -> DipoleAccuracy | None:
+        """How well a reduced run keeps to a full one; None of a full run, and of files that do not tell."""
+        if "accuracy" not in self._file:
+            return None
+        for name in ("estimated_dipole_error", "promised_dipole_error"):
+            SCHEMA.check_array(self._file, f"accuracy/{name}", ())
+        estimated = float(self._file["accuracy/estimated_dipole_error"][()])
+        promised = float(self._file["accuracy/promised_dipole_error"][()])
+        return DipoleAccuracy(None if np.isnan(estimated) else estimated, promised)
 
     @property
     def overlap(self) -> RealArray:

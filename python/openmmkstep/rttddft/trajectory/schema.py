@@ -50,6 +50,44 @@ BASIS_FIELDS: Mapping[str, str] = {
 }
 
 
+ACCURACY_DESCRIPTION = (
+    "of a trajectory whose functional was not evaluated for every Fock matrix: relative error of the induced dipole, "
+    "over the whole trace, that was estimated from comparisons with the functional on the way (not a number before the "
+    "first), and the one that was asked for; where the estimate is larger, the trajectory is not as accurate as asked"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class DipoleAccuracy:
+    """How well a reduced trajectory keeps to the full one, by what is known of it; as text, in words.
+
+    Attributes:
+        estimated: expected relative error of the induced dipole over the whole trace, from comparisons with the
+            functional; None for a trajectory too short for one.
+        promised: the error that was asked for.
+    """
+
+    estimated: float | None
+    promised: float
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether nothing that is known speaks against the promise."""
+        return self.estimated is None or self.estimated <= self.promised
+
+    def __str__(self) -> str:
+        asked = f"{100 * self.promised:.2g} % was asked for"
+        if self.estimated is None:
+            return f"the induced dipole was not compared with the functional, the trajectory is short; {asked}"
+        estimate = f"the induced dipole is estimated to be wrong by {100 * self.estimated:.2g} %; {asked}"
+        if self.is_kept:
+            return estimate
+        return (
+            f"{estimate}. The functional is less smooth here than the reduction can follow: use a weaker kick or "
+            "field, a smaller tolerance or nonlinearity, or no reduction"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class TrajectoryHeader:
     """What all frames of one file have in common.
@@ -66,6 +104,7 @@ class TrajectoryHeader:
         ground_density: [1,n,n] total or [2,n,n] of both spins, real.
         ground_energy: hartree.
         software: name -> version.
+        promised_error: of a reduced run, the relative error of the induced dipole that it was asked for; else None.
     """
 
     molecule: Molecule
@@ -83,6 +122,7 @@ class TrajectoryHeader:
     ground_density: RealArray
     ground_energy: float
     software: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    promised_error: float | None = None
 
     @property
     def size(self) -> int:

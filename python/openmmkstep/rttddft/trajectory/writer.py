@@ -17,6 +17,7 @@ from openmmkstep.rttddft.propagation.propagators import GUESS_POINTS, State
 
 from .reader import TrajectoryFile
 from .schema import (
+    ACCURACY_DESCRIPTION,
     BASIS_FIELDS,
     CONVENTIONS,
     SCHEMA,
@@ -40,10 +41,16 @@ class TrajectoryWriter:
         path: of a file that :meth:`create` made.
         frames: complete frames in it.
         density_interval: as in its header.
+        earlier_error: estimate of the dipole's error for those frames, where there is one.
+
+    Attributes:
+        estimated_error: the same for the frames that are appended; goes to the file with them, the larger of both.
     """
 
-    def __init__(self, path: Path, frames: int, density_interval: int) -> None:
+    def __init__(self, path: Path, frames: int, density_interval: int, earlier_error: float | None = None) -> None:
         self.path = path
+        self.estimated_error: float | None = None
+        self._earlier_error = earlier_error
         self._density_interval = density_interval
         self._written = frames
         self._pending: list[Frame] = []
@@ -74,6 +81,8 @@ class TrajectoryWriter:
                 _write_header(file, header)
                 _create_dynamics(file, header)
                 _create_restart(file, header, start)
+                if header.promised_error is not None:
+                    _create_accuracy(file, header.promised_error)
                 _allocate(file, "progress", (2,), "<i8")[:] = (0, 0)
             writer = cls(partial, 0, header.density_interval)
             writer.append(first)
@@ -139,6 +148,9 @@ class TrajectoryWriter:
                 slot = 1 - int(file["progress"][1])
                 self._write_frames(file["dynamics"], start, stop)
                 _write_state(file["restart"], slot, state)
+                errors = [error for error in (self._earlier_error, self.estimated_error) if error is not None]
+                if errors and "accuracy" in file:
+                    file["accuracy/estimated_dipole_error"][()] = max(errors)
                 file["progress"][:] = (stop, slot)
         except BlockingIOError:
             return False
@@ -261,6 +273,12 @@ def _create_dynamics(file: h5py.File, header: TrajectoryHeader) -> None:
     _allocate(group, "density_step", (header.stored_densities,), "<i8")
     for name in ("density_real", "density_imag"):
         _allocate(group, name, (header.stored_densities, *matrix), "<f8")
+
+
+def _create_accuracy(file: h5py.File, promised: float) -> None:
+    group = file.create_group("accuracy")
+    group.attrs["description"] = ACCURACY_DESCRIPTION
+    group["estimated_dipole_error"], group["promised_dipole_error"] = np.nan, promised
 
 
 def _create_restart(file: h5py.File, header: TrajectoryHeader, start: State) -> None:
