@@ -58,6 +58,7 @@ def test_geometries_with_error_band(tmp_path: Path, config: dict[str, Any]) -> N
     np.testing.assert_allclose(results["mean_per_ev"], spectra.mean(axis=0))
     np.testing.assert_allclose(results["standard_error_per_ev"], spectra.std(axis=0, ddof=1) / np.sqrt(3))
     assert results["fock_builds"] < 300
+    assert all(0.003 < geometry["estimated_dipole_error"] < 0.05 for geometry in results["geometries"])
     # The first geometry is not distorted: bright lines of linear response.
     response = tddft.TDDFT(create_mean_field(WATER, LevelOfTheory("rks", "6-31g", "pbe0", grid_level=1)).run())
     response.nstates = 20

@@ -6,8 +6,7 @@ For atoms Z, R and an auxiliary basis chi it gives
 
 f_xc being the second functional derivative of the exchange-correlation energy at the ground state's density. Both are
 independent of the orbital basis: with the coefficients D of orbital products in the auxiliary basis (exact for any
-basis set), a change dP of the density matrix changes the potential by D^T A D dP. No more than that is learned; Coulomb
-and exact exchange are computed.
+basis set), a change dP of the density matrix changes the potential by D^T A D dP. Only this part is learned.
 
 - Features of an atom are tensors up to l = 4 of both parities that are built from its neighbours by tensor products
   with spherical harmonics of the directions to them, in a few rounds, so that further atoms are felt too.

@@ -36,6 +36,8 @@ class Absorption:
         ground_energy: hartree.
         fock_builds: of all kicks; with a reduction, evaluations of the functional.
         seconds: wall time, integrals and ground state included.
+        estimated_error: with a reduction, the largest relative error that is expected of the dipole after a kick; None
+            where there is none to be told.
     """
 
     strength: RealArray
@@ -43,6 +45,7 @@ class Absorption:
     ground_energy: float
     fock_builds: int
     seconds: float
+    estimated_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -105,12 +108,14 @@ def absorption(geometry: Geometry, settings: AbsorptionSettings) -> Absorption:
         environment=geometry.environment,
         initial_guess=None if settings.initial_guess is None else settings.initial_guess.archive,
     )
-    induced, builds = [], 0
+    induced, builds, errors = [], 0, []
     for name in settings.directions:
         axis = AXES[name]
         # What one kick shows of the functional, the next need not find out again.
         series = quiet.kicked(DeltaKick(settings.kick, axis), sharing=True).run(settings.steps)
         builds += int(series.fock_builds.sum())
+        if series.accuracy is not None and series.accuracy.estimated is not None:
+            errors.append(series.accuracy.estimated)
         induced.append(series.dipole @ np.array(axis))
     trace = _summed(settings, series.time, np.stack(induced, axis=1)) * (3.0 / len(settings.directions))
     return Absorption(
@@ -119,6 +124,7 @@ def absorption(geometry: Geometry, settings: AbsorptionSettings) -> Absorption:
         quiet.ground_state.energy,
         builds,
         time.perf_counter() - begin,
+        max(errors, default=None),
     )
 
 

@@ -147,4 +147,5 @@ def _described(result: Absorption) -> dict[str, Any]:
         "ground_energy_hartree": result.ground_energy,
         "fock_builds": result.fock_builds,
         "seconds": result.seconds,
+        "estimated_dipole_error": result.estimated_error,
     }
