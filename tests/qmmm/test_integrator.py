@@ -11,7 +11,7 @@ import openmm
 import pytest
 from openmm import app, unit
 
-from openmmkstep import KStepIntegrator, QMMMPotential, createIntegrator
+from openmmkstep import KStepIntegrator, QMMMPotential, createIntegrator, minimize
 from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.levels import LevelError, LevelSettings
@@ -73,6 +73,33 @@ def test_all_levels(solvated_ala2: Molecule, ala2_atoms: list[int], archive: Pat
     statistics = integrator.getStatistics()
     assert (statistics.qmCalls, statistics.surrogateCalls) == (2, [9, 5])
     assert find_qm_force(mixed).getNumCalls(context) == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*trained on gfn2-xtb")
+@pytest.mark.parametrize("levels", [True, False], ids=["all levels", "QM alone"])
+def test_minimisation_in_water(solvated_ala2: Molecule, ala2_atoms: list[int], archive: Path, levels: bool) -> None:
+    """Rigid water stays rigid, the energy is that of the Hamiltonian, and its cost is told from that of dynamics."""
+    options = {"surrogate": archive, "baseLevel": "force-field"} if levels else {}
+    system = solvated_ala2.create_system(nonbondedMethod=app.PME, nonbondedCutoff=0.9)
+    potential = QMMMPotential("gfn2-xtb")
+    mixed = potential.createMixedSystem(solvated_ala2.topology, system, ala2_atoms, cutoff=0.8, **options)
+    integrator = createIntegrator(mixed, 0.0005, 2 if levels else 1)
+    platform = openmm.Platform.getPlatformByName("CPU")
+    simulation = app.Simulation(solvated_ala2.topology, mixed, integrator, platform, {"Threads": "1"})
+    simulation.context.setPositions(solvated_ala2.positions)
+    result = minimize(simulation, maxIterations=5)
+    assert result.energyAfter < result.energyBefore
+    state = simulation.context.getState(positions=True, energy=True, groups=integrator.getIntegrationForceGroups())
+    # The platform has single precision.
+    assert state.getPotentialEnergy()._value == pytest.approx(result.energyAfter._value, rel=1e-6)
+    assert result.qmCalls == find_qm_force(mixed).getNumCalls(simulation.context)
+    statistics = integrator.getStatistics()
+    assert (statistics.qmCalls, statistics.otherQMCalls) == (0, result.qmCalls)
+    x = state.getPositions(asNumpy=True)._value
+    assert mixed.getNumConstraints() > 900
+    for index in range(mixed.getNumConstraints()):
+        i, j, length = mixed.getConstraintParameters(index)
+        assert np.linalg.norm(x[i] - x[j]) == pytest.approx(length._value, rel=2e-6)
 
 
 @pytest.mark.parametrize("split", [False, True])

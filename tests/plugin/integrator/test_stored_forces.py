@@ -13,7 +13,7 @@ from openmm import unit
 from openmmkstep import KStepIntegrator
 from tests.plugin.integrator.test_changed_parameters import anchors
 from tests.support.qmmm.chain import Chain, make_chain
-from tests.support.qmmm.new_contexts import STEP, K, assert_goes_on_as_new, running_context, state_of
+from tests.support.qmmm.new_contexts import STEP, K, assert_goes_on_as_new, new_context, running_context, state_of
 
 
 def test_positions_that_differ_in_the_last_bit(platform):
@@ -173,3 +173,89 @@ def test_reinitialize_without_a_change_keeps_the_forces(platform):
     statistics = KStepIntegrator.cast(context.getIntegrator()).getStatistics()
     assert (statistics.outerSteps, statistics.qmCalls) == (4, 5)
     assert context.getTime() == 4 * K * STEP * unit.picosecond
+
+
+# All of it
+
+
+class Changes:
+    """A chain whose Context is changed in one way after the other, each a method."""
+
+    def __init__(self, seed: int, platform: openmm.Platform) -> None:
+        self.random = np.random.default_rng(seed)
+        self.platform = platform
+        self.k = int(self.random.choice([2, 4, 8]))
+        chain = periodic_chain()
+        self.anchor, _ = anchors()
+        field = openmm.CustomExternalForce("k*(x^2+y^2)")
+        field.addGlobalParameter("k", 50.0)
+        for i in range(5):
+            field.addParticle(i, [])
+        for force in (self.anchor, field):
+            force.setForceGroup(int(self.random.choice([0, 1, 2])))
+            chain.system.addForce(force)
+        self.system = chain.system
+        self.context = chain.context(KStepIntegrator(STEP, self.k), platform)
+        self.checkpoint: bytes | None = None
+
+    def step(self) -> None:
+        self.context.getIntegrator().step(int(self.random.integers(1, 3)))
+
+    def positions(self) -> None:
+        x = state_of(self.context)[0]
+        self.context.setPositions(x + self.random.choice([0, 1e-4]) * self.random.normal(size=x.shape))
+
+    def velocities(self) -> None:
+        self.context.setVelocities(0.9 * state_of(self.context)[1])
+
+    def parameter(self) -> None:
+        self.context.setParameter("k", float(self.random.choice([50.0, 80.0])))
+
+    def box(self) -> None:
+        self.context.setPeriodicBoxVectors([self.random.choice([0.6, 2.0]), 0, 0], [0, 2, 0], [0, 0, 2])
+
+    def update(self) -> None:
+        self.anchor.setParticleParameters(0, 1, [self.random.choice([0.1, 0.2, 0.3])])
+        self.anchor.updateParametersInContext(self.context)
+
+    def another_k(self) -> None:
+        self.k = int(self.random.choice([2, 4, 8]))
+        KStepIntegrator.cast(self.context.getIntegrator()).setK(self.k)
+
+    def save(self) -> None:
+        self.checkpoint = self.context.createCheckpoint()
+
+    def load(self) -> None:
+        if self.checkpoint is not None:
+            self.context.loadCheckpoint(self.checkpoint)
+
+    def load_elsewhere(self) -> None:
+        if self.checkpoint is not None:
+            self.context = openmm.Context(self.system, KStepIntegrator(STEP, self.k), self.platform)
+            self.context.loadCheckpoint(self.checkpoint)
+
+    def reinitialize(self) -> None:
+        if self.random.random() < 0.5:
+            self.anchor.setParticleParameters(0, 1, [self.random.choice([0.1, 0.2, 0.3])])
+        self.context.reinitialize(preserveState=True)
+
+    def return_to_state(self) -> None:
+        state = self.context.getState(positions=True, velocities=True, parameters=True)
+        self.context.getIntegrator().step(1)
+        self.context.setState(state)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_any_sequence_of_changes(platform, seed):
+    changes = Changes(seed, platform)
+    names = [name for name in vars(Changes) if not name.startswith("_")]
+    done = []
+    for _ in range(15):
+        done.append(str(changes.random.choice(names)))
+        getattr(changes, done[-1])()
+        if changes.random.random() < 0.5:
+            again = new_context(changes.context, changes.k)
+            for each in (changes.context, again):
+                each.getIntegrator().step(1)
+            for mine, theirs in zip(state_of(changes.context), state_of(again), strict=True):
+                np.testing.assert_array_equal(mine, theirs, err_msg=" -> ".join(done))

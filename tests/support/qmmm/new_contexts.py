@@ -17,10 +17,10 @@ def state_of(context: openmm.Context) -> tuple[np.ndarray, np.ndarray]:
     return state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value
 
 
-def new_context(context: openmm.Context) -> openmm.Context:
+def new_context(context: openmm.Context, k: int = K) -> openmm.Context:
     """A Context of the same System and Platform in the same state, which has evaluated no forces yet."""
     platform = openmm.Platform.getPlatformByName(context.getPlatform().getName())
-    again = openmm.Context(context.getSystem(), KStepIntegrator(STEP, K), platform)
+    again = openmm.Context(context.getSystem(), KStepIntegrator(STEP, k), platform)
     state = context.getState(positions=True, velocities=True)
     again.setPeriodicBoxVectors(*state.getPeriodicBoxVectors())
     again.setPositions(state.getPositions(asNumpy=True))
