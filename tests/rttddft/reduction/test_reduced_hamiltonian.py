@@ -184,10 +184,8 @@ def test_long_rollouts_stay_physical() -> None:
     ],
 )
 def test_savings(molecule: Molecule, amplitude: float, tolerance: float, savings: int) -> None:
-    """200 atomic units after a kick and in resonant pulses: dipole within 1 %, so many times fewer Fock builds.
-
-    Those that only compare, four to six, count too.
-    """
+    """200 atomic units after a kick and in resonant pulses: dipole within 1 %, so many times fewer Fock builds, with
+    the four to six that only compare."""
     level = LevelOfTheory("rks", "6-31g", "pbe0", grid_level=2)
     pulse = Pulse(amplitude, GaussianEnvelope(20.0, 6.0), (0, 0, 1), frequency=0.3)
     kick, field = (None, pulse) if amplitude else (DeltaKick(1e-3, (0, 0, 1)), None)
