@@ -6,7 +6,9 @@ in ``x.v``, v being the true change of the exchange-correlation potential: eleme
 electrons may be large, as they are where diffuse functions reach out of the density, and do nothing.
 
 The estimate for the dipole is one and a half times the root mean square share, and a tenth of the tolerance for the
-directions that are left out on purpose. MEASURED
+directions that are left out on purpose. Over 120 atomic units the dipole was wrong by 0.08 to 0.5 times this for LiH,
+HCN, H2CO, CH3OH, BH3 and CO2 (B3LYP and PBE0/6-31G*, kicks of 1e-3), and by 0.1 to 1.2 times this for LiH of five bond
+lengths from 1.4 to 3 A after kicks of 1e-4 to 5e-2; where it was wrong by more than asked, the estimate said so.
 """
 
 from __future__ import annotations
