@@ -81,7 +81,7 @@ def test_no_path_of_a_library_in_settings(engine: str, setting: str) -> None:
         context_of(read)
 
 
-@pytest.mark.parametrize("engine", ["dftb+", "Orca", "gfn3-xtb"])
+@pytest.mark.parametrize("engine", ["dftb+", "orca", "gfn3-xtb"])
 def test_files_that_name_an_unknown_engine(engine: str) -> None:
     """They can be read, looked at and written again; a Context needs the engine, and says what there is."""
     force = QMMMForce([0], [17], engine, charge=-1, settings={"basis": "x"})

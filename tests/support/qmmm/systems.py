@@ -137,9 +137,9 @@ def make_system(
     return system, force, positions
 
 
-def make_case(platform="Reference", **options):
+def make_case(numbers=None, solute=ETHANOL, platform="Reference", **options):
     """A system of make_system() in a Context."""
-    system, force, positions = make_system(**options)
+    system, force, positions = make_system(numbers, solute, **options)
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(platform))
     context.setPositions(positions)
     return Case(force, context, positions)
