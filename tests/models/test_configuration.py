@@ -167,6 +167,8 @@ def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
     ("text", "message"),
     [
         ("a: [1, 2", "is not valid YAML"),
+        ("a: 1\nb: 2\na: 3", "the key 'a' stands twice"),
+        ("a: {b: 1, b: 1}", "the key 'b' stands twice"),
         ("- 1", r"must hold a mapping \(time, .*\), not list"),
         ("", r"must hold a mapping .*, not NoneType"),
         ("time: 2020-13-45", "has a value that cannot be read"),

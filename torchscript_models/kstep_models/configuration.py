@@ -144,6 +144,24 @@ def parse_config(content: Mapping[Any, Any], kind: type[Config], source: str, fo
     return located
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Plain data, as of yaml.safe_load; a key that stands twice in a mapping is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        "while reading a mapping",
+                        node.start_mark,
+                        f"the key {key.value!r} stands twice",
+                        key.start_mark,
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: str | os.PathLike[str], kind: type[Section] | None = None) -> dict[Any, Any]:
     """The mapping in a YAML file.
 
@@ -158,7 +176,7 @@ def read_yaml(path: str | os.PathLike[str], kind: type[Section] | None = None) -
     if not file.is_file():
         raise ConfigError(f"{file} does not exist: give the path of a YAML configuration file")
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not valid YAML: {error}") from error
     except (ValueError, RecursionError) as error:

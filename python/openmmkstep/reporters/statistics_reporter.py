@@ -23,8 +23,9 @@ class StatisticsReporter:
 
     Columns: ``step`` (outer steps of the Simulation), ``time`` (ps), temperatures (K), ``kinetic_energy`` at the end of
     the step, and all fields of openmmkstep.KStepStatistics in their units (kJ/mol, kJ/mol/nm, s), in snake_case; lists
-    have one column per level, lowest first. A value that was not measured is an empty cell. ``total_energy - heat`` is
-    the conserved quantity.
+    have one column per level, lowest first. A value that was not measured is an empty cell.
+    ``cumulative_energy_error`` is the change of the conserved quantity; ``total_energy - heat`` also has what others do
+    between steps, such as a CMMotionRemover or a barostat.
 
     ``region_temperature`` and ``rest_temperature`` are those of the monitored particles and of all others in the middle
     of the step, after the noise, where velocities have the distribution of the temperature; ``temperature`` is that of

@@ -52,7 +52,7 @@ class FickleSprings(Springs):
 
 
 def write_springs(
-    path: Path, topology: app.Topology, positions: Any, kind: type[Springs] = Springs, **changes: Any
+    path: Path, topology: app.Topology, positions: Any, module_class: type[Springs] = Springs, **changes: Any
 ) -> Path:
     """Write an archive for a molecule; ``changes`` replace fields of its contract."""
     numbers = [atom.element.atomic_number for atom in topology.atoms()]
@@ -64,7 +64,7 @@ def write_springs(
                 pairs.setdefault(first ^ second, 60000.0)
     ordered = sorted(tuple(sorted(pair)) for pair in pairs)
     x = np.asarray(positions)
-    module = kind(
+    module = module_class(
         torch.tensor(ordered).T.contiguous(),
         torch.tensor([float(np.linalg.norm(x[i] - x[j])) for i, j in ordered], dtype=torch.float64),
         torch.tensor([pairs[frozenset(pair)] for pair in ordered], dtype=torch.float64),

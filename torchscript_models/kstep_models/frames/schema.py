@@ -131,7 +131,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Frame:
-    """One labelled configuration; shapes and units as in the module's table.
+    """One labelled configuration; shapes and units as in :mod:`kstep_models.frames`.
 
     Attributes:
         positions: [n,3] nm.

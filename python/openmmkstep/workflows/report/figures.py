@@ -46,7 +46,7 @@ def _energy(data: RunData) -> Figure | None:
     upper.set_title("Energy")
     upper.set_ylabel("change (kJ/mol)")
     upper.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.1)
-    _conserved(middle, time, total - heat, data.summary)
+    _conserved(middle, time, series["cumulative_energy_error"], data.summary)
     _temperatures(lower, series, data.summary["temperature"])
     return figure
 
@@ -74,7 +74,7 @@ def _temperatures(axes: Any, series: dict[str, NDArray[np.float64]], summary: di
 def _conserved(axes: Any, time: NDArray[np.float64], conserved: NDArray[np.float64], summary: dict[str, Any]) -> None:
     thermal = summary["temperature"]["kt_kj_mol"]
     axes.axhspan(-thermal / 4, thermal / 4, color=GREY, alpha=0.25, lw=0, label="±kT/4")
-    axes.plot(time, conserved, color=GREEN, label="total energy − heat")
+    axes.plot(time, conserved, color=GREEN, label="energy errors, summed")
     slope = summary["energy"]["conserved_drift_kj_mol_ps"]
     axes.plot(
         time,

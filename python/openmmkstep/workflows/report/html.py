@@ -18,8 +18,9 @@ _TITLES = {
 }
 _EXPLANATIONS = {
     "energy": (
-        "The conserved quantity is the total energy T + U(common) + U(QM) less the heat taken from the thermostat. "
-        "Exact integration keeps it constant; its drift "
+        "The conserved quantity is the total energy T + U(common) + U(QM) less the heat taken from the thermostat and "
+        "less what happens between steps (removal of the centre of mass's motion, barostats): the energy errors of all "
+        "outer steps, summed. Exact integration keeps it constant; its drift "
         "is what the time steps of QM and MM forces and the surrogate cost in accuracy; with a thermostat it is heat "
         "that the thermostat has to carry away."
     ),
