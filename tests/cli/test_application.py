@@ -171,3 +171,9 @@ def test_results_are_written_by_one_program(tmp_path: Path, capsys: pytest.Captu
     with pytest.raises(ValueError, match="none is not a folder: create it"), results_file(tmp_path / "none" / "x.json"):
         pass
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_an_interruption_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), report_errors():
+        raise KeyboardInterrupt
+    assert "interrupted: repeat the command to go on" in capsys.readouterr().err

@@ -73,6 +73,7 @@ def test_what_is_not_measured_is_said_so(work_folder: Path, gas_run: dict[str, A
     invoke("run", write_yaml(work_folder / "run.yaml", gas_run))
     report = work_folder / "out" / "report"
     summary, page = json.loads((report / "report.json").read_text()), (report / "report.html").read_text()
+    assert summary["system"]["embedding"] == "no" and "no embedding" in page
     assert summary["guard"]["mean_correction_rms_mev_a"] is None and summary["guard"]["measured_corrections"] == 0
     assert summary["temperature"]["target_k"] == (300.0 if ensemble == "langevin" else None)
     assert "<td>mean_correction_rms_mev_a</td><td>not measured</td>" in page

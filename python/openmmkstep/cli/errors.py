@@ -31,6 +31,9 @@ def report_errors() -> Iterator[None]:
         warnings.showwarning = show
         try:
             yield
+        except KeyboardInterrupt:
+            _show("[bold yellow]interrupted:[/bold yellow]", "repeat the command to go on (--resume, if it has that)")
+            raise
         except Exception as error:
             if not _explains_itself(error):
                 raise

@@ -70,7 +70,7 @@ class FrameWriter:
         elif resume:
             self._continue()
         else:
-            raise FrameFileError(f"{self.path} exists already: pass resume=True to continue it, or remove it")
+            raise FrameFileError(f"{self.path} exists already: continue it (resume=True, --resume), or remove it")
 
     def __len__(self) -> int:
         """Frames in the file and on their way to it."""

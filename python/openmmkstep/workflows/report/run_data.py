@@ -53,15 +53,16 @@ def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, region
     production = files.read_json(files.summary)
     speed = files.read_json(files.speed) if files.has(files.speed) else None
     series = _read_series(files) if files.statistics.exists() else {}
+    others = molecules.system.getNumParticles() - len(region.members)
     summary = {
         "system": {
             "qm_atoms": len(region.particles),
-            "mm_particles": molecules.system.getNumParticles() - len(region.members),
+            "mm_particles": others,
             "charge": region.charge,
             "multiplicity": region.multiplicity,
             "method": plan.system.qm.method,
-            "embedding": plan.system.qm.embedding,
-            "cutoff_nm": plan.system.qm.cutoff,
+            "embedding": plan.system.qm.embedding if others else "no",
+            "cutoff_nm": plan.system.qm.cutoff if others else None,
         },
         "dynamics": _dynamics(plan, production),
         "qm_calls": _qm_calls(plan.dynamics.levels.k, production),
