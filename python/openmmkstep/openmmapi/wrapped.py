@@ -15,6 +15,7 @@ class Wrapped:
     @staticmethod
     def _is_instance(wrapped: Any) -> bool:
         """Whether the C++ object behind a wrapper is of the class that this one stands for."""
+        # Abstract without ABC, whose metaclass does not go with SWIG's: every class that derives has its own.
         raise NotImplementedError
 
     @classmethod

@@ -7,30 +7,21 @@ import openmm
 import pytest
 
 from openmmkstep import KStepIntegrator
-from tests.support.qmmm.chain import Chain, bond_force, make_chain, respa
+from tests.support.qmmm.chain import BondsInPython, Chain, make_chain, respa
 
 STEP = 0.0005
 
 
-class Source:
+class Source(BondsInPython):
     """A force for PythonForce that can be told to fail, or to return nonsense, at one call."""
 
     def __init__(self, chain: Chain, fault: str | None, at_call: int | range) -> None:
-        self.fault, self.calls = fault, 0
+        super().__init__(chain.system.getNumParticles())
+        self.fault = fault
         self.at_calls = range(at_call, at_call + 1) if isinstance(at_call, int) else at_call
-        system = openmm.System()
-        for _ in range(chain.system.getNumParticles()):
-            system.addParticle(1.0)
-        system.addForce(bond_force(chain.system.getNumParticles(), 180_000.0, 0.0, 0))
-        self.context = openmm.Context(
-            system, openmm.VerletIntegrator(1), openmm.Platform.getPlatformByName("Reference")
-        )
 
     def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
-        self.calls += 1
-        self.context.setPositions(state.getPositions())
-        inner = self.context.getState(energy=True, forces=True)
-        forces = inner.getForces(asNumpy=True)._value.copy()
+        energy, forces = self.energy_and_forces(state)
         if self.calls in self.at_calls:
             if self.fault == "raise":
                 raise ValueError("the model is out of its depth")
@@ -41,7 +32,7 @@ class Source:
                 forces[0] = np.nan
             if self.fault == "huge":
                 forces[0] += 1e7
-        return inner.getPotentialEnergy()._value, forces
+        return energy, forces
 
 
 def chain_with_faulty_surrogate(fault: str, at_call: int | range) -> tuple[Chain, Source]:

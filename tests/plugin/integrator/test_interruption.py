@@ -14,7 +14,7 @@ import pytest
 from openmmkstep import KStepIntegrator, QMMMForce
 from openmmkstep.engines import registry
 from openmmkstep.engines.protocol import QMOutput
-from tests.support.qmmm.chain import Chain, bond_force, make_chain
+from tests.support.qmmm.chain import BondsInPython, Chain, make_chain
 from tests.support.qmmm.new_contexts import STEP, assert_goes_on_as_new, state_of
 
 pytestmark = pytest.mark.usefixtures("usual_handler")
@@ -23,26 +23,18 @@ LONG = 2_000_000_000
 """Outer steps that nobody would wait for."""
 
 
-class Springs:
+class Springs(BondsInPython):
     """The bonds of a chain in Python, which do something at one of their calls."""
 
     def __init__(self, at_call: int, action: Callable[[], object]) -> None:
-        self.at_call, self.action, self.calls = at_call, action, 0
-        system = openmm.System()
-        for _ in range(5):
-            system.addParticle(12.0)
-        system.addForce(bond_force(5, 180_000.0, 0.0, 0))
-        self.context = openmm.Context(
-            system, openmm.VerletIntegrator(1), openmm.Platform.getPlatformByName("Reference")
-        )
+        super().__init__()
+        self.at_call, self.action = at_call, action
 
     def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
-        self.calls += 1
+        answer = self.energy_and_forces(state)
         if self.calls == self.at_call:
             self.action()
-        self.context.setPositions(state.getPositions())
-        inner = self.context.getState(energy=True, forces=True)
-        return inner.getPotentialEnergy()._value, inner.getForces(asNumpy=True)._value
+        return answer
 
 
 def interrupt() -> None:

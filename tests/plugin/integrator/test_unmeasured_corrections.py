@@ -13,37 +13,28 @@ from openmm import app
 from openmmkstep import KStepIntegrator, KStepStatistics
 from openmmkstep.io.statistics import read_table
 from openmmkstep.reporters import StatisticsReporter
-from tests.support.qmmm.chain import Chain, bond_force, make_chain
+from tests.support.qmmm.chain import BondsInPython, Chain, make_chain
 
 STEP = 0.0005
 K = 4
 
 
-class Surrogate:
+class Surrogate(BondsInPython):
     """Bonds of a chain, for PythonForce, that fail in some way at some calls."""
 
     def __init__(self, fault: str, at_calls: set[int]) -> None:
-        self.fault, self.at_calls, self.calls = fault, at_calls, 0
-        system = openmm.System()
-        for _ in range(5):
-            system.addParticle(12.0)
-        system.addForce(bond_force(5, 180_000.0, 0.0, 0))
-        self.context = openmm.Context(
-            system, openmm.VerletIntegrator(1), openmm.Platform.getPlatformByName("Reference")
-        )
+        super().__init__()
+        self.fault, self.at_calls = fault, at_calls
 
     def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
-        self.calls += 1
-        self.context.setPositions(state.getPositions())
-        inner = self.context.getState(energy=True, forces=True)
-        forces = inner.getForces(asNumpy=True)._value.copy()
+        energy, forces = self.energy_and_forces(state)
         if self.calls in self.at_calls:
             if self.fault == "silence":
                 raise ValueError
             if self.fault == "error":
                 raise ValueError("no model for this")
             forces[2, 1] = {"nan": np.nan, "inf": np.inf, "large": 1e200}[self.fault]
-        return inner.getPotentialEnergy()._value, forces
+        return energy, forces
 
 
 FAULTS = ["error", "silence", "nan", "inf", "large"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import openmm
+from numpy.typing import NDArray
 
 from tests.support.qmmm.respa import Scheme
 
@@ -21,6 +22,31 @@ def bond_force(n: int, stiffness: float, cubic: float, group: int) -> openmm.Cus
         force.addBond(i, i + 1, [])
     force.setForceGroup(group)
     return force
+
+
+class BondsInPython:
+    """The bonds of a chain for PythonForce, of which tests make sources that fail or act at some call.
+
+    Attributes:
+        calls: How often it was asked.
+    """
+
+    def __init__(self, n: int = 5) -> None:
+        self.calls = 0
+        system = openmm.System()
+        for _ in range(n):
+            system.addParticle(MASS)
+        system.addForce(bond_force(n, 180_000.0, 0.0, 0))
+        self._context = openmm.Context(
+            system, openmm.VerletIntegrator(1), openmm.Platform.getPlatformByName("Reference")
+        )
+
+    def energy_and_forces(self, state: openmm.State) -> tuple[float, NDArray[np.float64]]:
+        """The energy, kJ/mol, and a copy of the forces [n,3], kJ/mol/nm, at the positions of a state."""
+        self.calls += 1
+        self._context.setPositions(state.getPositions())
+        inner = self._context.getState(energy=True, forces=True)
+        return inner.getPotentialEnergy()._value, inner.getForces(asNumpy=True)._value.copy()
 
 
 def repulsion(n: int, group: int) -> openmm.CustomBondForce:
