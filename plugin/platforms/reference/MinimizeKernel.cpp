@@ -215,6 +215,9 @@ void MinimizeKernel::minimizeSurrogates(ContextImpl &context, KStepIntegrator &i
 
 void MinimizeKernel::minimize(ContextImpl &context, double tolerance, int maxIterations,
                               OpenMM::MinimizationReporter *reporter) {
+    // Asked again, which costs nothing where it was the last geometry: a calculation that failed in between, as where a
+    // surrogate ended, may have spoiled what this one began from, and OpenMM's minimiser makes NaN of such a start.
+    findEnergy(context);
     if (!lastFailure.empty())
         throw OpenMMException("The minimisation has no geometry at which the QM level can be calculated; begin with "
                               "the force field alone. The last failure: " +

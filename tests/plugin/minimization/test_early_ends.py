@@ -108,3 +108,31 @@ def test_units(reference):
     context = context_of(system_of({}), reference)
     minimize(context, force)
     assert root_mean_square_force(context) < force.value_in_unit(unit.kilojoule_per_mole / unit.nanometer)
+
+
+class NoNonsense:
+    """A force of nothing that refuses to be asked at positions that are not finite."""
+
+    def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
+        positions = state.getPositions(asNumpy=True)._value
+        assert np.isfinite(positions).all()
+        return 0.0, np.zeros_like(positions)
+
+
+@pytest.mark.parametrize("surrogate", [None, {"length": 0.121}], ids=["alone", "with a surrogate"])
+@pytest.mark.parametrize("fails_from", [1, 2, 3, 4, 6])
+def test_calculations_that_fail_from_some_call_on(reference, surrogate, fails_from):
+    """No force is ever asked at NaN, which can corrupt OpenMM's memory; the best geometry that was calculated stays."""
+    system = system_of({"fails_from": fails_from}, surrogate)
+    system.addForce(openmm.PythonForce(NoNonsense()))
+    context = context_of(system, reference)
+    # With a surrogate the second call is where that ended; where it fails, the third is at the start again.
+    if fails_from <= (1 if surrogate is None else 2):
+        with pytest.raises(openmm.OpenMMException, match=r"no geometry at which the QM level.*did not converge"):
+            openmm.LocalEnergyMinimizer.minimize(context, 1e-3)
+        np.testing.assert_array_equal(positions_of(context), STRETCHED)
+    else:
+        openmm.LocalEnergyMinimizer.minimize(context, 1e-3)
+    assert qm_calls(context) >= fails_from
+    assert np.isfinite(positions_of(context)).all()
+    assert lengths(positions_of(context)).max() <= lengths(STRETCHED).max()

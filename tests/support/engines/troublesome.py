@@ -19,6 +19,7 @@ class TroubledSprings:
         length: Of the springs, nm.
         stiffness: kJ/mol/nm^2.
         fails_beyond: The length of a spring, nm, above which the calculation does not converge.
+        fails_from: The call from which on no calculation converges; 0 for never.
         interrupt_at: The call at which Ctrl-C arrives; 0 for never.
         sign: Of the derivatives; -1 makes them wrong.
     """
@@ -28,10 +29,12 @@ class TroubledSprings:
         length: float = 0.12,
         stiffness: float = 1e5,
         fails_beyond: float = 1e3,
+        fails_from: int = 0,
         interrupt_at: int = 0,
         sign: float = 1.0,
     ) -> None:
         self.length, self.stiffness, self.fails_beyond = length, stiffness, fails_beyond
+        self.fails_from = fails_from
         self.interrupt_at, self.sign, self.calls = interrupt_at, sign, 0
 
     def check(self, numbers: Sequence[int], charge: int, multiplicity: int) -> None:
@@ -55,7 +58,7 @@ class TroubledSprings:
             signal.raise_signal(signal.SIGINT)
         bonds = positions[1:] - positions[:-1]
         lengths = np.linalg.norm(bonds, axis=1)
-        if (lengths > self.fails_beyond).any():
+        if (lengths > self.fails_beyond).any() or 0 < self.fails_from <= self.calls:
             raise ValueError("the iterations did not converge")
         excess = lengths - self.length
         pulls = self.sign * self.stiffness * (excess / lengths)[:, None] * bonds
