@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 
 from openmmkstep import EmbeddingCharges, QMMMForce
 from openmmkstep.qmmm import force_groups
-from openmmkstep.qmmm.charge_groups import PART_BONDS, PART_SIZE, charge_groups
+from openmmkstep.qmmm.embedding.charge_groups import PART_BONDS, PART_SIZE, charge_groups
 from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from openmmkstep.qmmm.potential import QMMMPotential

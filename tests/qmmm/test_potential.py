@@ -12,7 +12,7 @@ from openmm import app, unit
 
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 from openmmkstep.qmmm import force_groups
-from openmmkstep.qmmm.embedding import EmbeddingError
+from openmmkstep.qmmm.embedding.charges import EmbeddingError
 from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.potential import QMMMPotential
 from openmmkstep.qmmm.region import RegionError

@@ -13,7 +13,7 @@ from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 from openmmkstep.surrogates.compilation import compiled_package
 
-from .embedding import EmbeddingSettings
+from .embedding.charges import EmbeddingSettings
 from .region import QMRegion
 
 Charges = Sequence[tuple[int, float, int]]

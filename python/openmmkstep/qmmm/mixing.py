@@ -16,7 +16,7 @@ from openmmkstep.surrogates.bonded_fit.model import BondedFit, BondedFitError
 from openmmkstep.surrogates.suitability import refuse_unsuitable_surrogate
 
 from . import force_groups
-from .embedding import EmbeddingError, EmbeddingSettings, collect_embedding_charges, embedding_settings
+from .embedding.charges import EmbeddingError, EmbeddingSettings, collect_embedding_charges, embedding_settings
 from .force_field.division import SystemDivision
 from .force_field.recognition import ForceReference, UnsupportedForceFieldError
 from .forces import create_qm_force, create_surrogate_force

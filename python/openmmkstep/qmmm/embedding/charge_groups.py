@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .molecule_graph import MoleculeGraph, components
+from ..molecule_graph import MoleculeGraph, components
 
 WHOLE_SIZE = 27
 """Residues of at most this many atoms stay whole: arginine and tryptophan at the end of a chain have 26."""

@@ -12,8 +12,8 @@ from openmm import unit
 
 from openmmkstep.units import value_in
 
+from ..molecule_graph import MoleculeGraph
 from .charge_groups import charge_groups
-from .molecule_graph import MoleculeGraph
 
 
 class EmbeddingError(ValueError):
