@@ -6,6 +6,7 @@
 
 namespace KStep::bindings {
 void bindElectronDynamicsModel(pybind11::module_ &module);
+void bindFarFieldForce(pybind11::module_ &module);
 void bindInterruption(pybind11::module_ &module);
 void bindKStepIntegrator(pybind11::module_ &module);
 void bindTorchScriptForce(pybind11::module_ &module);
@@ -29,6 +30,7 @@ PYBIND11_MODULE(_openmmkstep, module) {
     KStep::bindings::bindEngines(module);
     KStep::bindings::bindInterruption(module);
     KStep::bindings::bindQMRegion(module);
+    KStep::bindings::bindFarFieldForce(module);
     KStep::bindings::bindKStepIntegrator(module);
     KStep::bindings::bindTorchScriptForce(module);
     KStep::bindings::bindQMMMForce(module);

@@ -1,10 +1,10 @@
 """QM/MM molecular dynamics in OpenMM for one QM call every k steps.
 
 What users need is here: `QMMMPotential` and `createIntegrator`, and by hand `KStepIntegrator`, `QMMMForce`,
-`TorchScriptForce`. Importing the package loads the plugin for every platform that OpenMM has, if OpenMM has been
-imported before, as in every script that uses it; otherwise the first use of one of these names does. So the command
-line, and `openmmkstep.rttddft`, which needs no OpenMM, load nothing that they do not use. `pluginLoadFailures` names
-what could not be loaded and why.
+`TorchScriptForce`, `FarFieldForce`. Importing the package loads the plugin for every platform that OpenMM has, if
+OpenMM has been imported before, as in every script that uses it; otherwise the first use of one of these names does. So
+the command line, and `openmmkstep.rttddft`, which needs no OpenMM, load nothing that they do not use.
+`pluginLoadFailures` names what could not be loaded and why.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from openmmkstep.openmmapi.embedding_charges import EmbeddingCharges
+    from openmmkstep.openmmapi.far_field_force import FarFieldForce
     from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, KStepStatistics
     from openmmkstep.openmmapi.minimization import Minimization, minimize
     from openmmkstep.openmmapi.qmmm_force import LinkAtom, QMMMForce, QMResult
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EmbeddingCharges",
+    "FarFieldForce",
     "KStepIntegrator",
     "KStepStatistics",
     "LinkAtom",
@@ -46,6 +48,7 @@ __all__ = [
 
 _MODULES = {
     "EmbeddingCharges": "openmmapi.embedding_charges",
+    "FarFieldForce": "openmmapi.far_field_force",
     "KStepIntegrator": "openmmapi.kstep_integrator",
     "KStepStatistics": "openmmapi.kstep_integrator",
     "LinkAtom": "openmmapi.qmmm_force",

@@ -7,6 +7,11 @@ import typing
 __all__: list[str] = [
     "ElectronDynamicsModel",
     "EmbeddingCharges",
+    "FarFieldForce_create",
+    "FarFieldForce_getEmbeddingCharges",
+    "FarFieldForce_getRegion",
+    "FarFieldForce_getRegionCharges",
+    "FarFieldForce_isInstance",
     "Interruption_raise",
     "KStepIntegrator_addCommonGroup",
     "KStepIntegrator_addSurrogateLevel",
@@ -142,6 +147,16 @@ class QMRegion:
     def getMultiplicity(self) -> int: ...
     def getParticles(self) -> numpy.typing.NDArray[numpy.int32]: ...
 
+def FarFieldForce_create(
+    region: QMRegion,
+    embedding: EmbeddingCharges,
+    particles: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    charges: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+) -> str: ...
+def FarFieldForce_getEmbeddingCharges(force: typing.Any) -> EmbeddingCharges: ...
+def FarFieldForce_getRegion(force: typing.Any) -> QMRegion: ...
+def FarFieldForce_getRegionCharges(force: typing.Any) -> tuple: ...
+def FarFieldForce_isInstance(wrapped: typing.Any) -> bool: ...
 def Interruption_raise() -> None: ...
 def KStepIntegrator_addCommonGroup(
     integrator: typing.Any,

@@ -133,9 +133,14 @@ def test_a_configuration(work_folder: Path, gas_run: dict[str, Any]) -> None:
     assert "springs.pt" in details["surrogate"] and "trained for gfn2-xtb" in details["surrogate"]
 
 
-def test_a_configuration_in_water(work_folder: Path, gas_run: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("far_field", "beyond"), [({}, ", beyond by force-field charges of the region"), ({"far_field": "none"}, "")]
+)
+def test_a_configuration_in_water(
+    work_folder: Path, gas_run: dict[str, Any], far_field: dict[str, str], beyond: str
+) -> None:
     gas_run["system"] |= {"force_field": ["amber14-all.xml", "amber14/tip3p.xml"], "solvent": {"box_size": "2 nm"}}
-    gas_run["qm"] |= {"atoms": "0-24", "cutoff": "0.6 nm"}
+    gas_run["qm"] |= {"atoms": "0-24", "cutoff": "0.6 nm", **far_field}
     del gas_run["surrogate"]
     gas_run["integrator"] |= {"k": 1, "ensemble": "nve"}
     code, checks = doctor(write_yaml(work_folder / "run.yaml", gas_run))
@@ -143,6 +148,7 @@ def test_a_configuration_in_water(work_folder: Path, gas_run: dict[str, Any]) ->
     assert checks["box"]["detail"] == "2.000 x 2.000 x 2.000 nm, nonbonded cut-off 0.9 nm"
     assert "25 atoms (C6H14N2O3), 1 water molecules or ions" in checks["QM region"]["detail"]
     assert "charges within 0.6 nm of" in checks["embedding"]["detail"]
+    assert checks["embedding"]["detail"].endswith(f" MM particles{beyond}")
     assert "constant energy" in checks["dynamics"]["detail"] and "surrogate" not in checks
 
 

@@ -12,6 +12,7 @@ from openmm import app, unit
 
 from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.force_field.division import SystemDivision
+from openmmkstep.qmmm.force_field.nonbonded_terms import RegionCharges
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from tests.support.qmmm.biases import (
     PHI,
@@ -122,7 +123,9 @@ def test_biases_on_alanine_dipeptide_stay(ala2: Molecule, ala2_atoms: list[int],
     bias = energies(system_with(BIASES[name]()), ala2.positions)[0]
     system.addForce(BIASES[name]())
     assert_parts_add_up(ala2, system, ala2_atoms)
-    left = SystemDivision(system, ala2_atoms, MoleculeGraph(ala2.topology, system), zero_charges=True).system
+    left = SystemDivision(
+        system, ala2_atoms, MoleculeGraph(ala2.topology, system), charges=RegionCharges.REMOVED
+    ).system
     assert energy_and_forces(left, ala2.positions)[0] == pytest.approx(bias, rel=1e-9)
     assert abs(bias) > 0.01
 

@@ -13,6 +13,7 @@ from openmm import app
 from kstep_models.units import COULOMB
 from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.force_field.division import SystemDivision
+from openmmkstep.qmmm.force_field.nonbonded_terms import RegionCharges
 from openmmkstep.qmmm.force_field.recognition import UnsupportedForceFieldError
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from tests.support.qmmm.energies import energy_and_forces, with_forces
@@ -69,7 +70,7 @@ def test_electrostatic_division_leaves_lennard_jones_with_the_surroundings(
     system = solvated_ala2.create_system(nonbondedMethod=app.NoCutoff)
     kept, _ = energy_and_forces(divide(solvated_ala2, system, ala2_atoms).system, solvated_ala2.positions)
     zeroed, _ = energy_and_forces(
-        divide(solvated_ala2, system, ala2_atoms, zero_charges=True).system, solvated_ala2.positions
+        divide(solvated_ala2, system, ala2_atoms, charges=RegionCharges.REMOVED).system, solvated_ala2.positions
     )
     nonbonded = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
     charges = np.array([nonbonded.getParticleParameters(i)[0]._value for i in range(system.getNumParticles())])
@@ -81,7 +82,7 @@ def test_electrostatic_division_leaves_lennard_jones_with_the_surroundings(
 
 def test_energy_inside_an_isolated_region_is_gone(ala2: Molecule, ala2_atoms: list[int]) -> None:
     energy, forces = energy_and_forces(
-        divide(ala2, ala2.create_system(), ala2_atoms, zero_charges=True).system, ala2.positions
+        divide(ala2, ala2.create_system(), ala2_atoms, charges=RegionCharges.REMOVED).system, ala2.positions
     )
     assert energy == pytest.approx(0.0, abs=1e-12)
     np.testing.assert_allclose(forces, 0.0, atol=1e-10)
@@ -97,7 +98,7 @@ def test_pme_sees_nothing_of_a_region_without_charges(solvated_ala2: Molecule, a
             for particle in ala2_atoms:
                 charge, sigma, _ = force.getParticleParameters(particle)
                 force.setParticleParameters(particle, charge, sigma, 0.0)
-    mixed = divide(solvated_ala2, system, ala2_atoms, zero_charges=True).system
+    mixed = divide(solvated_ala2, system, ala2_atoms, charges=RegionCharges.REMOVED).system
     far = np.array(solvated_ala2.positions)
     far[:22] += 0.35
     first, _ = energy_and_forces(mixed, solvated_ala2.positions)
@@ -225,7 +226,7 @@ def test_parameter_offsets(ala2: Molecule, ala2_atoms: list[int]) -> None:
     nonbonded.addExceptionParameterOffset("lambda", 2, 0.5, 0.0, 0.1)
     with pytest.raises(UnsupportedForceFieldError, match="lambda"):
         divide(ala2, system, ala2_atoms).region_forces()
-    mixed = divide(ala2, system, ala2_atoms, zero_charges=True).system
+    mixed = divide(ala2, system, ala2_atoms, charges=RegionCharges.REMOVED).system
     energy, _ = energy_and_forces(mixed, ala2.positions)
     assert energy == pytest.approx(0.0, abs=1e-12)
 
@@ -233,5 +234,5 @@ def test_parameter_offsets(ala2: Molecule, ala2_atoms: list[int]) -> None:
 def test_the_original_system_is_not_changed(ala2: Molecule, ala2_atoms: list[int]) -> None:
     system = ala2.create_system(constraints=app.HBonds)
     before = openmm.XmlSerializer.serialize(system)
-    divide(ala2, system, ala2_atoms, zero_charges=True).split_off_nonbonded()
+    divide(ala2, system, ala2_atoms, charges=RegionCharges.REMOVED).split_off_nonbonded()
     assert openmm.XmlSerializer.serialize(system) == before

@@ -9,6 +9,7 @@ import openmm
 import pytest
 
 from openmmkstep.qmmm.force_field.division import SystemDivision
+from openmmkstep.qmmm.force_field.nonbonded_terms import RegionCharges
 from openmmkstep.qmmm.force_field.recognition import AmbiguousForceError, UnsupportedForceFieldError
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from tests.support.qmmm.biases import (
@@ -80,9 +81,9 @@ def test_doubts_are_asked_for_and_both_answers_work(ala2: Molecule, ala2_atoms: 
     assert "keepForces" in str(question.value) and "removeForces" in str(question.value)
     bias = energies(system_with(make()), ala2.positions)[0]
     for answer in (index, own):
-        kept = SystemDivision(system, ala2_atoms, graph, zero_charges=True, keep_forces=[answer])
+        kept = SystemDivision(system, ala2_atoms, graph, charges=RegionCharges.REMOVED, keep_forces=[answer])
         assert energy_and_forces(kept.system, ala2.positions)[0] == pytest.approx(bias, rel=1e-8)
-        removed = SystemDivision(system, ala2_atoms, graph, zero_charges=True, remove_forces=[answer])
+        removed = SystemDivision(system, ala2_atoms, graph, charges=RegionCharges.REMOVED, remove_forces=[answer])
         assert energy_and_forces(removed.system, ala2.positions)[0] == pytest.approx(0, abs=1e-9)
     assert len(assert_parts_add_up(ala2, system, ala2_atoms, keep_forces=[index])) == 4
     assert len(assert_parts_add_up(ala2, system, ala2_atoms, remove_forces=[index])) == 5
@@ -191,7 +192,7 @@ def test_forces_that_cannot_be_taken_apart_are_named(ala2: Molecule, ala2_atoms:
     graph = MoleculeGraph(ala2.topology, system)
     with pytest.raises(UnsupportedForceFieldError, match=rf"force {index} \(GBSAOBCForce.*keepForces"):
         SystemDivision(system, ala2_atoms, graph)
-    left = SystemDivision(system, ala2_atoms, graph, zero_charges=True, keep_forces=["GBSAOBCForce"]).system
+    left = SystemDivision(system, ala2_atoms, graph, charges=RegionCharges.REMOVED, keep_forces=["GBSAOBCForce"]).system
     assert energy_and_forces(left, ala2.positions)[0] == pytest.approx(energies(system, ala2.positions)[index])
 
 

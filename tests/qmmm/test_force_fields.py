@@ -11,6 +11,7 @@ import pytest
 from openmm import app, unit
 
 from openmmkstep.qmmm.force_field.division import SystemDivision
+from openmmkstep.qmmm.force_field.nonbonded_terms import RegionCharges
 from openmmkstep.qmmm.force_field.origins import has_charmm_impropers
 from openmmkstep.qmmm.force_field.recognition import AmbiguousForceError
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
@@ -113,7 +114,7 @@ def assert_region_is_the_molecule_in_vacuum(
     molecule: Molecule, system: openmm.System, region: list[int], names: set[str]
 ) -> None:
     """Nothing of an isolated region is left, and what was removed is everything."""
-    division = SystemDivision(system, region, MoleculeGraph(molecule.topology, system), zero_charges=True)
+    division = SystemDivision(system, region, MoleculeGraph(molecule.topology, system), charges=RegionCharges.REMOVED)
     removed = division.region_forces()
     assert {force.getName() for force in removed} == names
     inside, inside_forces = energy_and_forces(with_forces(bare(system), removed), molecule.positions)
@@ -244,7 +245,9 @@ def test_a_gromacs_region_of_the_whole_system_asks_about_urey_bradley_terms(tmp_
     graph = MoleculeGraph(top.topology, system)
     with pytest.raises(AmbiguousForceError, match=r"H1 of FRM 1 .* - H2 of FRM 1 .* is a pair across an angle"):
         SystemDivision(system, range(4), graph)
-    left = SystemDivision(system, range(4), graph, zero_charges=True, remove_forces=["HarmonicBondForce"]).system
+    left = SystemDivision(
+        system, range(4), graph, charges=RegionCharges.REMOVED, remove_forces=["HarmonicBondForce"]
+    ).system
     assert energy_and_forces(left, FORMALDEHYDE)[0] == pytest.approx(0, abs=1e-9)
 
 

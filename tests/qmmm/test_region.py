@@ -12,6 +12,7 @@ from openmm import app, unit
 
 from openmmkstep import QMMMPotential
 from openmmkstep.qmmm.force_field.division import SystemDivision
+from openmmkstep.qmmm.force_field.nonbonded_terms import RegionCharges
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from openmmkstep.qmmm.region import QMRegion, RegionChargeWarning, RegionError, region_charge_mismatch
 from tests.support.qmmm.energies import energy_and_forces
@@ -139,7 +140,7 @@ def test_bonds_missing_in_the_topology_are_found(ala2: Molecule, ala2_atoms: lis
     assert graph.bonds == MoleculeGraph(ala2.topology, system).bonds
     with pytest.raises(RegionError, match="cuts 1 bond"):
         QMRegion.create(bare, system, range(6), 0, 1, graph)
-    left = SystemDivision(system, ala2_atoms, graph, zero_charges=True)
+    left = SystemDivision(system, ala2_atoms, graph, charges=RegionCharges.REMOVED)
     assert energy_and_forces(left.system, ala2.positions)[0] == pytest.approx(0, abs=1e-9)
     assert left.system.getNumConstraints() == 0
 

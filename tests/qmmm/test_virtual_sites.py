@@ -53,7 +53,7 @@ def test_energy_of_a_qm_water_in_four_site_water() -> None:
 def test_own_sites_belong_to_the_region_named_or_not(water: Molecule) -> None:
     system, size = water.create_system(), size_of_water(water)
     systems = [
-        QMMMPotential("gfn2-xtb").createMixedSystem(water.topology, system, atoms, cutoff=0.8)
+        QMMMPotential("gfn2-xtb").createMixedSystem(water.topology, system, atoms, cutoff=0.8, farField="none")
         for atoms in ([0, 1, 2, size, size + 1, size + 2], range(2 * size))
     ]
     assert openmm.XmlSerializer.serialize(systems[0]) == openmm.XmlSerializer.serialize(systems[1])

@@ -1,14 +1,15 @@
-"""The forces of a mixed system that come from this plugin: QM level and surrogate, in the same embedding charges."""
+"""The forces of a mixed system that come from this plugin: levels and far field, in the same embedding charges."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import openmm
 
 from openmmkstep.engines.registry import EngineSpecification
 from openmmkstep.openmmapi.embedding_charges import EmbeddingCharges
+from openmmkstep.openmmapi.far_field_force import FarFieldForce
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 from openmmkstep.surrogates.compilation import compiled_package
@@ -54,6 +55,19 @@ def create_surrogate_force(
     if package is not None:
         force.setCompiledPackage(package)
     return force
+
+
+def create_far_field_force(
+    region: QMRegion, region_charges: Mapping[int, float], charges: Charges, settings: EmbeddingSettings
+) -> openmm.Force:
+    """The FarFieldForce of a region that keeps ``region_charges`` (e by particle) in the force field."""
+    return FarFieldForce(
+        list(region.particles),
+        [int(number) for number in region.numbers],
+        _embedding_charges(charges, settings),
+        region_charges,
+        bonds=region.bonded_particles,
+    )
 
 
 def _embedding_charges(charges: Charges, settings: EmbeddingSettings) -> EmbeddingCharges:

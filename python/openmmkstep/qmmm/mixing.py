@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import openmm
@@ -17,9 +17,11 @@ from openmmkstep.surrogates.suitability import refuse_unsuitable_surrogate
 
 from . import force_groups
 from .embedding.charges import EmbeddingError, EmbeddingSettings, collect_embedding_charges, embedding_settings
+from .embedding.far_field import FarField, far_field_charges
 from .force_field.division import SystemDivision
+from .force_field.nonbonded_terms import RegionCharges
 from .force_field.recognition import ForceReference, UnsupportedForceFieldError
-from .forces import create_qm_force, create_surrogate_force
+from .forces import Charges, create_far_field_force, create_qm_force, create_surrogate_force
 from .molecule_graph import MoleculeGraph
 from .region import QMRegion, RegionChargeWarning, region_charge_mismatch
 
@@ -36,6 +38,8 @@ class MixingOptions:
         embedding: "electrostatic" or "mechanical".
         cutoff: Distance beyond which the region does not see charges, nm; None for all charges.
         switch_distance: Distance where they begin to be switched off, nm; None for 80 % of the cut-off.
+        far_field: What the region is to charges beyond the cut-off: "force-field", "none", or None for the force field
+            where there can be one.
         surrogate: Archive of the surrogate; None for none.
         surrogate_threads: Threads of the surrogate.
         compile_surrogate: Whether the surrogate is compiled for this machine.
@@ -48,6 +52,7 @@ class MixingOptions:
     embedding: Embedding = "electrostatic"
     cutoff: float | None = None
     switch_distance: float | None = None
+    far_field: FarField | None = None
     surrogate: str | os.PathLike[str] | None = None
     surrogate_threads: int = 1
     compile_surrogate: bool = False
@@ -78,7 +83,8 @@ def mix(
     mismatch = region_charge_mismatch(system, region)
     if mismatch is not None:
         warnings.warn(mismatch, RegionChargeWarning, stacklevel=3)
-    charges, settings = _environment(system, region, graph, options)
+    environment = _environment(system, region, graph, options)
+    charges, settings = environment.charges, environment.settings
     if options.surrogate is not None:
         refuse_unsuitable_surrogate(
             options.surrogate,
@@ -94,13 +100,18 @@ def mix(
         system,
         region.members,
         graph,
-        zero_charges=options.embedding == "electrostatic",
+        charges=environment.in_the_force_field,
         keep_forces=options.keep_forces,
         remove_forces=options.remove_forces,
     )
     if options.split_nonbonded:
         division.split_off_nonbonded()
     mixed = division.system
+    if environment.region_charges:
+        force = create_far_field_force(region, environment.region_charges, charges, settings)
+        # Beside the nonbonded force, with which it makes a small and smooth whole.
+        force.setForceGroup(force_groups.SLOW_COMMON if options.split_nonbonded else force_groups.COMMON)
+        mixed.addForce(force)
     base_forces = fit.create_forces(region.particles) if fit is not None else []
     if base_level == FORCE_FIELD:
         base_forces = division.region_forces()
@@ -119,24 +130,39 @@ def mix(
     return mixed
 
 
-def _environment(
-    system: openmm.System, region: QMRegion, graph: MoleculeGraph, options: MixingOptions
-) -> tuple[list[tuple[int, float, int]], EmbeddingSettings]:
+@dataclass(frozen=True)
+class _Environment:
+    """What QM level and surrogate see of the surroundings, and what the surroundings see of the region.
+
+    Attributes:
+        settings: How charges enter the QM calculation.
+        in_the_force_field: What becomes of the region's charges there.
+        charges: The embedding charges.
+        region_charges: The charges by which the region acts beyond the cut-off, e by particle.
+    """
+
+    settings: EmbeddingSettings
+    in_the_force_field: RegionCharges
+    charges: Charges = ()
+    region_charges: dict[int, float] = field(default_factory=dict)
+
+
+def _environment(system: openmm.System, region: QMRegion, graph: MoleculeGraph, options: MixingOptions) -> _Environment:
     # Periodic without charges: the QM level then puts a region of several molecules in one piece.
     none = EmbeddingSettings(None, None, system.usesPeriodicBoundaryConditions())
     if options.embedding == "mechanical":
-        if options.cutoff is not None or options.switch_distance is not None:
+        if options.cutoff is not None or options.switch_distance is not None or options.far_field is not None:
             raise EmbeddingError(
-                "cutoff and switchDistance belong to electrostatic embedding; with embedding='mechanical' the force "
-                "field's own cut-off rules"
+                "cutoff, switchDistance and farField belong to electrostatic embedding; with embedding='mechanical' "
+                "the force field's own cut-off rules"
             )
-        return [], none
+        return _Environment(none, RegionCharges.KEPT)
     if options.embedding != "electrostatic":
         raise EmbeddingError(f"embedding must be 'electrostatic' or 'mechanical', got {options.embedding!r}")
     if len(region.members) == system.getNumParticles():
         if options.cutoff is not None:
             warnings.warn("the QM region is the whole system: the embedding cut-off has no effect", stacklevel=4)
-        return [], none
+        return _Environment(none, RegionCharges.REMOVED)
     nonbonded = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
     if len(nonbonded) != 1:
         raise EmbeddingError(
@@ -145,7 +171,13 @@ def _environment(
         )
     periodic = nonbonded[0].usesPeriodicBoundaryConditions()
     settings = embedding_settings(system, options.cutoff, options.switch_distance, periodic)
-    return collect_embedding_charges(nonbonded[0], region.members, graph), settings
+    kept = far_field_charges(nonbonded[0], region.members, settings, options.far_field)
+    return _Environment(
+        settings,
+        RegionCharges.IN_FULL if kept else RegionCharges.REMOVED,
+        collect_embedding_charges(nonbonded[0], region.members, graph),
+        kept,
+    )
 
 
 def _bonded_fit(path: str | os.PathLike[str], region: QMRegion) -> BondedFit:

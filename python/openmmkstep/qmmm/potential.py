@@ -13,6 +13,7 @@ from openmmkstep.engines.registry import specification
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.units import value_in
 
+from .embedding.far_field import FarField
 from .force_field.recognition import ForceReference
 from .mixing import Embedding, MixingOptions, mix
 from .molecule_graph import MoleculeGraph
@@ -47,6 +48,7 @@ class QMMMPotential:
         embedding: Embedding = "electrostatic",
         cutoff: float | unit.Quantity | None = None,
         switchDistance: float | unit.Quantity | None = None,
+        farField: FarField | None = None,
         surrogate: str | os.PathLike[str] | None = None,
         surrogateThreads: int = 1,
         compileSurrogate: bool = False,
@@ -64,9 +66,12 @@ class QMMMPotential:
         (``force.setName("umbrella")``) is never in doubt.
 
         ``embedding="electrostatic"``: the charges of all other particles enter the QM calculation and are polarised
-        against; the QM atoms' charges are removed from the force field, with those of virtual sites that QM atoms
-        define. Under PME, Ewald or reaction field this holds for the surroundings only: the QM region sees them by
-        minimum image within the cut-off.
+        against, by minimum image within the cut-off in a periodic box. Beyond the cut-off QM atoms, and virtual sites
+        that they define, keep their charges of the force field (``farField``): under PME or Ewald the region feels far
+        charges, periodic images and the neutralising background through them, and is felt by them, so that pressure
+        and charged regions are right. A `FarFieldForce` takes out of the force field what the QM level describes.
+        Where that cannot be (reaction field, charges that depend on global parameters), the region's charges are
+        removed from the force field, and the region ends at the cut-off.
 
         ``embedding="mechanical"``: the QM calculation is one in vacuum; the force field's charges of the QM atoms stay
         and act on the surroundings, and, with PME and Ewald, on their own periodic images (a constant small effect
@@ -87,6 +92,8 @@ class QMMMPotential:
                 only then without periodic boundary conditions.
             switchDistance: The coupling: distance (nm) where they begin to be switched off; None for 80 % of the
                 cut-off.
+            farField: The coupling: ``"force-field"`` lets the region's force-field charges act beyond the cut-off, or
+                refuses where that cannot be; ``"none"`` lets nothing; None is the first where it can be.
 
             surrogate: The levels: archive of a potential trained for this region; None for none.
             surrogateThreads: The levels: threads of the surrogate.
@@ -116,6 +123,7 @@ class QMMMPotential:
             embedding=embedding,
             cutoff=_length(cutoff),
             switch_distance=_length(switchDistance),
+            far_field=farField,
             surrogate=surrogate,
             surrogate_threads=surrogateThreads,
             compile_surrogate=compileSurrogate,

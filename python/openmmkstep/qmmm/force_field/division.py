@@ -12,6 +12,7 @@ from openmmkstep.units import value_in
 from .. import force_groups
 from ..molecule_graph import MoleculeGraph
 from .nonbonded_terms import (
+    RegionCharges,
     custom_region_pair_force,
     exclude_custom_region_pairs,
     exclude_region_pairs,
@@ -36,7 +37,7 @@ class SystemDivision:
         system: The system as the force field describes it, with the user's own forces; it is not changed.
         region: Particle indices of the region, virtual sites included; must not cut bonds.
         graph: The molecular graph of the system.
-        zero_charges: Whether the region's charges are taken out (electrostatic embedding).
+        charges: What becomes of the region's charges.
         keep_forces: Forces to keep as they are, whatever they are.
         remove_forces: Forces whose terms inside the region are the force field's.
 
@@ -54,13 +55,13 @@ class SystemDivision:
         system: openmm.System,
         region: Iterable[int],
         graph: MoleculeGraph,
-        zero_charges: bool = False,
+        charges: RegionCharges = RegionCharges.KEPT,
         keep_forces: Iterable[ForceReference] = (),
         remove_forces: Iterable[ForceReference] = (),
     ) -> None:
         self._region = tuple(region)
         self._graph = graph
-        self._zero_charges = zero_charges
+        self._charges = charges
         self._nearest_images = len(set(graph.molecules[list(self._region)])) > 1
         self._removed_terms: list[openmm.Force] = []
         self._slow_forces: list[int] = []
@@ -116,7 +117,7 @@ class SystemDivision:
         if isinstance(force, openmm.CustomNonbondedForce):
             exclude_custom_region_pairs(force, self._region)
             return
-        exclude_region_pairs(force, self._region, self._zero_charges)
+        exclude_region_pairs(force, self._region, self._charges)
         force.setReciprocalSpaceForceGroup(-1)
         if self._nearest_images and force.usesPeriodicBoundaryConditions():
             force.setExceptionsUsePeriodicBoundaryConditions(True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from enum import Enum
 from itertools import combinations
 
 import openmm
@@ -18,20 +19,28 @@ _CHARGE = unit.elementary_charge
 _LJ_COULOMB = "{k}*qq/r + 4*eps*(s6^2 - s6); s6 = (sigma/r)^6"
 
 
-def exclude_region_pairs(force: openmm.NonbondedForce, region: Sequence[int], zero_charges: bool) -> None:
+class RegionCharges(Enum):
+    """What becomes of a region's charges in the force field."""
+
+    KEPT = "act on the surroundings as the force field says"
+    REMOVED = "are taken out: the QM level describes all that they did"
+    IN_FULL = "act on all of the surroundings in full, so that what the QM level describes can be taken out again"
+
+
+def exclude_region_pairs(force: openmm.NonbondedForce, region: Sequence[int], charges: RegionCharges) -> None:
     """Remove all interactions between particles of the region from a NonbondedForce, in place.
 
     Under Ewald and PME this removes each pair at its coordinates as they are (the reciprocal part of an excepted pair
-    is subtracted by OpenMM). With ``zero_charges`` nothing electrostatic is left of the region; otherwise its charges
+    is subtracted by OpenMM). If its charges are removed, nothing electrostatic is left of the region; otherwise they
     act on the surroundings and, under PME and Ewald, on their own periodic images.
 
     Args:
         force: The force of the whole system; it is changed.
         region: Particle indices of the region.
-        zero_charges: Whether the region's charges are taken out of the force field (electrostatic embedding).
+        charges: What becomes of the region's charges.
     """
     members = set(region)
-    if zero_charges:
+    if charges is RegionCharges.REMOVED:
         for particle in region:
             _, sigma, epsilon = force.getParticleParameters(particle)
             force.setParticleParameters(particle, 0.0, sigma, epsilon)
@@ -43,14 +52,18 @@ def exclude_region_pairs(force: openmm.NonbondedForce, region: Sequence[int], ze
         i, j, _, sigma, epsilon = force.getExceptionParameters(index)
         if i in members and j in members:
             force.setExceptionParameters(index, i, j, 0.0, sigma, 0.0)
-        elif zero_charges and (i in members or j in members):
-            force.setExceptionParameters(index, i, j, 0.0, sigma, epsilon)
+        elif charges is not RegionCharges.KEPT and (i in members or j in members):
+            product = math.prod(value_in(force.getParticleParameters(p)[0], _CHARGE) for p in (i, j))
+            force.setExceptionParameters(index, i, j, product, sigma, epsilon)
+            if product != 0.0 and force.usesPeriodicBoundaryConditions():
+                # The embedding sees the nearest image.
+                force.setExceptionsUsePeriodicBoundaryConditions(True)
     for index in range(force.getNumExceptionParameterOffsets()):
         parameter, exception, _, sigma, epsilon = force.getExceptionParameterOffset(index)
         i, j, *_ = force.getExceptionParameters(exception)
         if i in members and j in members:
             force.setExceptionParameterOffset(index, parameter, exception, 0.0, sigma, 0.0)
-        elif zero_charges and (i in members or j in members):
+        elif charges is not RegionCharges.KEPT and (i in members or j in members):
             force.setExceptionParameterOffset(index, parameter, exception, 0.0, sigma, epsilon)
     known = {frozenset(force.getExceptionParameters(index)[:2]) for index in range(force.getNumExceptions())}
     for i, j in combinations(region, 2):

@@ -77,6 +77,8 @@ class QMSection(Section):
         embedding: "electrostatic" or "mechanical".
         cutoff: Distance beyond which the region does not see charges, nm; none for all.
         switch_distance: Distance where the charges begin to be switched off, nm.
+        far_field: "force-field": the region's force-field charges act beyond the cut-off; "none": nothing does; the
+            first by default where it can be.
         settings: Settings of the method by its own names, such as accuracy, max_iterations and threads of xTB.
         keep_forces: Names or indices of force-field forces that stay as they are inside the region too.
         remove_forces: Names or indices of forces whose terms inside the region are the force field's, where that
@@ -90,6 +92,7 @@ class QMSection(Section):
     embedding: Literal["electrostatic", "mechanical"] = "electrostatic"
     cutoff: Length | None = None
     switch_distance: Length | None = None
+    far_field: Literal["force-field", "none"] | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     keep_forces: tuple[str | int, ...] = ()
     remove_forces: tuple[str | int, ...] = ()

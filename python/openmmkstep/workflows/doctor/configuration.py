@@ -19,7 +19,7 @@ from openmmkstep.surrogates.suitability import read_surrogate_contract
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.plan import RunPlan, SystemPlan
 from openmmkstep.workflows.run_folder import RunFolder
-from openmmkstep.workflows.setup.mixed_system import region_of
+from openmmkstep.workflows.setup.mixed_system import MixedSystem, region_of
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 from openmmkstep.workflows.setup.selection import is_solvent
 
@@ -55,11 +55,11 @@ def _parts(plan: RunPlan) -> Iterator[Check]:
     yield Check("box", "ok", _box(molecules, system))
     region = region_of(molecules, system.qm)
     yield Check("QM region", "ok", _region(molecules, region))
-    yield Check("embedding", "ok", _embedding(molecules, region, system))
     if system.surrogate is not None:
         # Compiling takes half a minute, and is no part of looking.
         system = replace(system, surrogate=system.surrogate.model_copy(update={"compiled": False}))
-    system.mix(molecules)
+    mixed = system.mix(molecules)
+    yield Check("embedding", "ok", _embedding(molecules, mixed, system))
     yield Check("levels", "ok", _levels(system, plan.dynamics.levels))
     system.find_platform()
     yield Check("dynamics", "ok", _dynamics(plan))
@@ -122,14 +122,15 @@ def _region(molecules: MolecularSystem, region: QMRegion) -> str:
     )
 
 
-def _embedding(molecules: MolecularSystem, region: QMRegion, plan: SystemPlan) -> str:
-    others = molecules.system.getNumParticles() - len(region.members)
+def _embedding(molecules: MolecularSystem, mixed: MixedSystem, plan: SystemPlan) -> str:
+    others = molecules.system.getNumParticles() - len(mixed.region.members)
     if not others:
         return "none: all particles are in the QM region"
     if plan.qm.embedding == "mechanical":
         return f"mechanical, in {others} MM particles"
     reach = "all charges" if plan.qm.cutoff is None else f"charges within {plan.qm.cutoff:g} nm"
-    return f"electrostatic, {reach} of {others} MM particles"
+    beyond = ", beyond by force-field charges of the region" if mixed.has_far_field else ""
+    return f"electrostatic, {reach} of {others} MM particles{beyond}"
 
 
 def _levels(plan: SystemPlan, levels: LevelSettings) -> str:

@@ -67,9 +67,10 @@ def write_html(path: Path, summary: dict[str, Any], plots: dict[str, str]) -> No
 
 def _subtitle(summary: dict[str, Any]) -> str:
     system, dynamics = summary["system"], summary["dynamics"]
+    beyond = ", force-field charges beyond its cut-off" if system["far_field"] == "force-field" else ""
     return (
         f"{system['method']}, {system['qm_atoms']} QM atoms, {system['mm_particles']} MM particles, "
-        f"{system['embedding']} embedding; {dynamics['time_ps']:g} ps at k = {dynamics['k']} "
+        f"{system['embedding']} embedding{beyond}; {dynamics['time_ps']:g} ps at k = {dynamics['k']} "
         f"({dynamics['outer_step_fs']:g} fs between QM calls, inner step {dynamics['inner_step_fs']:g} fs)"
     )
 

@@ -20,6 +20,7 @@ from openmmkstep.surrogates.suitability import read_surrogate_contract
 from openmmkstep.workflows.config.sections import SurrogateSection
 from openmmkstep.workflows.plan import DynamicsPlan, RunPlan
 from openmmkstep.workflows.run_folder import RunFolder
+from openmmkstep.workflows.setup.mixed_system import MixedSystem
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 
 
@@ -48,8 +49,9 @@ class RunData:
     backbone: list[BackboneTrace]
 
 
-def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, region: QMRegion) -> RunData:
+def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, mixed: MixedSystem) -> RunData:
     """Collect the data of a finished run."""
+    region = mixed.region
     production = files.read_json(files.summary)
     speed = files.read_json(files.speed) if files.has(files.speed) else None
     series = _read_series(files) if files.statistics.exists() else {}
@@ -63,6 +65,7 @@ def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, region
             "method": plan.system.qm.method,
             "embedding": plan.system.qm.embedding if others else "no",
             "cutoff_nm": plan.system.qm.cutoff if others else None,
+            "far_field": "force-field" if mixed.has_far_field else "none",
         },
         "dynamics": _dynamics(plan, production),
         "qm_calls": _qm_calls(plan.dynamics.levels.k, production),

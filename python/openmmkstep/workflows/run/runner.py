@@ -82,7 +82,7 @@ class Runner:
         from openmmkstep.workflows.report.builder import build_report
 
         self._log("writing the report")
-        return build_report(plan, files, molecules, mixed.region)
+        return build_report(plan, files, molecules, mixed)
 
     def _log(self, message: str) -> None:
         while self._progress:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import openmm
 
 from openmmkstep.engines.registry import EngineSpecification, specification
+from openmmkstep.openmmapi.far_field_force import FarFieldForce
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.qmmm.mixing import MixingOptions, mix
 from openmmkstep.qmmm.region import QMRegion
@@ -27,6 +28,11 @@ class MixedSystem:
 
     system: openmm.System
     region: QMRegion
+
+    @property
+    def has_far_field(self) -> bool:
+        """Whether the region acts beyond the embedding cut-off by its force-field charges."""
+        return any(FarFieldForce.isInstance(force) for force in self.system.getForces())
 
 
 def region_of(molecules: MolecularSystem, qm: QMSection) -> QMRegion:
@@ -60,6 +66,7 @@ def build_mixed_system(
         embedding=qm.embedding,
         cutoff=None if isolated else qm.cutoff,
         switch_distance=None if isolated else qm.switch_distance,
+        far_field=None if isolated else qm.far_field,
         surrogate=None if surrogate is None else surrogate.archive,
         surrogate_threads=1 if surrogate is None else surrogate.threads,
         compile_surrogate=surrogate is not None and surrogate.compiled,

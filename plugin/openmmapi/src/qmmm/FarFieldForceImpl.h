@@ -1,0 +1,43 @@
+#ifndef OPENMMKSTEP_FARFIELDFORCEIMPL_H_
+#define OPENMMKSTEP_FARFIELDFORCEIMPL_H_
+
+#include "openmm/internal/CustomCPPForceImpl.h"
+#include "openmmkstep/FarFieldForce.h"
+#include "openmmkstep/internal/EmbeddingField.h"
+#include "openmmkstep/internal/RegionSites.h"
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace KStep {
+
+class FarFieldForceImpl : public OpenMM::CustomCPPForceImpl {
+public:
+    explicit FarFieldForceImpl(const FarFieldForce &owner) : CustomCPPForceImpl(owner), owner(owner) {}
+    void initialize(OpenMM::ContextImpl &context) override;
+    double computeForce(OpenMM::ContextImpl &context, const std::vector<OpenMM::Vec3> &positions,
+                        std::vector<OpenMM::Vec3> &forces) override;
+    std::vector<std::pair<int, int>> getBondedParticles() const override;
+    const FarFieldForce &getOwner() const override { return owner; }
+
+private:
+    /** Where a charge of the region is: at an atom, or beside one as a virtual site. */
+    struct Place {
+        int particle, atom;
+        bool isAtom;
+    };
+    Place findPlace(int particle, const OpenMM::System &system) const;
+    void placeCharges(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
+
+    const FarFieldForce &owner;
+    std::unique_ptr<RegionSites> sites;
+    std::unique_ptr<EmbeddingField> field;
+    std::vector<Place> places;
+    std::vector<double> weights; // dE/dpotential at the charges of the region
+    std::vector<OpenMM::Vec3> chargePositions, potentialGradient, chargeGradients;
+    std::vector<double> potential, potentialAtCharges;
+};
+
+} // namespace KStep
+
+#endif

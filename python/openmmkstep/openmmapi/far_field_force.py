@@ -1,0 +1,92 @@
+"""`FarFieldForce`, what leaves a force field the far field of a QM region, as OpenMM scripts use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+from openmm import unit
+
+from openmmkstep import _openmmkstep
+from openmmkstep.units import value_in
+
+from .embedding_charges import EmbeddingCharges
+from .qmmm_force import LinkAtom, nativeRegion
+from .wrapped import Wrapped
+
+
+class FarFieldForce(Wrapped, openmm.Force):
+    """Takes out of a force field the Coulomb energy that electrostatic embedding describes instead.
+
+    The energy is - sum_ij s_j q_i q_j / (4 pi epsilon_0 r_ij) over the force-field charges q_i of the region and the
+    embedding charges q_j, with the switching factors s_j and the images of `EmbeddingCharges`. Beside a NonbondedForce
+    in which the region keeps its charges, what is left is the far field: charges beyond the embedding cut-off, periodic
+    images and the neutralising background act on the region's force-field charges. The NonbondedForce must count every
+    pair in full: without a cut-off, or by Ewald summation (Ewald, PME, LJPME).
+
+    `QMMMPotential.createMixedSystem` adds this force where it is needed. The force is the exact derivative of the
+    energy, through the switching of charges too.
+
+    Args:
+        particles: Indices of the QM atoms, as the QMMMForce beside it has them.
+        atomicNumbers: Their atomic numbers.
+        embeddingCharges: What the region sees of its environment, as the QMMMForce beside it has it.
+        regionCharges: The force field's charges of the region by particle, e or Quantities. Virtual sites that QM atoms
+            define may carry some.
+        linkAtoms: Atoms that saturate cut bonds.
+        bonds: Pairs of particles within the region that are bonded, so that barostats and wrapping keep them together.
+
+    Raises:
+        ValueError: There are not as many atomic numbers as particles.
+        openmm.OpenMMException: When a Context is created: a charge on a particle that is neither in the region nor
+            defined by it, and what EmbeddingCharges and QMMMForce refuse.
+
+    Example:
+        >>> charges = EmbeddingCharges(others, mmCharges, groups, cutoff=0.85, periodic=True)
+        >>> system.addForce(QMMMForce(range(3), [8, 1, 1], embeddingCharges=charges))
+        >>> system.addForce(FarFieldForce(range(3), [8, 1, 1], charges, {0: -0.834, 1: 0.417, 2: 0.417}))
+    """
+
+    _is_instance = staticmethod(_openmmkstep.FarFieldForce_isInstance)
+
+    def __init__(
+        self,
+        particles: Sequence[int],
+        atomicNumbers: Sequence[int],
+        embeddingCharges: EmbeddingCharges,
+        regionCharges: Mapping[int, Any],
+        linkAtoms: Iterable[LinkAtom] = (),
+        bonds: Iterable[tuple[int, int]] | None = None,
+    ) -> None:
+        region = nativeRegion(particles, atomicNumbers, 0, 1, linkAtoms, bonds)
+        charges = [value_in(charge, unit.elementary_charge) for charge in regionCharges.values()]
+        xml = _openmmkstep.FarFieldForce_create(region, embeddingCharges, [int(i) for i in regionCharges], charges)
+        self.this = openmm.XmlSerializer._deserializeForce(xml).this
+
+    def getParticles(self) -> NDArray[np.int32]:
+        """Indices of the QM atoms [n]."""
+        return _openmmkstep.FarFieldForce_getRegion(self).getParticles()
+
+    def getAtomicNumbers(self) -> NDArray[np.int32]:
+        """Atomic numbers of the QM atoms [n]."""
+        return _openmmkstep.FarFieldForce_getRegion(self).getAtomicNumbers()
+
+    def getLinkAtoms(self) -> list[LinkAtom]:
+        """The link atoms."""
+        return [LinkAtom(*link) for link in _openmmkstep.FarFieldForce_getRegion(self).getLinkAtoms()]
+
+    def getBonds(self) -> list[tuple[int, int]] | None:
+        """The bonds within the region, as pairs of particles, or None if nobody named any."""
+        return _openmmkstep.FarFieldForce_getRegion(self).getBonds()
+
+    def getEmbeddingCharges(self) -> EmbeddingCharges:
+        """A copy of the embedding charges."""
+        return EmbeddingCharges._from_native(_openmmkstep.FarFieldForce_getEmbeddingCharges(self))
+
+    def getRegionCharges(self) -> dict[int, float]:
+        """The force field's charges of the region by particle, e."""
+        particles, charges = _openmmkstep.FarFieldForce_getRegionCharges(self)
+        return dict(zip(particles.tolist(), charges.tolist(), strict=True))

@@ -1,0 +1,172 @@
+"""FarFieldForce: the Coulomb energy of the region's charges with what the embedding sees, with the opposite sign."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import openmm
+import pytest
+from numpy.typing import NDArray
+from openmm import unit
+
+from kstep_models.units import COULOMB
+from openmmkstep import EmbeddingCharges, FarFieldForce, LinkAtom
+from tests.suites.force import ForceProperties, IsolatedForceProperties
+from tests.support.qmmm.systems import ETHANOL, ETHANOL_NUMBERS, TRICLINIC, WATER_CHARGES, make_system
+
+CHARGES = dict(enumerate([-0.1, 0.1, -0.6, 0.4, 0.05, 0.05, 0.03, 0.04, 0.13]))
+CUT = {"cutoff": 0.7, "switching_distance": 0.3}
+
+
+def make_far_field(
+    bonds: list[tuple[int, int]] | None = None, **options: Any
+) -> tuple[openmm.System, FarFieldForce, NDArray[np.float64]]:
+    """A FarFieldForce in place of the QMMMForce of make_system(), in the same charges."""
+    system, qm_force, positions = make_system(num_waters=30, engine="test-analytic", **options)
+    embedding = qm_force.getEmbeddingCharges()
+    system.removeForce(0)
+    force = FarFieldForce(range(9), ETHANOL_NUMBERS, embedding, CHARGES, bonds=bonds)
+    system.addForce(force)
+    return system, force, positions
+
+
+class FarFieldForceProperties(ForceProperties):
+    kind = FarFieldForce
+    relative = 1e-7
+
+    def options(self) -> dict[str, Any]:
+        return {}
+
+    def create(self) -> tuple[openmm.System, openmm.Force, NDArray[np.float64]]:
+        return make_far_field(**self.options())
+
+    def particles(self, positions: NDArray[np.float64]) -> Sequence[int]:
+        return [*range(9), *range(9, len(positions), 5)]
+
+    def plain(self) -> openmm.Force:
+        return FarFieldForce([0], [2], EmbeddingCharges(), {})
+
+    def everything(self) -> openmm.Force:
+        embedding = EmbeddingCharges([3, 4, 6], [0.1, -0.2, 0.3], [0, 0, 1], 1.1, 0.7, True)
+        force = FarFieldForce([0, 2], [6, 8], embedding, {2: 0.25, 0: -0.5, 7: 0.1}, [LinkAtom(0, 1, 0.7)], [(0, 2)])
+        force.setForceGroup(7)
+        force.setName("far field")
+        return force
+
+
+class TestAllCharges(IsolatedForceProperties, FarFieldForceProperties):
+    pass
+
+
+class TestCutOff(IsolatedForceProperties, FarFieldForceProperties):
+    def options(self) -> dict[str, Any]:
+        return dict(CUT)
+
+
+class TestInABox(FarFieldForceProperties):
+    def options(self) -> dict[str, Any]:
+        return {"box": TRICLINIC, **CUT}
+
+
+def context_of(system: openmm.System, positions: Any) -> openmm.Context:
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    context.setPositions(positions)
+    return context
+
+
+def test_energy_is_that_of_coulombs_law() -> None:
+    system, _, positions = make_far_field()
+    distances = np.linalg.norm(positions[:9, None] - positions[None, 9:], axis=2)
+    coulomb = COULOMB * np.sum(np.array(list(CHARGES.values()))[:, None] * np.tile(WATER_CHARGES, 30) / distances)
+    assert abs(coulomb) > 1
+    energy = context_of(system, positions).getState(energy=True).getPotentialEnergy()._value
+    assert energy == pytest.approx(-coulomb, rel=1e-12)
+
+
+@pytest.mark.parametrize("box", [None, TRICLINIC])
+def test_energy_is_that_of_the_embedding(box: Any) -> None:
+    """The potential that a QM calculation reports, with switched charges and nearest images, times the charges."""
+    far_field, _, positions = make_far_field(box=box, **CUT)
+    if box is not None:
+        positions[:9] += np.array(box).sum(axis=0)
+        positions[5] -= np.array(box)[1]
+    settings = {"charges": [0.0] * 9, "harmonic": [{"atoms": [0, 1], "k": 1.0, "length": 0.15}]}
+    system, qm_force, _ = make_system(num_waters=30, engine="test-analytic", settings=settings, box=box, **CUT)
+    context = context_of(system, positions)
+    context.getState(energy=True)
+    expected = -np.dot(qm_force.getLastResult(context).potential, list(CHARGES.values()))
+    energy = context_of(far_field, positions).getState(energy=True).getPotentialEnergy()._value
+    assert energy == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("shift", [0.0, 2.0])
+def test_charges_on_virtual_sites(shift: float) -> None:
+    """A site of a site of QM atoms, and beside it the same charge as an atom; forces reach the atoms."""
+    embedding = EmbeddingCharges([5], [0.8], cutoff=0.9, switchingDistance=0.2, periodic=True)
+    system = openmm.System()
+    for mass in (16.0, 1.0, 1.0, 0.0, 0.0, 20.0):
+        system.addParticle(mass)
+    system.setVirtualSite(3, openmm.TwoParticleAverageSite(0, 1, 0.7, 0.3))
+    system.setVirtualSite(4, openmm.TwoParticleAverageSite(3, 2, 0.6, 0.4))
+    system.setDefaultPeriodicBoxVectors(*np.eye(3) * 2.0)
+    system.addForce(FarFieldForce([0, 1, 2], [8, 1, 1], embedding, {4: -1.1}))
+    atoms = np.array([[0, 0, 0], [0.096, 0, 0], [-0.024, 0.093, 0], [0.4, 0.2, 0.1]])
+
+    def place(moved: NDArray[np.float64]) -> openmm.Context:
+        positions = np.zeros((6, 3))
+        positions[[0, 1, 2, 5]] = moved
+        context = context_of(system, positions)
+        context.computeVirtualSites()
+        return context
+
+    def energy(moved: NDArray[np.float64]) -> float:
+        return place(moved).getState(energy=True).getPotentialEnergy()._value
+
+    moved = atoms.copy()
+    moved[:3, 0] += shift
+    site = 0.6 * (0.7 * atoms[0] + 0.3 * atoms[1]) + 0.4 * atoms[2]
+    distances = np.linalg.norm(atoms[:3] - atoms[3], axis=1)
+    t = (distances - 0.2) / 0.7
+    switch = 1 - np.prod(t**3 * (10 - 15 * t + 6 * t**2))
+    assert energy(moved) == pytest.approx(COULOMB * 1.1 * 0.8 * switch / np.linalg.norm(site - atoms[3]), rel=1e-12)
+    forces = np.array(place(moved).getState(forces=True).getForces(asNumpy=True)._value)
+    for row, particle in enumerate([0, 1, 2, 5]):
+        for axis in range(3):
+            step = np.zeros_like(moved)
+            step[row, axis] = 1e-5
+            slope = (energy(moved + step) - energy(moved - step)) / 2e-5
+            assert forces[particle, axis] == pytest.approx(-slope, abs=1e-5)
+
+
+def test_quantities() -> None:
+    charge = 1.6 * unit.elementary_charge
+    assert FarFieldForce([0], [2], EmbeddingCharges(), {0: charge}).getRegionCharges() == {0: 1.6}
+
+
+def test_it_holds_together_what_is_bonded_and_nothing_else() -> None:
+    bonded = [(0, 1), (1, 2), (2, 3), (1, 4), (1, 5), (0, 6), (0, 7), (0, 8)]
+    for bonds, largest in ((bonded, 9), (None, 1)):
+        system, _, positions = make_far_field(bonds)
+        assert max(map(len, context_of(system, positions).getMolecules())) == largest
+
+
+@pytest.mark.parametrize(
+    ("particles", "region_charges", "message"),
+    [
+        ([0, 1], {0: 0.1, 2: 0.1}, "particle 2 is neither an atom of the region nor a virtual site that its atoms"),
+        ([0, 1], {0: 0.1, 17: 0.1}, "particle 17 is neither"),
+        ([0, 1], {0: 0.1, -1: 0.1}, "particle -1 is neither"),
+        ([0, 1], {0: float("nan")}, "charge of particle 0 is not a finite number"),
+        ([0, 9], {0: 0.1}, "particle 9 does not exist"),
+        ([0, 3], {0: 0.1}, "the particle belongs to the QM region"),
+    ],
+)
+def test_refusals(particles: list[int], region_charges: dict[int, float], message: str) -> None:
+    system = openmm.System()
+    for _ in range(4):
+        system.addParticle(1.0)
+    system.addForce(FarFieldForce(particles, [1, 1], EmbeddingCharges([3], [0.5]), region_charges))
+    with pytest.raises(openmm.OpenMMException, match=message):
+        context_of(system, ETHANOL[:4])
