@@ -38,9 +38,6 @@ void ReferencePropagationKernel::initialize(const OpenMM::System &system, int nu
     }
     hasConstraints = system.getNumConstraints() > 0;
     region = regionParticles;
-    regionMasses.assign(numParticles, 0);
-    for (int particle : region)
-        regionMasses[particle] = masses[particle];
     buffers.assign(numBuffers, vector<Vec3>(numParticles));
     noise.seed(static_cast<unsigned int>(seed == 0 ? osrngseed() : seed));
 }
@@ -148,23 +145,26 @@ void ReferencePropagationKernel::thermostat(ContextImpl &context, double decay, 
                                             const Impulse &shift, double tolerance) {
     constrainVelocities(context, tolerance);
     const double width = std::sqrt(BOLTZ * temperature * (1 - decay * decay));
-    vector<Vec3> &velocities = *data.velocities;
-    double before = 0, shiftWork = 0;
-    kicks.resize(velocities.size());
-    for (size_t i = 0; i < velocities.size(); i++) {
-        before += masses[i] * velocities[i].dot(velocities[i]);
-        if (inverseMasses[i] == 0)
-            continue;
+    const auto nextKick = [&](size_t i) {
         // One after the other: the order in which the arguments of a call are evaluated is not fixed.
+        Vec3 kick;
         for (int j = 0; j < 3; j++)
-            kicks[i][j] = noise.next() * width * inverseRootMasses[i];
-    }
+            kick[j] = noise.next() * width * inverseRootMasses[i];
+        return kick;
+    };
+    vector<Vec3> &velocities = *data.velocities;
+    const double before = computeKineticEnergy(context);
+    double shiftWork = 0;
     if (shift.buffer < 0) {
         for (size_t i = 0; i < velocities.size(); i++)
             if (inverseMasses[i] != 0)
-                velocities[i] = velocities[i] * decay + kicks[i];
+                velocities[i] = velocities[i] * decay + nextKick(i);
         constrainVelocities(context, tolerance);
     } else {
+        kicks.resize(velocities.size());
+        for (size_t i = 0; i < velocities.size(); i++)
+            if (inverseMasses[i] != 0)
+                kicks[i] = nextKick(i);
         // v = decay (v - u) + noise + u; all three obey the constraints, so their sum does.
         const vector<Vec3> &forces = buffers[shift.buffer];
         shifts.resize(velocities.size());
@@ -179,25 +179,23 @@ void ReferencePropagationKernel::thermostat(ContextImpl &context, double decay, 
                 shiftWork += masses[i] * shifts[i].dot(kicks[i]);
             }
     }
-    summary.heat += measureKineticEnergies() - 0.5 * before - shiftWork;
+    summary.heat += measureKineticEnergies(context) - before - shiftWork;
 }
 
-void ReferencePropagationKernel::measureMiddle(ContextImpl &) {
-    measureKineticEnergies();
+void ReferencePropagationKernel::measureMiddle(ContextImpl &context) {
+    measureKineticEnergies(context);
 }
 
-double ReferencePropagationKernel::measureKineticEnergies() {
+double ReferencePropagationKernel::measureKineticEnergies(ContextImpl &context) {
     const vector<Vec3> &velocities = *data.velocities;
-    double sum = 0, regionSum = 0;
-    for (size_t i = 0; i < velocities.size(); i++) {
-        const double square = velocities[i].dot(velocities[i]);
-        sum += masses[i] * square;
-        regionSum += regionMasses[i] * square;
-    }
-    middleKineticEnergy += 0.5 * sum;
+    double regionSum = 0;
+    for (int particle : region)
+        regionSum += masses[particle] * velocities[particle].dot(velocities[particle]);
+    const double kineticEnergy = computeKineticEnergy(context);
+    middleKineticEnergy += kineticEnergy;
     middleRegionKineticEnergy += 0.5 * regionSum;
     numMiddles++;
-    return 0.5 * sum;
+    return kineticEnergy;
 }
 
 double ReferencePropagationKernel::computeKineticEnergy(ContextImpl &) {

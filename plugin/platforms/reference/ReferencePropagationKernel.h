@@ -35,14 +35,12 @@ public:
     void loadCheckpoint(std::istream &stream) override;
 
 private:
-    double measureKineticEnergies();
+    double measureKineticEnergies(OpenMM::ContextImpl &context);
     OpenMM::ReferencePlatform::PlatformData &data;
     bool hasConstraints = false;
     /** Of particles without mass, which never move, the inverse mass is 0. */
     std::vector<double> masses, inverseMasses, inverseRootMasses;
     std::vector<int> region;
-    /** The mass of particles of the region, 0 of others. */
-    std::vector<double> regionMasses;
     std::vector<std::vector<OpenMM::Vec3>> buffers;
     std::vector<OpenMM::Vec3> markedPositions, savedVelocities, previousPositions, unconstrainedPositions, kicks,
         shifts;
