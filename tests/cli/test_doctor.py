@@ -134,7 +134,8 @@ def test_a_configuration(work_folder: Path, gas_run: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("far_field", "beyond"), [({}, ", beyond by force-field charges of the region"), ({"far_field": "none"}, "")]
+    ("far_field", "beyond"),
+    [({}, "beyond by force-field charges of the region"), ({"far_field": "none"}, "nothing beyond")],
 )
 def test_a_configuration_in_water(
     work_folder: Path, gas_run: dict[str, Any], far_field: dict[str, str], beyond: str
@@ -148,7 +149,7 @@ def test_a_configuration_in_water(
     assert checks["box"]["detail"] == "2.000 x 2.000 x 2.000 nm, nonbonded cut-off 0.9 nm"
     assert "25 atoms (C6H14N2O3), 1 water molecules or ions" in checks["QM region"]["detail"]
     assert "charges within 0.6 nm of" in checks["embedding"]["detail"]
-    assert checks["embedding"]["detail"].endswith(f" MM particles{beyond}")
+    assert checks["embedding"]["detail"].endswith(f" MM particles, {beyond}")
     assert "constant energy" in checks["dynamics"]["detail"] and "surrogate" not in checks
 
 

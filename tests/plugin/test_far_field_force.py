@@ -76,13 +76,21 @@ def context_of(system: openmm.System, positions: Any) -> openmm.Context:
     return context
 
 
+def pairs_within(positions: NDArray[np.float64]) -> float:
+    """Coulomb energy of the charges of the region with each other, kJ/mol."""
+    charges = np.array(list(CHARGES.values()))
+    first, second = np.triu_indices(9, 1)
+    distances = np.linalg.norm(positions[first] - positions[second], axis=1)
+    return float(COULOMB * np.sum(charges[first] * charges[second] / distances))
+
+
 def test_energy_is_that_of_coulombs_law() -> None:
     system, _, positions = make_far_field()
     distances = np.linalg.norm(positions[:9, None] - positions[None, 9:], axis=2)
     coulomb = COULOMB * np.sum(np.array(list(CHARGES.values()))[:, None] * np.tile(WATER_CHARGES, 30) / distances)
     assert abs(coulomb) > 1
     energy = context_of(system, positions).getState(energy=True).getPotentialEnergy()._value
-    assert energy == pytest.approx(-coulomb, rel=1e-12)
+    assert energy == pytest.approx(-coulomb - pairs_within(positions), rel=1e-12)
 
 
 @pytest.mark.parametrize("box", [None, TRICLINIC])
@@ -96,7 +104,8 @@ def test_energy_is_that_of_the_embedding(box: Any) -> None:
     system, qm_force, _ = make_system(num_waters=30, engine="test-analytic", settings=settings, box=box, **CUT)
     context = context_of(system, positions)
     context.getState(energy=True)
-    expected = -np.dot(qm_force.getLastResult(context).potential, list(CHARGES.values()))
+    result = qm_force.getLastResult(context)
+    expected = -np.dot(result.potential, list(CHARGES.values())) - pairs_within(result.positions)
     energy = context_of(far_field, positions).getState(energy=True).getPotentialEnergy()._value
     assert energy == pytest.approx(expected, rel=1e-12)
 
@@ -161,12 +170,48 @@ def test_it_holds_together_what_is_bonded_and_nothing_else() -> None:
         ([0, 1], {0: float("nan")}, "charge of particle 0 is not a finite number"),
         ([0, 9], {0: 0.1}, "particle 9 does not exist"),
         ([0, 3], {0: 0.1}, "the particle belongs to the QM region"),
+        ([0, 1], {0: 0.1, 4: 0.1}, "particle 4 is neither"),
+        ([1, 2], {1: 0.1, 4: 0.1}, "particle 4 is neither"),
+        ([0, 1, 2], {0: 0.1, 4: 0.1}, "particle 4 has a charge of the region and an embedding charge"),
     ],
 )
 def test_refusals(particles: list[int], region_charges: dict[int, float], message: str) -> None:
     system = openmm.System()
-    for _ in range(4):
-        system.addParticle(1.0)
-    system.addForce(FarFieldForce(particles, [1, 1], EmbeddingCharges([3], [0.5]), region_charges))
+    for mass in (1.0, 1.0, 1.0, 1.0, 0.0):
+        system.addParticle(mass)
+    system.setVirtualSite(4, openmm.TwoParticleAverageSite(0, 2, 0.5, 0.5))
+    embedding = EmbeddingCharges([3, 4], [0.5, 0.1])
+    system.addForce(FarFieldForce(particles, [1] * len(particles), embedding, region_charges))
     with pytest.raises(openmm.OpenMMException, match=message):
-        context_of(system, ETHANOL[:4])
+        context_of(system, ETHANOL[:5])
+
+
+@pytest.mark.parametrize(
+    ("method", "charge", "includes_direct_space", "message"),
+    [
+        (openmm.NonbondedForce.CutoffNonPeriodic, 0.25, True, "does not count every pair of charges in full: use PME"),
+        (openmm.NonbondedForce.CutoffPeriodic, 0.25, True, "does not count every pair of charges in full"),
+        (openmm.NonbondedForce.PME, 0.25, False, "does not count every pair of charges in full"),
+        (
+            openmm.NonbondedForce.PME,
+            0.0,
+            True,
+            r"particle 0 has the charge 0 e in the NonbondedForce, and 0\.25 e here",
+        ),
+        (openmm.NonbondedForce.NoCutoff, 0.2, True, r"particle 0 has the charge 0\.2 e in the NonbondedForce"),
+    ],
+)
+def test_a_nonbonded_force_that_does_not_fit(
+    method: int, charge: float, includes_direct_space: bool, message: str
+) -> None:
+    system, nonbonded = openmm.System(), openmm.NonbondedForce()
+    for value in (charge, -0.25):
+        system.addParticle(1.0)
+        nonbonded.addParticle(value, 0.1, 0.0)
+    nonbonded.setNonbondedMethod(method)
+    nonbonded.setCutoffDistance(0.9)
+    nonbonded.setIncludeDirectSpace(includes_direct_space)
+    system.addForce(nonbonded)
+    system.addForce(FarFieldForce([0], [1], EmbeddingCharges([1], [-0.25]), {0: 0.25}))
+    with pytest.raises(openmm.OpenMMException, match=message):
+        context_of(system, ETHANOL[:2])

@@ -10,12 +10,16 @@ import pytest
 from numpy.typing import NDArray
 from openmm import app, unit
 
+from kstep_models.units import COULOMB
 from openmmkstep import FarFieldForce
 from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.embedding.charges import EmbeddingError
+from openmmkstep.qmmm.force_field.division import SystemDivision
+from openmmkstep.qmmm.forces import find_qm_force
+from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from openmmkstep.qmmm.potential import QMMMPotential
 from tests.support.qmmm.energies import energy_and_forces
-from tests.support.qmmm.molecules import Molecule, water_box
+from tests.support.qmmm.molecules import Molecule, make_topology, water_box
 
 METHODS = {"PME": app.PME, "Ewald": app.Ewald, "LJPME": app.LJPME, "none": app.NoCutoff}
 REFERENCE = "Reference"
@@ -60,16 +64,81 @@ def assert_same(found: tuple[float, NDArray[np.float64]], expected: tuple[float,
 def test_a_method_with_the_charges_of_the_force_field_changes_nothing(
     box: Molecule, method: str, reach: dict[str, float]
 ) -> None:
-    """Energies and forces are those of mechanical embedding, in which all is the force field's."""
+    """Energies and forces are those of the force field, with nothing taken out but the region's own terms."""
     system = box.create_system(nonbondedMethod=METHODS[method], nonbondedCutoff=0.9, rigidWater=False)
     region = [0, 1, 2, 30, 31, 32]
     potential = fixed_charges(system, region)
+    division = SystemDivision(system, region, MoleculeGraph(box.topology, system))
+    expected = energy_and_forces(division.system, box.positions)
     mechanical = potential.createMixedSystem(box.topology, system, region, embedding="mechanical")
-    expected = energy_and_forces(mechanical, box.positions)
+    assert_same(energy_and_forces(mechanical, box.positions), expected)
     mixed = potential.createMixedSystem(box.topology, system, region, **reach)
     assert_same(energy_and_forces(mixed, box.positions), expected)
     ended = potential.createMixedSystem(box.topology, system, region, farField="none", **reach)
     assert abs(energy_and_forces(ended, box.positions)[0] - expected[0]) > 1
+
+
+def lattice_sum_without_region(
+    box: Molecule, system: openmm.System, region: list[int], placed: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """All charges and their images, less the region's own pairs where the QM level has them, whatever the distance."""
+    nonbonded = openmm.XmlSerializer.clone(nonbonded_of(system))
+    charges = np.array([nonbonded.getParticleParameters(i)[0]._value for i in range(system.getNumParticles())])
+    for index in range(nonbonded.getNumExceptions()):
+        i, j, *_ = nonbonded.getExceptionParameters(index)
+        if i in region:
+            nonbonded.setExceptionParameters(index, i, j, charges[i] * charges[j], 1.0, 0.0)
+    nonbonded.setExceptionsUsePeriodicBoundaryConditions(True)
+    whole = openmm.XmlSerializer.clone(system)
+    while whole.getNumForces():
+        whole.removeForce(0)
+    whole.addForce(nonbonded)
+    energy, forces = energy_and_forces(whole, box.positions)
+    for a, i in enumerate(region):
+        for b, j in enumerate(region[:a]):
+            delta = placed[a] - placed[b]
+            distance = np.linalg.norm(delta)
+            pair = COULOMB * charges[i] * charges[j] / distance
+            energy -= pair
+            forces[i] -= pair * delta / distance**2
+            forces[j] += pair * delta / distance**2
+    return energy, forces
+
+
+@pytest.mark.parametrize("options", [{"cutoff": 0.7}, {"embedding": "mechanical"}])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_region_longer_than_half_the_box(box: Molecule, options: dict[str, Any], wrapped: bool) -> None:
+    """Its ends are nearer to each other's images than to each other; the QM level has them in one piece."""
+    system = box.create_system(nonbondedMethod=app.PME, nonbondedCutoff=0.9, ewaldErrorTolerance=1e-6)
+    for index in range(system.getNumParticles()):
+        charge, sigma, _ = nonbonded_of(system).getParticleParameters(index)
+        nonbonded_of(system).setParticleParameters(index, charge, sigma, 0.0)
+    x, width = np.array(box.positions), box.topology.getPeriodicBoxVectors()[0][0]._value
+    order = np.argsort(np.linalg.norm(x[::3] - x.mean(axis=0), axis=1))
+    region = sorted(int(3 * water + atom) for water in order[:30] for atom in range(3))
+    mixed = fixed_charges(system, region).createMixedSystem(box.topology, system, region, **options)
+    if wrapped:
+        x[region[::4]] += width
+        x[region[1::5]] -= [0, 2 * width, width]
+    context = openmm.Context(mixed, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(REFERENCE))
+    context.setPositions(x)
+    state = context.getState(energy=True, forces=True)
+    placed = find_qm_force(mixed).getLastResult(context).positions
+    assert np.linalg.norm(placed[:, None] - placed[None], axis=2).max() > 0.55 * width
+    expected = lattice_sum_without_region(box, system, region, placed)
+    assert state.getPotentialEnergy()._value == pytest.approx(expected[0], abs=1e-3)
+    assert np.abs(state.getForces(asNumpy=True)._value - expected[1]).max() < 0.01
+
+
+@pytest.mark.parametrize("options", [{"cutoff": 0.8}, {"embedding": "mechanical"}])
+def test_atoms_may_be_wrapped_one_by_one(box: Molecule, options: dict[str, Any]) -> None:
+    system = box.create_system(nonbondedMethod=app.PME, nonbondedCutoff=0.9)
+    mixed = fixed_charges(system, [0, 1, 2]).createMixedSystem(box.topology, system, [0, 1, 2], **options)
+    width = box.topology.getPeriodicBoxVectors()[0][0]._value
+    x = np.array(box.positions)
+    x[1, 0] += width
+    x[2, 2] -= width
+    assert_same(energy_and_forces(mixed, x), energy_and_forces(mixed, box.positions))
 
 
 @pytest.mark.parametrize("charge", [-1.0, 1.0])
@@ -159,6 +228,16 @@ def offsets_of_the_region(system: openmm.System) -> None:
     nonbonded_of(system).addParticleParameterOffset("lambda", 0, 0.1, 0.0, 0.0)
 
 
+def without_direct_space(system: openmm.System) -> None:
+    nonbonded_of(system).setIncludeDirectSpace(False)
+
+
+def without_charges(system: openmm.System) -> None:
+    for index in range(3):
+        _, sigma, epsilon = nonbonded_of(system).getParticleParameters(index)
+        nonbonded_of(system).setParticleParameters(index, 0.0, sigma, epsilon)
+
+
 @pytest.mark.parametrize(
     ("method", "change", "options", "message"),
     [
@@ -166,6 +245,8 @@ def offsets_of_the_region(system: openmm.System) -> None:
         (app.CutoffNonPeriodic, None, {"cutoff": 0.8}, "end at a cut-off .* use PME"),
         (app.NoCutoff, None, {}, "without an embedding cut-off there is nothing beyond it"),
         (app.PME, offsets_of_the_region, {"cutoff": 0.8}, "depend on the global parameter 'lambda'"),
+        (app.PME, without_direct_space, {"cutoff": 0.8}, "leaves out the direct space"),
+        (app.PME, without_charges, {"cutoff": 0.8}, "gives the QM region no charges"),
     ],
 )
 def test_where_there_is_no_far_field(
@@ -197,7 +278,16 @@ def test_refusals(box: Molecule, options: dict[str, Any], message: str) -> None:
         QMMMPotential("gfn2-xtb").createMixedSystem(box.topology, system, [0, 1, 2], **options)
 
 
-def test_a_region_without_force_field_charges(box: Molecule) -> None:
-    system = make_ion(box, 0, 0.0, nonbondedMethod=app.PME, nonbondedCutoff=0.9)
+def test_a_region_that_is_the_whole_system() -> None:
+    topology = make_topology([("HOH", ["O", "H", "H"], [(0, 1), (0, 2)])])
+    system, nonbonded = openmm.System(), openmm.NonbondedForce()
+    for charge in (-0.8, 0.4, 0.4):
+        system.addParticle(1.0)
+        nonbonded.addParticle(charge, 0.3, 0.0)
+    system.addForce(nonbonded)
     potential = QMMMPotential("gfn2-xtb")
-    assert not far_fields(potential.createMixedSystem(box.topology, system, [0, 1, 2], cutoff=0.8))
+    assert not far_fields(potential.createMixedSystem(topology, system, range(3), farField="none"))
+    with pytest.raises(EmbeddingError, match="not possible: the QM region is the whole system"):
+        potential.createMixedSystem(topology, system, range(3), farField="force-field")
+    with pytest.raises(EmbeddingError, match="must be 'force-field' or 'none', got 'all'"):
+        potential.createMixedSystem(topology, system, range(3), farField="all")  # type: ignore[arg-type]

@@ -19,13 +19,15 @@ from .wrapped import Wrapped
 
 
 class FarFieldForce(Wrapped, openmm.Force):
-    """Takes out of a force field the Coulomb energy that electrostatic embedding describes instead.
+    """Takes out of a force field the Coulomb energy that the QM level describes instead.
 
-    The energy is - sum_ij s_j q_i q_j / (4 pi epsilon_0 r_ij) over the force-field charges q_i of the region and the
-    embedding charges q_j, with the switching factors s_j and the images of `EmbeddingCharges`. Beside a NonbondedForce
-    in which the region keeps its charges, what is left is the far field: charges beyond the embedding cut-off, periodic
-    images and the neutralising background act on the region's force-field charges. The NonbondedForce must count every
-    pair in full: without a cut-off, or by Ewald summation (Ewald, PME, LJPME).
+    The energy is - sum_(i<k) q_i q_k / (4 pi epsilon_0 r_ik) - sum_ij s_j q_i q_j / (4 pi epsilon_0 r_ij) over the
+    force-field charges q_i of the region and the embedding charges q_j, at the images where the QM level has them and
+    with the switching factors s_j of `EmbeddingCharges`. Beside a NonbondedForce in which the region keeps its charges,
+    what is left is the far field: charges beyond the embedding cut-off, periodic images and the neutralising background
+    act on the region's force-field charges. The NonbondedForce must count every pair in full, also those within the
+    region (exceptions have the products of the charges, and use periodic boundary conditions in a box): without a
+    cut-off, or by Ewald summation (Ewald, PME, LJPME).
 
     `QMMMPotential.createMixedSystem` adds this force where it is needed. The force is the exact derivative of the
     energy, through the switching of charges too.
@@ -33,7 +35,8 @@ class FarFieldForce(Wrapped, openmm.Force):
     Args:
         particles: Indices of the QM atoms, as the QMMMForce beside it has them.
         atomicNumbers: Their atomic numbers.
-        embeddingCharges: What the region sees of its environment, as the QMMMForce beside it has it.
+        embeddingCharges: What the region sees of its environment, as the QMMMForce beside it has it; without charges,
+            and maybe periodic, for mechanical embedding.
         regionCharges: The force field's charges of the region by particle, e or Quantities. Virtual sites that QM atoms
             define may carry some.
         linkAtoms: Atoms that saturate cut bonds.
@@ -42,7 +45,8 @@ class FarFieldForce(Wrapped, openmm.Force):
     Raises:
         ValueError: There are not as many atomic numbers as particles.
         openmm.OpenMMException: When a Context is created: a charge on a particle that is neither in the region nor
-            defined by it, and what EmbeddingCharges and QMMMForce refuse.
+            defined by it; a NonbondedForce that does not count every pair in full, or has other charges of the region;
+            and what EmbeddingCharges and QMMMForce refuse.
 
     Example:
         >>> charges = EmbeddingCharges(others, mmCharges, groups, cutoff=0.85, periodic=True)

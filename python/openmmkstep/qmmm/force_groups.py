@@ -11,7 +11,7 @@ from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 
 COMMON = 0
-"""Everything that all levels share: MM force field, QM-MM Lennard-Jones, restraints and biases."""
+"""Everything that all levels share: MM force field, QM-MM Lennard-Jones, far field, restraints and biases."""
 SURROGATE = 1
 """The learned potential of the QM region, with its Coulomb coupling to the embedding charges."""
 QM = 2
@@ -19,7 +19,7 @@ QM = 2
 BASE_LEVEL = 3
 """The base level: a fitted potential or the region's own force-field terms in vacuum."""
 SLOW_COMMON = 4
-"""Nonbonded MM forces, when they are split off to be evaluated less often than the bonded ones."""
+"""Nonbonded MM forces and far field, when they are split off to be evaluated less often than the bonded ones."""
 
 LEVELS = frozenset({SURROGATE, QM, BASE_LEVEL})
 """Groups of which every force describes the QM region. A force of another kind there would be taken for a level."""

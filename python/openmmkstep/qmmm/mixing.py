@@ -17,7 +17,13 @@ from openmmkstep.surrogates.suitability import refuse_unsuitable_surrogate
 
 from . import force_groups
 from .embedding.charges import EmbeddingError, EmbeddingSettings, collect_embedding_charges, embedding_settings
-from .embedding.far_field import FarField, far_field_charges
+from .embedding.far_field import (
+    FarField,
+    charges_of_mechanical_embedding,
+    check_choice,
+    far_field_charges,
+    refuse_far_field,
+)
 from .force_field.division import SystemDivision
 from .force_field.nonbonded_terms import RegionCharges
 from .force_field.recognition import ForceReference, UnsupportedForceFieldError
@@ -138,7 +144,8 @@ class _Environment:
         settings: How charges enter the QM calculation.
         in_the_force_field: What becomes of the region's charges there.
         charges: The embedding charges.
-        region_charges: The charges by which the region acts beyond the cut-off, e by particle.
+        region_charges: The region's charges in the force field of which a FarFieldForce takes out a part, e by
+            particle.
     """
 
     settings: EmbeddingSettings
@@ -156,12 +163,15 @@ def _environment(system: openmm.System, region: QMRegion, graph: MoleculeGraph, 
                 "cutoff, switchDistance and farField belong to electrostatic embedding; with embedding='mechanical' "
                 "the force field's own cut-off rules"
             )
-        return _Environment(none, RegionCharges.KEPT)
+        pairs = charges_of_mechanical_embedding(system, region.members)
+        return _Environment(none, RegionCharges.PAIRS_IN_FULL if pairs else RegionCharges.KEPT, region_charges=pairs)
     if options.embedding != "electrostatic":
         raise EmbeddingError(f"embedding must be 'electrostatic' or 'mechanical', got {options.embedding!r}")
+    check_choice(options.far_field)
     if len(region.members) == system.getNumParticles():
         if options.cutoff is not None:
             warnings.warn("the QM region is the whole system: the embedding cut-off has no effect", stacklevel=4)
+        refuse_far_field(options.far_field, "the QM region is the whole system")
         return _Environment(none, RegionCharges.REMOVED)
     nonbonded = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
     if len(nonbonded) != 1:

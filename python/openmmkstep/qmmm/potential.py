@@ -71,7 +71,8 @@ class QMMMPotential:
         charges, periodic images and the neutralising background through them, and is felt by them, so that pressure
         and charged regions are right. A `FarFieldForce` takes out of the force field what the QM level describes.
         Where that cannot be (reaction field, charges that depend on global parameters), the region's charges are
-        removed from the force field, and the region ends at the cut-off.
+        removed from the force field, and the region ends at the cut-off. Charges are constants of a mixed system:
+        make it again when the force field's change.
 
         ``embedding="mechanical"``: the QM calculation is one in vacuum; the force field's charges of the QM atoms stay
         and act on the surroundings, and, with PME and Ewald, on their own periodic images (a constant small effect

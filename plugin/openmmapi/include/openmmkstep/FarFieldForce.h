@@ -10,15 +10,16 @@
 namespace KStep {
 
 /**
- * Takes out of a force field what electrostatic embedding describes instead: the Coulomb energy of the region's
- * force-field charges q_i with the embedding charges, as far as the embedding sees these,
+ * Takes out of a force field what the QM level describes instead: the Coulomb energy of the region's force-field
+ * charges q_i with each other and with the embedding charges, as far as the embedding sees these,
  *
- *     E = - sum_ij s_j q_i q_j / (4 pi epsilon_0 r_ij),
+ *     E = - sum_(i<k) q_i q_k / (4 pi epsilon_0 r_ik) - sum_ij s_j q_i q_j / (4 pi epsilon_0 r_ij),
  *
- * with the switching factors s_j and the images of EmbeddingCharges. Beside a NonbondedForce in which the region keeps
- * its charges, what is left of the two is the far field: charges beyond the cut-off, periodic images and the
- * neutralising background act on the region's force-field charges. The NonbondedForce must count every pair in full,
- * without a cut-off or by Ewald summation.
+ * at the images where the QM level has them (RegionSites) and with the switching factors s_j of EmbeddingCharges.
+ * Beside a NonbondedForce in which the region keeps its charges, what is left of the two is the far field: charges
+ * beyond the cut-off, periodic images and the neutralising background act on the region's force-field charges. The
+ * NonbondedForce must count every pair in full, also those within the region, without a cut-off or by Ewald summation
+ * (exceptions of the region have the products of the charges, and periodic boundary conditions in a box).
  *
  * Charges of the region may sit on its atoms and on virtual sites that its atoms define. The force is the exact
  * derivative of the energy, through the switching of charges too.

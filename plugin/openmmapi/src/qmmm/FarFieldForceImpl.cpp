@@ -1,4 +1,5 @@
 #include "FarFieldForceImpl.h"
+#include "openmm/NonbondedForce.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/System.h"
 #include "openmm/VirtualSite.h"
@@ -7,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <sstream>
 #include <string>
 
 using OpenMM::OpenMMException;
@@ -35,24 +37,76 @@ void FarFieldForceImpl::initialize(OpenMM::ContextImpl &context) {
         places.push_back(findPlace(particle, system));
         weights.push_back(-charge);
     }
+    checkEmbedding(seen);
+    checkForceField(system);
     sites = std::make_unique<RegionSites>(region, system, owner.usesPeriodicBoundaryConditions(), name);
     field = std::make_unique<EmbeddingField>(owner.getEmbeddingCharges(), region.getParticles(), system, name);
     chargePositions.resize(places.size());
 }
 
 FarFieldForceImpl::Place FarFieldForceImpl::findPlace(int particle, const OpenMM::System &system) const {
+    const int atom = findHost(particle, system);
+    if (atom < 0)
+        throw OpenMMException(owner.getName() + ": particle " + std::to_string(particle) +
+                              " is neither an atom of the region nor a virtual site that its atoms define, so it has "
+                              "no charge of the region");
+    return {particle, atom, owner.getRegion().getParticles()[atom] == particle};
+}
+
+/** Which atom of the region a particle is, or is defined by first; -1 if anything else defines it. */
+int FarFieldForceImpl::findHost(int particle, const OpenMM::System &system) const {
     const vector<int> &atoms = owner.getRegion().getParticles();
-    int host = particle;
+    const auto found = std::find(atoms.begin(), atoms.end(), particle);
+    if (found != atoms.end())
+        return static_cast<int>(found - atoms.begin());
+    if (particle < 0 || particle >= system.getNumParticles() || !system.isVirtualSite(particle))
+        return -1;
     // Sites may be defined by sites; the System has refused those that define themselves.
-    while (true) {
-        const auto found = std::find(atoms.begin(), atoms.end(), host);
-        if (found != atoms.end())
-            return {particle, static_cast<int>(found - atoms.begin()), host == particle};
-        if (host < 0 || host >= system.getNumParticles() || !system.isVirtualSite(host))
+    const OpenMM::VirtualSite &site = system.getVirtualSite(particle);
+    int host = -1;
+    for (int i = site.getNumParticles() - 1; i >= 0; i--) {
+        host = findHost(site.getParticle(i), system);
+        if (host < 0)
+            return -1;
+    }
+    return host;
+}
+
+void FarFieldForceImpl::checkEmbedding(const std::set<int> &charged) const {
+    const EmbeddingCharges &embedding = owner.getEmbeddingCharges();
+    for (int i = 0; i < embedding.getNumCharges(); i++) {
+        int particle, group;
+        double charge;
+        embedding.getChargeParameters(i, particle, charge, group);
+        if (charged.count(particle))
             throw OpenMMException(owner.getName() + ": particle " + std::to_string(particle) +
-                                  " is neither an atom of the region nor a virtual site that its atoms define, so it "
-                                  "has no charge of the region");
-        host = system.getVirtualSite(host).getParticle(0);
+                                  " has a charge of the region and an embedding charge; it can only be one of them");
+    }
+}
+
+/** What it takes out of a NonbondedForce must be there. */
+void FarFieldForceImpl::checkForceField(const OpenMM::System &system) const {
+    using OpenMM::NonbondedForce;
+    const std::set<NonbondedForce::NonbondedMethod> inFull = {NonbondedForce::NoCutoff, NonbondedForce::Ewald,
+                                                              NonbondedForce::PME, NonbondedForce::LJPME};
+    for (int i = 0; i < system.getNumForces(); i++) {
+        const auto *force = dynamic_cast<const NonbondedForce *>(&system.getForce(i));
+        if (force == nullptr)
+            continue;
+        if (!inFull.count(force->getNonbondedMethod()) || !force->getIncludeDirectSpace())
+            throw OpenMMException(owner.getName() + ": the NonbondedForce does not count every pair of charges in full: "
+                                                    "use PME, or make the mixed system without a far field");
+        for (size_t k = 0; k < places.size(); k++) {
+            double charge, sigma, epsilon;
+            force->getParticleParameters(places[k].particle, charge, sigma, epsilon);
+            if (std::abs(charge + weights[k]) <= 1e-9)
+                continue;
+            std::ostringstream message;
+            message << owner.getName() << ": particle " << places[k].particle << " has the charge " << charge
+                    << " e in the NonbondedForce, and " << -weights[k]
+                    << " e here: make the mixed system from the system with the charges that it is to have";
+            throw OpenMMException(message.str());
+        }
     }
 }
 
@@ -72,6 +126,23 @@ double FarFieldForceImpl::computeForce(OpenMM::ContextImpl &context, const vecto
         energy += weights[i] * potential[i];
         forces[places[i].particle] -= potentialGradient[i] * weights[i];
     }
+    return energy + addRegionPairs(forces);
+}
+
+double FarFieldForceImpl::addRegionPairs(vector<Vec3> &forces) const {
+    double energy = 0;
+    for (size_t i = 0; i < places.size(); i++)
+        for (size_t j = 0; j < i; j++) {
+            const double product = COULOMB_CONSTANT * weights[i] * weights[j];
+            if (product == 0)
+                continue;
+            const Vec3 delta = chargePositions[i] - chargePositions[j];
+            const double inverse = 1 / std::sqrt(delta.dot(delta));
+            energy -= product * inverse;
+            const Vec3 force = delta * (product * inverse * inverse * inverse);
+            forces[places[i].particle] -= force;
+            forces[places[j].particle] += force;
+        }
     return energy;
 }
 

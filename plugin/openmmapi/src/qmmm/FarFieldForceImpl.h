@@ -6,6 +6,7 @@
 #include "openmmkstep/internal/EmbeddingField.h"
 #include "openmmkstep/internal/RegionSites.h"
 #include <memory>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -27,7 +28,12 @@ private:
         bool isAtom;
     };
     Place findPlace(int particle, const OpenMM::System &system) const;
+    int findHost(int particle, const OpenMM::System &system) const;
+    void checkEmbedding(const std::set<int> &charged) const;
+    void checkForceField(const OpenMM::System &system) const;
     void placeCharges(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
+    /** Take out the region's own pairs; returns the energy. */
+    double addRegionPairs(std::vector<OpenMM::Vec3> &forces) const;
 
     const FarFieldForce &owner;
     std::unique_ptr<RegionSites> sites;

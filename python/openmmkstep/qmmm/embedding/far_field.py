@@ -15,12 +15,28 @@ from .charges import EmbeddingError, EmbeddingSettings
 FarField = Literal["force-field", "none"]
 
 # Those that count every pair in full. Others know the charges of the region in another way than the embedding does.
-_METHODS = (
-    openmm.NonbondedForce.NoCutoff,
-    openmm.NonbondedForce.Ewald,
-    openmm.NonbondedForce.PME,
-    openmm.NonbondedForce.LJPME,
-)
+_EWALD = (openmm.NonbondedForce.Ewald, openmm.NonbondedForce.PME, openmm.NonbondedForce.LJPME)
+_METHODS = (openmm.NonbondedForce.NoCutoff, *_EWALD)
+
+
+def check_choice(choice: FarField | None) -> None:
+    """Refuse a word that stands for no far field.
+
+    Raises:
+        EmbeddingError: It does.
+    """
+    if choice not in (None, "force-field", "none"):
+        raise EmbeddingError(f"farField must be 'force-field' or 'none', got {choice!r}")
+
+
+def refuse_far_field(choice: FarField | None, obstacle: str) -> None:
+    """Refuse a far field that was asked for and cannot be had; one that was not asked for is just not there.
+
+    Raises:
+        EmbeddingError: It was asked for.
+    """
+    if choice == "force-field":
+        raise EmbeddingError(f"farField='force-field' is not possible: {obstacle}; leave farField out")
 
 
 def far_field_charges(
@@ -29,7 +45,7 @@ def far_field_charges(
     embedding: EmbeddingSettings,
     choice: FarField | None,
 ) -> dict[int, float]:
-    """The charges that a region keeps in the force field, e by particle; empty if it keeps none.
+    """The charges that a region in electrostatic embedding keeps in the force field, e by particle; maybe none.
 
     Args:
         force: The nonbonded force as the force field made it.
@@ -40,15 +56,31 @@ def far_field_charges(
     Raises:
         EmbeddingError: A far field was asked for that cannot be had.
     """
-    obstacle = _obstacle(force, region, embedding)
-    if choice == "force-field" and obstacle is not None:
-        raise EmbeddingError(f"farField='force-field' is not possible: {obstacle}; leave farField out")
-    if choice not in (None, "force-field", "none"):
-        raise EmbeddingError(f"farField must be 'force-field' or 'none', got {choice!r}")
-    if choice == "none" or obstacle is not None:
+    if choice == "none":
         return {}
-    charges = {i: value_in(force.getParticleParameters(i)[0], unit.elementary_charge) for i in region}
-    return {particle: charge for particle, charge in charges.items() if charge != 0.0}
+    obstacle = _obstacle(force, region, embedding)
+    if obstacle is not None:
+        refuse_far_field(choice, obstacle)
+        return {}
+    return _charges(force, region)
+
+
+def charges_of_mechanical_embedding(system: openmm.System, region: Collection[int]) -> dict[int, float]:
+    """The charges of a region whose pairs must be taken out of the lattice sum where the QM level has them.
+
+    Args:
+        system: The system as the force field made it.
+        region: Particle indices of the region, virtual sites included.
+
+    Returns:
+        e by particle; empty where there is no lattice sum, or more than one force that may have a share in it.
+    """
+    forces = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
+    if len(forces) != 1 or forces[0].getNonbondedMethod() not in _EWALD:
+        return {}
+    if not forces[0].getIncludeDirectSpace() or _changing_charge(forces[0], region) is not None:
+        return {}
+    return _charges(forces[0], region)
 
 
 def _obstacle(force: openmm.NonbondedForce, region: Collection[int], embedding: EmbeddingSettings) -> str | None:
@@ -59,9 +91,26 @@ def _obstacle(force: openmm.NonbondedForce, region: Collection[int], embedding: 
             "the force field's electrostatics end at a cut-off (reaction field), which does not go with charges that "
             "the embedding sees by Coulomb's law: use PME"
         )
+    if not force.getIncludeDirectSpace():
+        return "the NonbondedForce leaves out the direct space"
+    parameter = _changing_charge(force, region)
+    if parameter is not None:
+        return f"charges of the QM region depend on the global parameter {parameter!r}"
+    if not _charges(force, region):
+        return "the force field gives the QM region no charges"
+    return None
+
+
+def _charges(force: openmm.NonbondedForce, region: Collection[int]) -> dict[int, float]:
+    charges = {i: value_in(force.getParticleParameters(i)[0], unit.elementary_charge) for i in region}
+    return {particle: charge for particle, charge in charges.items() if charge != 0.0}
+
+
+def _changing_charge(force: openmm.NonbondedForce, region: Collection[int]) -> str | None:
+    """A global parameter on which a charge of the region depends."""
     members = set(region)
     for index in range(force.getNumParticleParameterOffsets()):
         parameter, particle, charge_scale, _, _ = force.getParticleParameterOffset(index)
         if particle in members and value_in(charge_scale, unit.elementary_charge) != 0.0:
-            return f"charges of the QM region depend on the global parameter {parameter!r}"
+            return str(parameter)
     return None

@@ -28,7 +28,7 @@ class SystemDivision:
     Bonded terms inside the region that the force field made are removed, terms across its border and elsewhere stay, as
     do restraints and biases; nonbonded interactions between its particles become exceptions and exclusions; constraints
     along its bonds are removed. Pairs of a region of several molecules, which may lie in different images of a periodic
-    box, are seen at their nearest images.
+    box, are excluded at their nearest images.
 
     The force field's forces end up in the common force group. Others keep their group, unless it is one that the levels
     use: then they end up in the common group as well.
@@ -118,6 +118,7 @@ class SystemDivision:
             exclude_custom_region_pairs(force, self._region)
             return
         exclude_region_pairs(force, self._region, self._charges)
+        # All of it in one group: where the common forces are.
         force.setReciprocalSpaceForceGroup(-1)
         if self._nearest_images and force.usesPeriodicBoundaryConditions():
             force.setExceptionsUsePeriodicBoundaryConditions(True)

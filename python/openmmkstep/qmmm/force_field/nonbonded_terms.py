@@ -22,17 +22,18 @@ _LJ_COULOMB = "{k}*qq/r + 4*eps*(s6^2 - s6); s6 = (sigma/r)^6"
 class RegionCharges(Enum):
     """What becomes of a region's charges in the force field."""
 
-    KEPT = "act on the surroundings as the force field says"
+    KEPT = "act on the surroundings as the force field says, and not on each other"
     REMOVED = "are taken out: the QM level describes all that they did"
-    IN_FULL = "act on all of the surroundings in full, so that what the QM level describes can be taken out again"
+    PAIRS_IN_FULL = "act on each other in full as well, for a FarFieldForce to take out where the QM level has them"
+    IN_FULL = "act on everything in full, for a FarFieldForce to take out what the QM level describes"
 
 
 def exclude_region_pairs(force: openmm.NonbondedForce, region: Sequence[int], charges: RegionCharges) -> None:
     """Remove all interactions between particles of the region from a NonbondedForce, in place.
 
-    Under Ewald and PME this removes each pair at its coordinates as they are (the reciprocal part of an excepted pair
-    is subtracted by OpenMM). If its charges are removed, nothing electrostatic is left of the region; otherwise they
-    act on the surroundings and, under PME and Ewald, on their own periodic images.
+    Under Ewald and PME an exception is one of a pair at its coordinates as they are, or at its nearest image, while the
+    charges go on acting on all other images. Where the QM level has the two elsewhere, only charges that act in full
+    are right, or none.
 
     Args:
         force: The force of the whole system; it is changed.
@@ -48,27 +49,30 @@ def exclude_region_pairs(force: openmm.NonbondedForce, region: Sequence[int], ch
             parameter, particle, _, sigma, epsilon = force.getParticleParameterOffset(index)
             if particle in members:
                 force.setParticleParameterOffset(index, parameter, particle, 0.0, sigma, epsilon)
+    values = [value_in(force.getParticleParameters(i)[0], _CHARGE) for i in range(force.getNumParticles())]
+    pairs_in_full = charges in (RegionCharges.PAIRS_IN_FULL, RegionCharges.IN_FULL)
+    across_as_it_was = charges in (RegionCharges.PAIRS_IN_FULL, RegionCharges.KEPT)
     for index in range(force.getNumExceptions()):
-        i, j, _, sigma, epsilon = force.getExceptionParameters(index)
+        i, j, product, sigma, epsilon = force.getExceptionParameters(index)
         if i in members and j in members:
-            force.setExceptionParameters(index, i, j, 0.0, sigma, 0.0)
-        elif charges is not RegionCharges.KEPT and (i in members or j in members):
-            product = math.prod(value_in(force.getParticleParameters(p)[0], _CHARGE) for p in (i, j))
+            force.setExceptionParameters(index, i, j, values[i] * values[j] if pairs_in_full else 0.0, sigma, 0.0)
+        elif i in members or j in members:
+            product = product if across_as_it_was else values[i] * values[j]
             force.setExceptionParameters(index, i, j, product, sigma, epsilon)
-            if product != 0.0 and force.usesPeriodicBoundaryConditions():
-                # The embedding sees the nearest image.
-                force.setExceptionsUsePeriodicBoundaryConditions(True)
     for index in range(force.getNumExceptionParameterOffsets()):
         parameter, exception, _, sigma, epsilon = force.getExceptionParameterOffset(index)
         i, j, *_ = force.getExceptionParameters(exception)
         if i in members and j in members:
             force.setExceptionParameterOffset(index, parameter, exception, 0.0, sigma, 0.0)
-        elif charges is not RegionCharges.KEPT and (i in members or j in members):
+        elif not across_as_it_was and (i in members or j in members):
             force.setExceptionParameterOffset(index, parameter, exception, 0.0, sigma, epsilon)
     known = {frozenset(force.getExceptionParameters(index)[:2]) for index in range(force.getNumExceptions())}
     for i, j in combinations(region, 2):
         if frozenset((i, j)) not in known:
-            force.addException(i, j, 0.0, 1.0, 0.0)
+            force.addException(i, j, values[i] * values[j] if pairs_in_full else 0.0, 1.0, 0.0)
+    if pairs_in_full and force.usesPeriodicBoundaryConditions():
+        # Where they stand does not matter then, and molecules may be wrapped atom by atom.
+        force.setExceptionsUsePeriodicBoundaryConditions(True)
 
 
 def exclude_custom_region_pairs(force: openmm.CustomNonbondedForce, region: Sequence[int]) -> None:

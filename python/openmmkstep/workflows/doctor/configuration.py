@@ -128,9 +128,10 @@ def _embedding(molecules: MolecularSystem, mixed: MixedSystem, plan: SystemPlan)
         return "none: all particles are in the QM region"
     if plan.qm.embedding == "mechanical":
         return f"mechanical, in {others} MM particles"
-    reach = "all charges" if plan.qm.cutoff is None else f"charges within {plan.qm.cutoff:g} nm"
-    beyond = ", beyond by force-field charges of the region" if mixed.has_far_field else ""
-    return f"electrostatic, {reach} of {others} MM particles{beyond}"
+    if plan.qm.cutoff is None:
+        return f"electrostatic, all charges of {others} MM particles"
+    beyond = "beyond by force-field charges of the region" if mixed.has_far_field else "nothing beyond"
+    return f"electrostatic, charges within {plan.qm.cutoff:g} nm of {others} MM particles, {beyond}"
 
 
 def _levels(plan: SystemPlan, levels: LevelSettings) -> str:

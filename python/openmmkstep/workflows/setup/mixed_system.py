@@ -32,7 +32,8 @@ class MixedSystem:
     @property
     def has_far_field(self) -> bool:
         """Whether the region acts beyond the embedding cut-off by its force-field charges."""
-        return any(FarFieldForce.isInstance(force) for force in self.system.getForces())
+        found = [FarFieldForce.cast(force) for force in self.system.getForces() if FarFieldForce.isInstance(force)]
+        return any(force.getEmbeddingCharges().getNumCharges() > 0 for force in found)
 
 
 def region_of(molecules: MolecularSystem, qm: QMSection) -> QMRegion:
