@@ -94,8 +94,9 @@ void FarFieldForceImpl::checkForceField(const OpenMM::System &system) const {
         if (force == nullptr)
             continue;
         if (!inFull.count(force->getNonbondedMethod()) || !force->getIncludeDirectSpace())
-            throw OpenMMException(owner.getName() + ": the NonbondedForce does not count every pair of charges in full: "
-                                                    "use PME, or make the mixed system without a far field");
+            throw OpenMMException(owner.getName() +
+                                  ": the NonbondedForce does not count every pair of charges in full: "
+                                  "use PME, or make the mixed system without a far field");
         for (size_t k = 0; k < places.size(); k++) {
             double charge, sigma, epsilon;
             force->getParticleParameters(places[k].particle, charge, sigma, epsilon);
