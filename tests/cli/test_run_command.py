@@ -288,4 +288,5 @@ def test_run_in_water(work_folder: Path, gas_run: dict[str, Any]) -> None:
         assert 100 < summary["temperature"][part]["mean_k"] < 500 and summary["temperature"][part]["error_k"] > 0
     page = (work_folder / "out" / "report" / "report.html").read_text()
     assert "temperature, QM region" in page and "temperature, rest" in page
+    assert summary["energy"]["conserved_drift_error_kj_mol_ps"] is None and "drift (kJ/mol/ps)" in page
     assert summary["system"]["far_field"] == "force-field" and "force-field charges beyond its cut-off" in page

@@ -34,6 +34,23 @@ def test_drift() -> None:
     assert line.residual_rms == pytest.approx(0.01, rel=0.05)
 
 
+def test_error_of_the_drift_of_a_random_walk() -> None:
+    """Slopes of straight lines through walks scatter by sqrt(6/5) times the width of a step per root of the time."""
+    generator = np.random.default_rng(4)
+    time = np.arange(1, 1001) * 0.01
+    lines = [drift(time, 0.3 * time + np.cumsum(generator.normal(scale=0.1, size=1000))) for _ in range(400)]
+    slopes = [line.slope for line in lines]
+    scatter = np.sqrt(6 / 5) * 1.0 / np.sqrt(10)
+    assert np.std(slopes) == pytest.approx(scatter, rel=0.1)
+    assert np.mean(slopes) == pytest.approx(0.3, abs=4 * scatter / 20)
+    assert np.sqrt(np.mean([line.error**2 for line in lines])) == pytest.approx(scatter, rel=0.1)
+
+
+def test_error_of_the_drift_needs_segments() -> None:
+    assert np.isnan(drift(np.arange(23), np.arange(23)).error)
+    assert drift(np.arange(24), 2.0 * np.arange(24)).error == pytest.approx(0, abs=1e-12)
+
+
 def test_short_series_are_refused() -> None:
     with pytest.raises(ValueError, match="at least two"):
         block_average([1.0])

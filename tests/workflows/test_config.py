@@ -142,6 +142,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("qm.multiplicity", 0, "qm.multiplicity"),
         ("time", None, "time is missing"),
         ("qm.embedding", "polarized", "qm.embedding"),
+        ("qm.far_field", "ewald", "qm.far_field"),
+        ("system.switch_distance", "0.9 nm", r"'switch_distance' \(0.9 nm\) must be below 'nonbonded_cutoff'"),
     ],
 )
 def test_contradictions(path: str, value: Any, message: str) -> None:

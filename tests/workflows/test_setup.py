@@ -52,6 +52,23 @@ def test_what_is_no_topology(text: str) -> None:
         topology_from_json(text)
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"solvent": {"box_size": "2 nm"}}, None),
+        ({"solvent": {"box_size": "2 nm"}, "switch_distance": "0.8 nm"}, 0.8),
+        ({"nonbonded_method": "CutoffNonPeriodic", "switch_distance": "7 angstrom"}, 0.7),
+        ({"switch_distance": "0.8 nm"}, None),
+    ],
+)
+def test_switched_lennard_jones(settings: dict[str, Any], expected: float | None) -> None:
+    system = SystemBuilder(SystemSection.model_validate({"structure": ALA2_PDB, **settings})).build().system
+    force = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
+    assert force.getUseSwitchingFunction() == (expected is not None)
+    if expected is not None:
+        assert force.getSwitchingDistance()._value == pytest.approx(expected)
+
+
 def test_builder_solvates() -> None:
     section = SystemSection.model_validate({"structure": ALA2_PDB, "solvent": {"box_size": "2 nm"}})
     builder = SystemBuilder(section)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _FEWEST_BLOCKS = 16
+_SEGMENTS = 8
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,15 @@ class Drift:
 
     Attributes:
         slope: per unit of time.
+        error: standard error of the slope, from those of eight segments one after the other; NaN if there are too few
+            values for that. It is that of a random walk, whose segments drift independently of each other, and errs on
+            the safe side for a series whose noise is bounded.
         residual_rms: root mean square deviation from the line.
         rms: root mean square deviation from the mean.
     """
 
     slope: float
+    error: float
     residual_rms: float
     rms: float
 
@@ -67,6 +73,16 @@ def drift(time: ArrayLike, series: ArrayLike) -> Drift:
     x, y = np.asarray(time, dtype=np.float64), np.asarray(series, dtype=np.float64)
     if x.shape != y.shape or len(x) < 3:
         raise ValueError("a drift needs at least three values, each with its time")
-    slope, offset = np.polyfit(x - x.mean(), y, 1)
+    slope, offset = _line(x, y)
     residual = y - (slope * (x - x.mean()) + offset)
-    return Drift(float(slope), float(np.sqrt(np.mean(residual**2))), float(y.std()))
+    error = math.nan
+    if len(x) >= 3 * _SEGMENTS:
+        segments = zip(np.array_split(x, _SEGMENTS), np.array_split(y, _SEGMENTS), strict=True)
+        error = float(np.std([_line(*segment)[0] for segment in segments], ddof=1) / math.sqrt(_SEGMENTS))
+    return Drift(slope, error, float(np.sqrt(np.mean(residual**2))), float(y.std()))
+
+
+def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope of the straight line through some points, and its value at their mean."""
+    slope, middle = np.polyfit(x - x.mean(), y, 1)
+    return float(slope), float(middle)

@@ -39,6 +39,8 @@ class SystemSection(Section):
         solvent: water to add; none if the structure is complete.
         nonbonded_method: of the force field.
         nonbonded_cutoff: of the force field, nm.
+        switch_distance: where Lennard-Jones begins to be switched off, nm; none if it just ends at the cut-off, where
+            the energy then jumps.
         rigid_water: constrain MM water.
         constraints: of MM bonds; those inside the QM region are removed.
         hydrogen_mass: amu, for hydrogen mass repartitioning; changes the dynamics of the QM region too.
@@ -51,6 +53,7 @@ class SystemSection(Section):
     solvent: SolventSection | None = None
     nonbonded_method: Literal["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME"] | None = None
     nonbonded_cutoff: Length = 0.9
+    switch_distance: Length | None = None
     rigid_water: bool = True
     constraints: Literal["none", "HBonds", "AllBonds"] = "none"
     hydrogen_mass: float | None = Field(default=None, gt=1.0, le=4.0)
@@ -63,6 +66,15 @@ class SystemSection(Section):
             raise ValueError("'prmtop' and 'coordinates' belong together")
         if self.prmtop is not None and self.solvent is not None:
             raise ValueError("'solvent' needs 'structure' and 'force_field': an Amber topology is complete as it is")
+        return self
+
+    @model_validator(mode="after")
+    def _switched_before_the_end(self) -> SystemSection:
+        if self.switch_distance is not None and self.switch_distance >= self.nonbonded_cutoff:
+            raise ValueError(
+                f"'switch_distance' ({self.switch_distance:g} nm) must be below 'nonbonded_cutoff' "
+                f"({self.nonbonded_cutoff:g} nm)"
+            )
         return self
 
 

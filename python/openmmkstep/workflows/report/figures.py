@@ -75,14 +75,14 @@ def _conserved(axes: Any, time: NDArray[np.float64], conserved: NDArray[np.float
     thermal = summary["temperature"]["kt_kj_mol"]
     axes.axhspan(-thermal / 4, thermal / 4, color=GREY, alpha=0.25, lw=0, label="±kT/4")
     axes.plot(time, conserved, color=GREEN, label="energy errors, summed")
-    slope = summary["energy"]["conserved_drift_kj_mol_ps"]
+    slope, error = (summary["energy"][f"conserved_drift{of}_kj_mol_ps"] for of in ("", "_error"))
     axes.plot(
         time,
         np.mean(conserved) + slope * (time - np.mean(time)),
         color=RED,
         ls="--",
         lw=1.0,
-        label=f"drift {slope:+.3g} kJ/mol/ps",
+        label=f"drift {slope:+.2f}{'' if error is None else f' ± {error:.2f}'} kJ/mol/ps",
     )
     axes.set_title("Conserved quantity")
     axes.set_ylabel("change (kJ/mol)")

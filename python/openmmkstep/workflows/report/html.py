@@ -22,7 +22,8 @@ _EXPLANATIONS = {
         "less what happens between steps (removal of the centre of mass's motion, barostats): the energy errors of all "
         "outer steps, summed. Exact integration keeps it constant; its drift "
         "is what the time steps of QM and MM forces and the surrogate cost in accuracy; with a thermostat it is heat "
-        "that the thermostat has to carry away."
+        "that the thermostat has to carry away. The errors walk at random, and the error of the drift says how well "
+        "this run tells it from 0."
     ),
     "correction": (
         "The difference between QM and surrogate forces at the end of each outer step. The integrator applies it: "
@@ -92,8 +93,10 @@ def _tiles(summary: dict[str, Any]) -> list[tuple[str, str]]:
         if part is not None:
             tiles.append((f"{part['mean_k']:.1f} ± {part['error_k']:.1f} K", f"temperature, {label}"))
     if summary["energy"] is not None:
-        drift = summary["energy"]["conserved_drift_mev_atom_ps"]
-        tiles.append((f"{drift:+.2f}", "drift (meV/atom/ps)"))
+        energy = summary["energy"]
+        error = energy["conserved_drift_error_kj_mol_ps"]
+        drift = f"{energy['conserved_drift_kj_mol_ps']:+.2f}" + ("" if error is None else f" ± {error:.2f}")
+        tiles.append((drift, f"drift (kJ/mol/ps); {1000 * energy['conserved_drift_mev_atom_ps']:+.1f} µeV/atom/ps"))
     return tiles
 
 

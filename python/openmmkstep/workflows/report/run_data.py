@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,6 +142,7 @@ def _energy(series: dict[str, NDArray[np.float64]], atoms: int) -> dict[str, Any
     conserved = drift(series["time"], series["cumulative_energy_error"])
     return {
         "conserved_drift_kj_mol_ps": conserved.slope,
+        "conserved_drift_error_kj_mol_ps": None if math.isnan(conserved.error) else conserved.error,
         "conserved_drift_mev_atom_ps": conserved.slope * MEV_PER_KJ_MOL / atoms,
         "conserved_rms_kj_mol": conserved.rms,
         "outer_step_error_rms_kj_mol": float(np.sqrt(np.mean(series["energy_error"] ** 2))),

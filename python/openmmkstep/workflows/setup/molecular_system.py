@@ -110,6 +110,8 @@ class SystemBuilder:
             # rigid water.
             "flexibleConstraints": section.constraints != "none",
         }
+        if section.switch_distance is not None and method != "NoCutoff":
+            options["switchDistance"] = section.switch_distance * unit.nanometer
         if section.hydrogen_mass is not None:
             options["hydrogenMass"] = section.hydrogen_mass * unit.dalton
         if self._force_field is None and self._prmtop is not None:
