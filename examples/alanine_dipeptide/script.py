@@ -9,7 +9,12 @@ pdb = app.PDBFile("alanine_dipeptide.pdb")
 forceField = app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
 modeller = app.Modeller(pdb.topology, pdb.positions)
 modeller.addSolvent(forceField, boxSize=Vec3(2.6, 2.6, 2.6) * unit.nanometer)
-system = forceField.createSystem(modeller.topology, nonbondedMethod=app.PME, nonbondedCutoff=0.9 * unit.nanometer)
+system = forceField.createSystem(
+    modeller.topology,
+    nonbondedMethod=app.PME,
+    nonbondedCutoff=0.9 * unit.nanometer,
+    switchDistance=0.8 * unit.nanometer,
+)
 
 mixed = QMMMPotential("gfn2-xtb").createMixedSystem(
     modeller.topology, system, atoms=range(22), cutoff=0.85, switchDistance=0.70,

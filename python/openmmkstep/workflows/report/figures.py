@@ -74,7 +74,7 @@ def _temperatures(axes: Any, series: dict[str, NDArray[np.float64]], summary: di
 def _conserved(axes: Any, time: NDArray[np.float64], conserved: NDArray[np.float64], summary: dict[str, Any]) -> None:
     thermal = summary["temperature"]["kt_kj_mol"]
     axes.axhspan(-thermal / 4, thermal / 4, color=GREY, alpha=0.25, lw=0, label="±kT/4")
-    axes.plot(time, conserved, color=GREEN, label="energy errors, summed")
+    axes.plot(time, conserved, color=GREEN, label="sum of errors")
     slope, error = (summary["energy"][f"conserved_drift{of}_kj_mol_ps"] for of in ("", "_error"))
     axes.plot(
         time,
