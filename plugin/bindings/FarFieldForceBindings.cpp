@@ -46,10 +46,7 @@ void bindFarFieldForce(py::module_ &module) {
         py::arg("region"), py::arg("embedding"), py::arg("particles"), py::arg("charges"));
     module.def(
         "FarFieldForce_isInstance",
-        [](py::handle object) {
-            return dynamic_cast<FarFieldForce *>(static_cast<OpenMM::Force *>(swigPointer(object))) != nullptr;
-        },
-        py::arg("wrapped"));
+        [](py::handle object) { return find<FarFieldForce, OpenMM::Force>(object) != nullptr; }, py::arg("wrapped"));
     module.def(
         "FarFieldForce_getRegion", [](py::handle object) { return farFieldOf(object).getRegion(); }, py::arg("force"));
     module.def(

@@ -51,9 +51,7 @@ void bindKStepIntegrator(py::module_ &module) {
         py::arg("temperature"), py::arg("friction"), py::arg("innerStepSize"), py::arg("k"));
     module.def(
         "KStepIntegrator_isInstance",
-        [](py::handle object) {
-            return dynamic_cast<KStepIntegrator *>(static_cast<OpenMM::Integrator *>(swigPointer(object))) != nullptr;
-        },
+        [](py::handle object) { return find<KStepIntegrator, OpenMM::Integrator>(object) != nullptr; },
         py::arg("wrapped"));
     bindProperty(module, "InnerStepSize", &KStepIntegrator::getInnerStepSize, &KStepIntegrator::setInnerStepSize);
     bindProperty(module, "K", &KStepIntegrator::getK, &KStepIntegrator::setK);

@@ -46,10 +46,7 @@ void bindQMMMForce(py::module_ &module) {
            const EmbeddingCharges &charges) { return transfer(new QMMMForce(region, engine, settings, charges)); },
         py::arg("region"), py::arg("engine"), py::arg("settings"), py::arg("charges"));
     module.def(
-        "QMMMForce_isInstance",
-        [](py::handle object) {
-            return dynamic_cast<QMMMForce *>(static_cast<OpenMM::Force *>(swigPointer(object))) != nullptr;
-        },
+        "QMMMForce_isInstance", [](py::handle object) { return find<QMMMForce, OpenMM::Force>(object) != nullptr; },
         py::arg("wrapped"));
     module.def("QMMMForce_getRegion", [](py::handle f) { return unwrapForce(f).getRegion(); }, py::arg("force"));
     module.def("QMMMForce_getEngine", [](py::handle f) { return unwrapForce(f).getEngine(); }, py::arg("force"));

@@ -23,9 +23,14 @@ void registerSwigTransfer();
 /** The address that a SWIG object of OpenMM's Python layer refers to. Throws TypeError if there is none. */
 void *swigPointer(pybind11::handle object);
 
-/** The C++ object behind an object of OpenMM's Python layer. Throws TypeError if it is of another class. */
+/** The C++ object behind an object of OpenMM's Python layer, or null if it is of another class. */
+template <class T, class Base> T *find(pybind11::handle object) {
+    return dynamic_cast<T *>(static_cast<Base *>(swigPointer(object)));
+}
+
+/** The same, but throws TypeError if it is of another class. */
 template <class T, class Base> T &unwrap(pybind11::handle object, const char *className) {
-    T *result = dynamic_cast<T *>(static_cast<Base *>(swigPointer(object)));
+    T *result = find<T, Base>(object);
     if (result == nullptr)
         throw pybind11::type_error(std::string("expected a ") + className);
     return *result;

@@ -24,10 +24,7 @@ void bindTorchScriptForce(py::module_ &module) {
         py::arg("archive"), py::arg("region"));
     module.def(
         "TorchScriptForce_isInstance",
-        [](py::handle object) {
-            return dynamic_cast<TorchScriptForce *>(static_cast<OpenMM::Force *>(swigPointer(object))) != nullptr;
-        },
-        py::arg("wrapped"));
+        [](py::handle object) { return find<TorchScriptForce, OpenMM::Force>(object) != nullptr; }, py::arg("wrapped"));
     module.def(
         "TorchScriptForce_getArchive", [](py::handle object) { return py::bytes(forceOf(object).getArchive()); },
         py::arg("force"));

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from openmmkstep.openmmapi.far_field_force import FarFieldForce
     from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, KStepStatistics
     from openmmkstep.openmmapi.minimization import Minimization, minimize
-    from openmmkstep.openmmapi.qmmm_force import LinkAtom, QMMMForce, QMResult
+    from openmmkstep.openmmapi.qmmm_force import QMMMForce, QMResult
+    from openmmkstep.openmmapi.region import LinkAtom
     from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
     from openmmkstep.qmmm.integrator import createIntegrator
     from openmmkstep.qmmm.potential import QMMMPotential
@@ -51,7 +52,7 @@ _MODULES = {
     "FarFieldForce": "openmmapi.far_field_force",
     "KStepIntegrator": "openmmapi.kstep_integrator",
     "KStepStatistics": "openmmapi.kstep_integrator",
-    "LinkAtom": "openmmapi.qmmm_force",
+    "LinkAtom": "openmmapi.region",
     "Minimization": "openmmapi.minimization",
     "QMMMForce": "openmmapi.qmmm_force",
     "QMMMPotential": "qmmm.potential",

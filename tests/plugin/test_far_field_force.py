@@ -192,13 +192,8 @@ def test_refusals(particles: list[int], region_charges: dict[int, float], messag
         (openmm.NonbondedForce.CutoffNonPeriodic, 0.25, True, "does not count every pair of charges in full: use PME"),
         (openmm.NonbondedForce.CutoffPeriodic, 0.25, True, "does not count every pair of charges in full"),
         (openmm.NonbondedForce.PME, 0.25, False, "does not count every pair of charges in full"),
-        (
-            openmm.NonbondedForce.PME,
-            0.0,
-            True,
-            r"particle 0 has the charge 0 e in the NonbondedForce, and 0\.25 e here",
-        ),
-        (openmm.NonbondedForce.NoCutoff, 0.2, True, r"particle 0 has the charge 0\.2 e in the NonbondedForce"),
+        (openmm.NonbondedForce.PME, 0.0, True, r"particle 0 has the charge \(e\) 0 in .*, and 0\.25 here"),
+        (openmm.NonbondedForce.NoCutoff, 0.2, True, r"particle 0 has the charge \(e\) 0\.2 in the NonbondedForce"),
     ],
 )
 def test_a_nonbonded_force_that_does_not_fit(
@@ -215,3 +210,36 @@ def test_a_nonbonded_force_that_does_not_fit(
     system.addForce(FarFieldForce([0], [1], EmbeddingCharges([1], [-0.25]), {0: 0.25}))
     with pytest.raises(openmm.OpenMMException, match=message):
         context_of(system, ETHANOL[:2])
+
+
+@pytest.mark.parametrize(
+    ("pair", "product", "nearest_images", "message"),
+    [
+        ((0, 1), 0.0, True, r"particles 0 and 1 have the product of charges \(e\^2\) 0 in .*, and 0\.02 here"),
+        ((1, 2), -0.01, True, r"particles 1 and 2 have the product of charges \(e\^2\) -0\.01 in .*, and -0\.05 here"),
+        ((0, 1), 0.02, False, "are not those of nearest images"),
+        ((0, 1), 0.02, True, None),
+        ((2, 3), 0.0, True, None),
+        ((0, 3), 0.0, True, None),
+    ],
+)
+def test_exceptions_that_do_not_fit(
+    pair: tuple[int, int], product: float, nearest_images: bool, message: str | None
+) -> None:
+    """What the region and the charges that it sees do to each other must be counted in full; all else may not be."""
+    system, nonbonded = openmm.System(), openmm.NonbondedForce()
+    for value in (0.1, 0.2, -0.25, -0.05):
+        system.addParticle(1.0)
+        nonbonded.addParticle(value, 0.1, 0.0)
+    nonbonded.setNonbondedMethod(openmm.NonbondedForce.PME)
+    nonbonded.setCutoffDistance(0.9)
+    nonbonded.setExceptionsUsePeriodicBoundaryConditions(nearest_images)
+    nonbonded.addException(*pair, product, 0.1, 0.0)
+    system.addForce(nonbonded)
+    embedding = EmbeddingCharges([2], [-0.25], cutoff=0.9, periodic=True)
+    system.addForce(FarFieldForce([0, 1], [1, 1], embedding, {0: 0.1, 1: 0.2}))
+    if message is None:
+        context_of(system, ETHANOL[:4]).getState(energy=True)
+    else:
+        with pytest.raises(openmm.OpenMMException, match=message):
+            context_of(system, ETHANOL[:4])

@@ -191,7 +191,7 @@ def test_sites_of_the_region_keep_their_charges() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_pairs_that_the_force_field_excludes_across_the_border(box: Molecule, method: str) -> None:
     """The QM level sees these charges too, so that the force field must count them in full, at the nearest image."""
-    system = box.create_system(nonbondedMethod=METHODS[method], nonbondedCutoff=0.9)
+    system = box.create_system(nonbondedMethod=METHODS[method], nonbondedCutoff=0.9, ewaldErrorTolerance=1e-6)
     for index in range(0, nonbonded_of(system).getNumParticles()):
         charge, sigma, _ = nonbonded_of(system).getParticleParameters(index)
         nonbonded_of(system).setParticleParameters(index, charge, sigma, 0.0)
@@ -209,8 +209,8 @@ def test_pairs_that_the_force_field_excludes_across_the_border(box: Molecule, me
         assert_same(found, expected)
     else:
         # Inside the cut-off of the direct sum a pair is as exact as the error tolerance.
-        assert found[0] == pytest.approx(expected[0], abs=0.05)
-        assert np.abs(found[1] - expected[1]).max() < 2
+        assert found[0] == pytest.approx(expected[0], abs=1e-4)
+        assert np.abs(found[1] - expected[1]).max() < 1e-3
 
 
 def test_groups(box: Molecule) -> None:
@@ -262,6 +262,20 @@ def test_where_there_is_no_far_field(
     assert all(nonbonded_of(mixed).getParticleParameters(i)[0]._value == 0 for i in range(3))
     with pytest.raises(EmbeddingError, match=f"farField='force-field' is not possible: .*{message}"):
         potential.createMixedSystem(box.topology, system, [0, 1, 2], farField="force-field", **options)
+
+
+@pytest.mark.parametrize("embedding", [{"cutoff": 0.8}, {"embedding": "mechanical"}])
+def test_a_nonbonded_force_that_is_kept_as_it_is(box: Molecule, embedding: dict[str, Any]) -> None:
+    """It excludes pairs of the region, which cannot be taken out of it then."""
+    system = box.create_system(nonbondedMethod=app.PME, nonbondedCutoff=0.9)
+    potential = QMMMPotential("test-analytic", charges=[0.0] * 3)
+    options: dict[str, Any] = {"keepForces": ["NonbondedForce"], **embedding}
+    mixed = potential.createMixedSystem(box.topology, system, [0, 1, 2], **options)
+    assert not far_fields(mixed)
+    assert energy_and_forces(mixed, box.positions)[0] == pytest.approx(energy_and_forces(system, box.positions)[0])
+    if "cutoff" in embedding:
+        with pytest.raises(EmbeddingError, match="not possible: keepForces keeps the NonbondedForce as it is"):
+            potential.createMixedSystem(box.topology, system, [0, 1, 2], farField="force-field", **options)
 
 
 @pytest.mark.parametrize(

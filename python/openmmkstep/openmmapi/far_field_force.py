@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import openmm
-from numpy.typing import NDArray
 from openmm import unit
 
 from openmmkstep import _openmmkstep
 from openmmkstep.units import value_in
 
 from .embedding_charges import EmbeddingCharges
-from .qmmm_force import LinkAtom, nativeRegion
-from .wrapped import Wrapped
+from .region import LinkAtom, RegionForce, nativeRegion
 
 
-class FarFieldForce(Wrapped, openmm.Force):
+class FarFieldForce(RegionForce, openmm.Force):
     """Takes out of a force field the Coulomb energy that the QM level describes instead.
 
     The energy is - sum_(i<k) q_i q_k / (4 pi epsilon_0 r_ik) - sum_ij s_j q_i q_j / (4 pi epsilon_0 r_ij) over the
@@ -70,21 +67,8 @@ class FarFieldForce(Wrapped, openmm.Force):
         xml = _openmmkstep.FarFieldForce_create(region, embeddingCharges, [int(i) for i in regionCharges], charges)
         self.this = openmm.XmlSerializer._deserializeForce(xml).this
 
-    def getParticles(self) -> NDArray[np.int32]:
-        """Indices of the QM atoms [n]."""
-        return _openmmkstep.FarFieldForce_getRegion(self).getParticles()
-
-    def getAtomicNumbers(self) -> NDArray[np.int32]:
-        """Atomic numbers of the QM atoms [n]."""
-        return _openmmkstep.FarFieldForce_getRegion(self).getAtomicNumbers()
-
-    def getLinkAtoms(self) -> list[LinkAtom]:
-        """The link atoms."""
-        return [LinkAtom(*link) for link in _openmmkstep.FarFieldForce_getRegion(self).getLinkAtoms()]
-
-    def getBonds(self) -> list[tuple[int, int]] | None:
-        """The bonds within the region, as pairs of particles, or None if nobody named any."""
-        return _openmmkstep.FarFieldForce_getRegion(self).getBonds()
+    def _region(self) -> _openmmkstep.QMRegion:
+        return _openmmkstep.FarFieldForce_getRegion(self)
 
     def getEmbeddingCharges(self) -> EmbeddingCharges:
         """A copy of the embedding charges."""

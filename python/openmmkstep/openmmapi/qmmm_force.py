@@ -16,24 +16,7 @@ from openmmkstep import _openmmkstep
 from openmmkstep.engines.registry import canonical_name
 
 from .embedding_charges import EmbeddingCharges
-from .wrapped import Wrapped
-
-
-@dataclass(frozen=True)
-class LinkAtom:
-    """An atom that saturates a bond cut between region and environment, at x_Q + ratio (x_M - x_Q).
-
-    Attributes:
-        qmParticle: The particle Q of the cut bond.
-        mmParticle: The particle M of the cut bond.
-        ratio: Between 0 and 1: the length of the bond to the link atom over the length of the cut bond.
-        atomicNumber: Hydrogen by default.
-    """
-
-    qmParticle: int
-    mmParticle: int
-    ratio: float
-    atomicNumber: int = 1
+from .region import LinkAtom, RegionForce, nativeRegion
 
 
 @dataclass(frozen=True)
@@ -76,7 +59,7 @@ class QMResult:
     attempts: int
 
 
-class QMMMForce(Wrapped, openmm.Force):
+class QMMMForce(RegionForce, openmm.Force):
     """The energy of a QM region, alone or in the field of point charges of its environment.
 
     The force acts on the QM atoms and on the charges and is the exact derivative of the energy, through link atoms and
@@ -138,22 +121,6 @@ class QMMMForce(Wrapped, openmm.Force):
         """Names of the engines that are there, native and in Python."""
         return _openmmkstep.QMMMForce_getEngineNames()
 
-    def getParticles(self) -> NDArray[np.int32]:
-        """Indices of the QM atoms [n]."""
-        return self._region().getParticles()
-
-    def getAtomicNumbers(self) -> NDArray[np.int32]:
-        """Atomic numbers of the QM atoms [n]."""
-        return self._region().getAtomicNumbers()
-
-    def getLinkAtoms(self) -> list[LinkAtom]:
-        """The link atoms."""
-        return [LinkAtom(*link) for link in self._region().getLinkAtoms()]
-
-    def getBonds(self) -> list[tuple[int, int]] | None:
-        """The bonds within the region, as pairs of particles, or None if it counts as one molecule."""
-        return self._region().getBonds()
-
     def getCharge(self) -> int:
         """Total charge of the region, e."""
         return self._region().getCharge()
@@ -200,22 +167,3 @@ class QMMMForce(Wrapped, openmm.Force):
         checkpoint is written or read.
         """
         _openmmkstep.QMMMForce_reset(self, context)
-
-
-def nativeRegion(
-    particles: Sequence[int],
-    atomicNumbers: Sequence[int],
-    charge: int,
-    multiplicity: int,
-    linkAtoms: Iterable[LinkAtom],
-    bonds: Iterable[tuple[int, int]] | None,
-) -> _openmmkstep.QMRegion:
-    """The C++ description of a region, for the forces that take one; the arguments are those of `QMMMForce`."""
-    return _openmmkstep.QMRegion(
-        [int(particle) for particle in particles],
-        [int(number) for number in atomicNumbers],
-        int(charge),
-        int(multiplicity),
-        [(link.qmParticle, link.mmParticle, link.ratio, link.atomicNumber) for link in linkAtoms],
-        None if bonds is None else [(int(first), int(second)) for first, second in bonds],
-    )

@@ -13,11 +13,10 @@ import openmm
 from openmmkstep import _openmmkstep
 
 from .embedding_charges import EmbeddingCharges
-from .qmmm_force import LinkAtom, nativeRegion
-from .wrapped import Wrapped
+from .region import LinkAtom, RegionForce, nativeRegion
 
 
-class TorchScriptForce(Wrapped, openmm.Force):
+class TorchScriptForce(RegionForce, openmm.Force):
     """A potential from a TorchScript archive on some particles, with forces on embedding charges if coupled to any.
 
     The archive (written by ``kstep export`` or `kstep_models.potential.export`) carries a contract: units, elements,
@@ -70,17 +69,8 @@ class TorchScriptForce(Wrapped, openmm.Force):
         """What the archive says of itself."""
         return json.loads(_openmmkstep.TorchScriptForce_getContract(self))
 
-    def getParticles(self) -> list[int]:
-        """The particles it acts on."""
-        return _openmmkstep.TorchScriptForce_getRegion(self).getParticles().tolist()
-
-    def getAtomicNumbers(self) -> list[int]:
-        """The atomic numbers of the particles it acts on."""
-        return _openmmkstep.TorchScriptForce_getRegion(self).getAtomicNumbers().tolist()
-
-    def getLinkAtoms(self) -> list[LinkAtom]:
-        """The link atoms that follow the particles."""
-        return [LinkAtom(*link) for link in _openmmkstep.TorchScriptForce_getRegion(self).getLinkAtoms()]
+    def _region(self) -> _openmmkstep.QMRegion:
+        return _openmmkstep.TorchScriptForce_getRegion(self)
 
     def getEmbeddingCharges(self) -> EmbeddingCharges:
         """A copy of the embedding charges that the model is coupled to."""

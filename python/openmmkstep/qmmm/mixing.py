@@ -113,7 +113,9 @@ def mix(
     if options.split_nonbonded:
         division.split_off_nonbonded()
     mixed = division.system
-    if environment.region_charges:
+    if environment.region_charges and not division.divides_charges:
+        refuse_far_field(options.far_field, "keepForces keeps the NonbondedForce as it is")
+    elif environment.region_charges:
         force = create_far_field_force(region, environment.region_charges, charges, settings)
         # Beside the nonbonded force, with which it makes a small and smooth whole.
         force.setForceGroup(force_groups.SLOW_COMMON if options.split_nonbonded else force_groups.COMMON)

@@ -57,12 +57,15 @@ def drift(
     integrator.setRandomNumberSeed(seed)
     context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})
     context.setState(state)
-    errors = []
+    errors, heats = [], []
     for _ in range(round(time / (k * INNER))):
         integrator.step(1)
-        errors.append(integrator.getStatistics().cumulativeEnergyError)
-    assert integrator.getStatistics().heat != 0
-    assert integrator.getStatistics().fallbacks == 0
+        statistics = integrator.getStatistics()
+        errors.append(statistics.cumulativeEnergyError)
+        heats.append(statistics.heat)
+    # It comes and goes, and may be 0 at the end.
+    assert np.ptp(heats) > 10
+    assert statistics.fallbacks == 0
     return float(np.polyfit(k * INNER * np.arange(len(errors)), errors, 1)[0])
 
 
@@ -85,7 +88,7 @@ def test_other_periods(
     record_property("drifts", drifts)
     error = np.std(drifts, ddof=1) / np.sqrt(len(drifts))
     assert error < 0.25
-    assert abs(np.mean(drifts)) - error < 0.5
+    assert abs(np.mean(drifts)) < 0.5
 
 
 @pytest.mark.slow

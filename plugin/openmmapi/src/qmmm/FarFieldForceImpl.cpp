@@ -1,5 +1,4 @@
 #include "FarFieldForceImpl.h"
-#include "openmm/NonbondedForce.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/System.h"
 #include "openmm/VirtualSite.h"
@@ -16,6 +15,13 @@ using OpenMM::Vec3;
 using std::vector;
 
 namespace KStep {
+
+namespace {
+
+/** e, or e^2 of products: what a file of charges may round. */
+constexpr double CHARGE_TOLERANCE = 1e-9;
+
+} // namespace
 
 void FarFieldForceImpl::initialize(OpenMM::ContextImpl &context) {
     CustomCPPForceImpl::initialize(context);
@@ -38,7 +44,9 @@ void FarFieldForceImpl::initialize(OpenMM::ContextImpl &context) {
         weights.push_back(-charge);
     }
     checkEmbedding(seen);
-    checkForceField(system);
+    for (int i = 0; i < system.getNumForces(); i++)
+        if (const auto *force = dynamic_cast<const OpenMM::NonbondedForce *>(&system.getForce(i)))
+            checkForceField(*force, seen);
     sites = std::make_unique<RegionSites>(region, system, owner.usesPeriodicBoundaryConditions(), name);
     field = std::make_unique<EmbeddingField>(owner.getEmbeddingCharges(), region.getParticles(), system, name);
     chargePositions.resize(places.size());
@@ -85,29 +93,53 @@ void FarFieldForceImpl::checkEmbedding(const std::set<int> &charged) const {
 }
 
 /** What it takes out of a NonbondedForce must be there. */
-void FarFieldForceImpl::checkForceField(const OpenMM::System &system) const {
+void FarFieldForceImpl::checkForceField(const OpenMM::NonbondedForce &force, const std::set<int> &charged) const {
     using OpenMM::NonbondedForce;
     const std::set<NonbondedForce::NonbondedMethod> inFull = {NonbondedForce::NoCutoff, NonbondedForce::Ewald,
                                                               NonbondedForce::PME, NonbondedForce::LJPME};
-    for (int i = 0; i < system.getNumForces(); i++) {
-        const auto *force = dynamic_cast<const NonbondedForce *>(&system.getForce(i));
-        if (force == nullptr)
+    if (!inFull.count(force.getNonbondedMethod()) || !force.getIncludeDirectSpace())
+        throw OpenMMException(owner.getName() +
+                              ": the NonbondedForce does not count every pair of charges in full: use "
+                              "PME, or make the mixed system without a far field");
+    const auto chargeOf = [&](int particle) {
+        double charge, sigma, epsilon;
+        force.getParticleParameters(particle, charge, sigma, epsilon);
+        return charge;
+    };
+    const auto refuse = [&](const std::string &what, double there, double here) {
+        std::ostringstream message;
+        message
+            << owner.getName() << ": " << what << there << " in the NonbondedForce, and " << here
+            << " here: make the mixed system from the system with the charges that it is to have, and let it change "
+               "the NonbondedForce";
+        throw OpenMMException(message.str());
+    };
+    for (size_t k = 0; k < places.size(); k++) {
+        const double charge = chargeOf(places[k].particle);
+        if (std::abs(charge + weights[k]) > CHARGE_TOLERANCE)
+            refuse("particle " + std::to_string(places[k].particle) + " has the charge (e) ", charge, -weights[k]);
+    }
+    std::set<int> seenByRegion = charged;
+    for (int i = 0; i < owner.getEmbeddingCharges().getNumCharges(); i++) {
+        int particle, group;
+        double charge;
+        owner.getEmbeddingCharges().getChargeParameters(i, particle, charge, group);
+        seenByRegion.insert(particle);
+    }
+    for (int k = 0; k < force.getNumExceptions(); k++) {
+        int i, j;
+        double product, sigma, epsilon;
+        force.getExceptionParameters(k, i, j, product, sigma, epsilon);
+        if (!seenByRegion.count(i) || !seenByRegion.count(j) || (!charged.count(i) && !charged.count(j)))
             continue;
-        if (!inFull.count(force->getNonbondedMethod()) || !force->getIncludeDirectSpace())
-            throw OpenMMException(owner.getName() +
-                                  ": the NonbondedForce does not count every pair of charges in full: "
-                                  "use PME, or make the mixed system without a far field");
-        for (size_t k = 0; k < places.size(); k++) {
-            double charge, sigma, epsilon;
-            force->getParticleParameters(places[k].particle, charge, sigma, epsilon);
-            if (std::abs(charge + weights[k]) <= 1e-9)
-                continue;
-            std::ostringstream message;
-            message << owner.getName() << ": particle " << places[k].particle << " has the charge " << charge
-                    << " e in the NonbondedForce, and " << -weights[k]
-                    << " e here: make the mixed system from the system with the charges that it is to have";
-            throw OpenMMException(message.str());
-        }
+        const double whole = chargeOf(i) * chargeOf(j);
+        if (std::abs(product - whole) > CHARGE_TOLERANCE)
+            refuse("particles " + std::to_string(i) + " and " + std::to_string(j) +
+                       " have the product of charges (e^2) ",
+                   product, whole);
+        if (force.usesPeriodicBoundaryConditions() && !force.getExceptionsUsePeriodicBoundaryConditions() && whole != 0)
+            throw OpenMMException(owner.getName() + ": the exceptions of the NonbondedForce are not those of nearest "
+                                                    "images; call setExceptionsUsePeriodicBoundaryConditions(True)");
     }
 }
 

@@ -1,6 +1,7 @@
 #ifndef OPENMMKSTEP_FARFIELDFORCEIMPL_H_
 #define OPENMMKSTEP_FARFIELDFORCEIMPL_H_
 
+#include "openmm/NonbondedForce.h"
 #include "openmm/internal/CustomCPPForceImpl.h"
 #include "openmmkstep/FarFieldForce.h"
 #include "openmmkstep/internal/EmbeddingField.h"
@@ -30,7 +31,7 @@ private:
     Place findPlace(int particle, const OpenMM::System &system) const;
     int findHost(int particle, const OpenMM::System &system) const;
     void checkEmbedding(const std::set<int> &charged) const;
-    void checkForceField(const OpenMM::System &system) const;
+    void checkForceField(const OpenMM::NonbondedForce &force, const std::set<int> &charged) const;
     void placeCharges(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
     /** Take out the region's own pairs; returns the energy. */
     double addRegionPairs(std::vector<OpenMM::Vec3> &forces) const;

@@ -44,6 +44,7 @@ class SystemDivision:
     Attributes:
         system: A new system: the surroundings, the coupling to the region that stays in the force field, and the user's
             own forces.
+        divides_charges: Whether it did to a NonbondedForce what ``charges`` says; not if the user keeps that as it is.
         removed_constraints: Constraints that were inside the region, as (particle, particle, nm).
 
     Raises:
@@ -62,6 +63,7 @@ class SystemDivision:
         self._region = tuple(region)
         self._graph = graph
         self._charges = charges
+        self.divides_charges = False
         self._nearest_images = len(set(graph.molecules[list(self._region)])) > 1
         self._removed_terms: list[openmm.Force] = []
         self._slow_forces: list[int] = []
@@ -118,6 +120,7 @@ class SystemDivision:
             exclude_custom_region_pairs(force, self._region)
             return
         exclude_region_pairs(force, self._region, self._charges)
+        self.divides_charges = True
         # All of it in one group: where the common forces are.
         force.setReciprocalSpaceForceGroup(-1)
         if self._nearest_images and force.usesPeriodicBoundaryConditions():
