@@ -135,7 +135,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("integrator.inerStep", "1 fs", "did you mean integrator.inner_step"),
         ("system.solvent.modle", "tip3p", "did you mean system.solvent.model"),
         ("integrator.k", 0, "integrator.k"),
-        ("integrator.k", 6, "nonbonded_period 4 must divide k = 6"),
+        ("integrator.k", 8, "nonbonded_period 3 must divide k = 8"),
         ("surrogate.base_level", None, "needs a base level below the network"),
         ("surrogate", None, "needs a surrogate"),
         ("system.structure", None, "either 'structure'"),
