@@ -18,6 +18,17 @@ void writeEmbeddingCharges(const EmbeddingCharges &charges, SerializationNode &p
             .setDoubleProperty("q", charge)
             .setIntProperty("group", group);
     }
+    for (int i = 0; i < charges.getNumBondCharges(); i++) {
+        int particle1, particle2, group;
+        double weight, charge;
+        charges.getBondChargeParameters(i, particle1, particle2, weight, charge, group);
+        node.createChildNode("BondCharge")
+            .setIntProperty("particle1", particle1)
+            .setIntProperty("particle2", particle2)
+            .setDoubleProperty("weight", weight)
+            .setDoubleProperty("q", charge)
+            .setIntProperty("group", group);
+    }
 }
 
 EmbeddingCharges readEmbeddingCharges(const SerializationNode &parent) {
@@ -26,9 +37,15 @@ EmbeddingCharges readEmbeddingCharges(const SerializationNode &parent) {
     charges.setCutoffDistance(node.getDoubleProperty("cutoff"));
     charges.setSwitchingDistance(node.getDoubleProperty("switchingDistance"));
     charges.setUsesPeriodicBoundaryConditions(node.getBoolProperty("periodic"));
-    for (const SerializationNode &child : node.getChildren())
-        charges.addCharge(child.getIntProperty("particle"), child.getDoubleProperty("q"),
-                          child.getIntProperty("group"));
+    for (const SerializationNode &child : node.getChildren()) {
+        const double charge = child.getDoubleProperty("q");
+        const int group = child.getIntProperty("group");
+        if (child.getName() == "BondCharge")
+            charges.addBondCharge(child.getIntProperty("particle1"), child.getIntProperty("particle2"),
+                                  child.getDoubleProperty("weight"), charge, group);
+        else
+            charges.addCharge(child.getIntProperty("particle"), charge, group);
+    }
     return charges;
 }
 

@@ -12,7 +12,7 @@ from openmm import app, unit
 
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 from openmmkstep.qmmm import force_groups
-from openmmkstep.qmmm.embedding.charges import EmbeddingError
+from openmmkstep.qmmm.embedding.errors import EmbeddingError
 from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.potential import QMMMPotential
 from openmmkstep.qmmm.region import RegionError
@@ -137,7 +137,6 @@ def test_units_are_taken(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None
         ([-1, 0], r"\[-1\] do not exist"),
         ([0, 1, 1], r"\[1\] are given more than once"),
         ([0.5], "integers"),
-        (list(range(6)), r"C of ACE 1 \(index 4\) - N of ALA 2 \(index 6\)"),
     ],
 )
 def test_impossible_regions(solvated_ala2: Molecule, atoms: list[Any], message: str) -> None:
@@ -227,18 +226,6 @@ def test_another_level_of_theory_is_warned_about(ala2: Molecule, ala2_atoms: lis
 def test_topology_of_another_system(ala2: Molecule, solvated_ala2: Molecule) -> None:
     with pytest.raises(ValueError, match="22 atoms and the system"):
         analytic().createMixedSystem(ala2.topology, periodic(solvated_ala2), [0])
-
-
-def test_bonds_missing_in_the_topology_are_found_in_the_system(ala2: Molecule) -> None:
-    system = ala2.create_system()
-    bare = app.Topology()
-    chain = bare.addChain()
-    for residue in ala2.topology.residues():
-        copy = bare.addResidue(residue.name, chain, residue.id)
-        for atom in residue.atoms():
-            bare.addAtom(atom.name, atom.element, copy)
-    with pytest.raises(RegionError, match="cuts 1 bond"):
-        analytic().createMixedSystem(bare, system, list(range(6)))
 
 
 def test_a_region_of_two_molecules_may_lie_in_different_images(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from kstep_models.frames import Environment, Frame, FrameWriter, RegionDescription
 from openmmkstep import QMMMPotential
+from openmmkstep.openmmapi.region import LinkAtom
 from openmmkstep.qmmm import force_groups
 from openmmkstep.surrogates.bonded_fit import internal_coordinates as internal
 from openmmkstep.surrogates.bonded_fit.fitting import fit_bonded
@@ -45,6 +47,49 @@ def test_derivatives(kind: str) -> None:
                 np.testing.assert_allclose(analytic.gradients[:, row, place, axis], numeric, atol=1e-5)
 
 
+def linked(ends: dict[int, int]) -> tuple[openmm.System, list[LinkAtom]]:
+    """The true model, in which link atoms stand for some atoms: their particle is the MM atom (atom -> QM atom)."""
+    links = [LinkAtom(host, atom, 0.6 + 0.1 * number) for number, (atom, host) in enumerate(ends.items())]
+    system = openmm.System()
+    for _ in range(5):
+        system.addParticle(1.0)
+    kept = [atom for atom in range(5) if atom not in ends]
+    order = {atom: place for place, atom in enumerate([*kept, *ends])}
+    model = true_model(order)
+    for force in model.create_forces(kept, links):
+        system.addForce(force)
+    return system, links
+
+
+@pytest.mark.parametrize("ends", [{4: 2}, {0: 1}, {4: 2, 3: 2}, {0: 1, 4: 2}])
+def test_link_atoms(ends: dict[int, int]) -> None:
+    """Energy of the atoms at the places of the link atoms; forces by the chain rule."""
+    system, links = linked(ends)
+    plain = openmm.System()
+    for _ in range(5):
+        plain.addParticle(1.0)
+    for force in true_model().create_forces(range(5)):
+        plain.addForce(force)
+    x = positions(1)[0]
+    placed = x.copy()
+    for link in links:
+        placed[link.mmParticle] = x[link.qmParticle] + link.ratio * (x[link.mmParticle] - x[link.qmParticle])
+    energy, forces = energy_and_forces(system, x)
+    expected_energy, expected = energy_and_forces(plain, placed)
+    # OpenMM drops the constants of the dihedrals, which are the same in both.
+    assert energy == pytest.approx(expected_energy, abs=1e-8)
+    for link in links:
+        on_link = expected[link.mmParticle].copy()
+        expected[link.mmParticle] = link.ratio * on_link
+        expected[link.qmParticle] += (1 - link.ratio) * on_link
+    np.testing.assert_allclose(forces, expected, atol=1e-7)
+
+
+def test_a_link_atom_elsewhere_is_refused() -> None:
+    with pytest.raises(BondedFitError, match=r"atom 4, a link atom of this region, in a term with the atoms \[2, 4\]"):
+        true_model().create_forces([0, 1, 2, 3], [LinkAtom(0, 7, 0.7)])
+
+
 def test_pairs_are_two_or_three_bonds_apart() -> None:
     assert internal.find_pairs(BONDS).tolist() == [[0, 2], [0, 3], [0, 4], [1, 3], [1, 4], [3, 4]]
     ring = np.array([[0, 1], [1, 2], [2, 3], [3, 4], [4, 0]])
@@ -52,13 +97,19 @@ def test_pairs_are_two_or_three_bonds_apart() -> None:
     assert internal.find_pairs(ring).tolist() == [[0, 2], [0, 3], [1, 3], [1, 4], [2, 4]]
 
 
-def true_model() -> BondedFit:
-    """A potential of the form that is fitted."""
+def true_model(order: Mapping[int, int] | None = None) -> BondedFit:
+    """A potential of the form that is fitted, of the atoms in this or another order (atom -> place)."""
     bonds = [[i, j, 0.12, 0.0, 150000.0, -300000.0, 500000.0] for i, j in BONDS.tolist()]
     angles = [[*row, 1.9, 3.0, 250.0, -60.0] for row in internal.find_angles(BONDS).tolist()]
     dihedrals = [[*row, 4.0, 1.0, -3.0, 2.0, 0.5, -1.0] for row in internal.find_dihedrals(BONDS).tolist()]
     pairs = [[*row, 0.25, 100.0, 5000.0] for row in internal.find_pairs(BONDS).tolist()]
-    return BondedFit((1, 6, 6, 1, 1), bonds, angles, dihedrals, pairs)
+    numbers = (1, 6, 6, 1, 1)
+    if order is not None:
+        numbers = tuple(numbers[atom] for atom in order)
+        for rows, atoms in ((bonds, 2), (angles, 3), (dihedrals, 4), (pairs, 2)):
+            for row in rows:
+                row[:atoms] = [order[atom] for atom in row[:atoms]]
+    return BondedFit(numbers, bonds, angles, dihedrals, pairs)
 
 
 def system_of(model: BondedFit, particles: list[int], size: int) -> openmm.System:

@@ -18,15 +18,15 @@ from openmmkstep.qmmm.region import QMRegion
 def describe_region(region: QMRegion, level_of_theory: Mapping[str, Any], command: str) -> RegionDescription:
     """What all frames of a region have in common, for the head of a file."""
     return RegionDescription(
-        numbers=region.numbers,
-        masses=region.masses,
-        bonds=region.bonds,
+        numbers=region.site_numbers,
+        masses=region.site_masses,
+        bonds=region.site_bonds,
         charge=region.charge,
         multiplicity=region.multiplicity,
         level_of_theory=level_of_theory,
         software=software_versions(PACKAGES),
         command=command,
-        names=region.names,
+        names=region.site_names,
     )
 
 

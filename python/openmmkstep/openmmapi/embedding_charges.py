@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from openmm import unit
 
 from openmmkstep import _openmmkstep
 from openmmkstep.units import value_in
+
+BondCharge = tuple[int, int, float, float, int]
 
 
 class EmbeddingCharges(_openmmkstep.EmbeddingCharges):
@@ -31,6 +33,10 @@ class EmbeddingCharges(_openmmkstep.EmbeddingCharges):
         cutoff: nm or a Quantity. Default: none, every charge is seen in full.
         switchingDistance: nm or a Quantity, below the cut-off. Default: 80 % of the cut-off.
         periodic: Whether images are seen. Needs a cut-off.
+        bondCharges: Charges on the lines through pairs of bonded particles, which take the place of the charge at the
+            MM end of a cut bond. Each is (particle1, particle2, weight, charge in e, group): a charge at
+            x1 + weight (x2 - x1), switched with those of its group. particle1 has a charge of the same group, which may
+            be 0; distances are not measured from bond charges.
 
     Raises:
         ValueError: The sequences are of different lengths.
@@ -45,6 +51,7 @@ class EmbeddingCharges(_openmmkstep.EmbeddingCharges):
         cutoff: Any = None,
         switchingDistance: Any = None,
         periodic: bool = False,
+        bondCharges: Iterable[BondCharge] = (),
     ) -> None:
         if unit.is_quantity(charges):
             charges = charges.value_in_unit(unit.elementary_charge)
@@ -58,6 +65,7 @@ class EmbeddingCharges(_openmmkstep.EmbeddingCharges):
             reach,
             begin,
             bool(periodic),
+            [(int(i), int(j), float(weight), float(q), int(group)) for i, j, weight, q, group in bondCharges],
         )
 
     @classmethod
@@ -70,11 +78,16 @@ class EmbeddingCharges(_openmmkstep.EmbeddingCharges):
             native.getCutoffDistance(),
             native.getSwitchingDistance(),
             native.usesPeriodicBoundaryConditions(),
+            native.getBondCharges(),
         )
 
     def getCharges(self) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int32]]:
         """Particles [n], charges [n] in e, and groups [n]."""
         return super().getCharges()
+
+    def getBondCharges(self) -> list[BondCharge]:
+        """The bond charges as (particle1, particle2, weight, charge in e, group)."""
+        return super().getBondCharges()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _openmmkstep.EmbeddingCharges) and self.equals(other)
@@ -89,5 +102,6 @@ class EmbeddingCharges(_openmmkstep.EmbeddingCharges):
                 self.getCutoffDistance(),
                 self.getSwitchingDistance(),
                 self.usesPeriodicBoundaryConditions(),
+                self.getBondCharges(),
             ),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import openmm
 
@@ -14,16 +14,14 @@ from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 from openmmkstep.surrogates.compilation import compiled_package
 
-from .embedding.charges import EmbeddingSettings
+from .embedding.charges import EmbeddingSettings, SeenCharges
 from .region import QMRegion
-
-Charges = Sequence[tuple[int, float, int]]
 
 
 def create_qm_force(
-    engine: EngineSpecification, region: QMRegion, charges: Charges, settings: EmbeddingSettings
+    engine: EngineSpecification, region: QMRegion, charges: SeenCharges, settings: EmbeddingSettings
 ) -> openmm.Force:
-    """The QMMMForce of a region; ``charges`` are (particle, charge, group), empty for mechanical embedding."""
+    """The QMMMForce of a region; without charges for mechanical embedding."""
     return QMMMForce(
         list(region.particles),
         [int(number) for number in region.numbers],
@@ -32,6 +30,7 @@ def create_qm_force(
         engine=engine.name,
         settings=engine.settings,
         embeddingCharges=_embedding_charges(charges, settings),
+        linkAtoms=region.links,
         bonds=region.bonded_particles,
     )
 
@@ -39,45 +38,52 @@ def create_qm_force(
 def create_surrogate_force(
     archive: str | os.PathLike[str],
     region: QMRegion,
-    charges: Charges,
+    charges: SeenCharges,
     settings: EmbeddingSettings,
     threads: int,
     compiled: bool,
 ) -> openmm.Force:
     """The TorchScriptForce of a region, in the same charges as the QM level, compiled for this machine or not."""
     numbers = [int(number) for number in region.numbers]
-    force = TorchScriptForce(archive, list(region.particles), numbers, bonds=region.bonded_particles)
+    force = TorchScriptForce(
+        archive, list(region.particles), numbers, linkAtoms=region.links, bonds=region.bonded_particles
+    )
     takes_potential = "potential" in force.getContract()["inputs"]
-    if charges or (settings.periodic and takes_potential):
+    if charges.charges or (settings.periodic and takes_potential):
         force.setEmbeddingCharges(_embedding_charges(charges, settings))
     force.setNumThreads(threads)
-    package = compiled_package(archive, len(region.particles)) if compiled else None
+    package = compiled_package(archive, len(region.site_numbers)) if compiled else None
     if package is not None:
         force.setCompiledPackage(package)
     return force
 
 
 def create_far_field_force(
-    region: QMRegion, region_charges: Mapping[int, float], charges: Charges, settings: EmbeddingSettings
+    region: QMRegion, region_charges: Mapping[int, float], charges: SeenCharges, settings: EmbeddingSettings
 ) -> openmm.Force:
-    """The FarFieldForce of a region that keeps ``region_charges`` (e by particle) in the force field."""
+    """The FarFieldForce of a region that keeps ``region_charges`` (e by particle) in the force field.
+
+    It takes out what the force field counts, so that it has the force field's charges beside a cut bond.
+    """
     return FarFieldForce(
         list(region.particles),
         [int(number) for number in region.numbers],
-        _embedding_charges(charges, settings),
+        _embedding_charges(SeenCharges(charges.in_the_force_field), settings),
         region_charges,
+        linkAtoms=region.links,
         bonds=region.bonded_particles,
     )
 
 
-def _embedding_charges(charges: Charges, settings: EmbeddingSettings) -> EmbeddingCharges:
+def _embedding_charges(seen: SeenCharges, settings: EmbeddingSettings) -> EmbeddingCharges:
     return EmbeddingCharges(
-        [particle for particle, _, _ in charges],
-        [charge for _, charge, _ in charges],
-        [group for _, _, group in charges],
+        [particle for particle, _, _ in seen.charges],
+        [charge for _, charge, _ in seen.charges],
+        [group for _, _, group in seen.charges],
         cutoff=settings.cutoff,
         switchingDistance=settings.switch_distance,
         periodic=settings.periodic,
+        bondCharges=seen.bond_charges,
     )
 
 

@@ -16,7 +16,9 @@ from openmmkstep.surrogates.bonded_fit.model import BondedFit, BondedFitError
 from openmmkstep.surrogates.suitability import refuse_unsuitable_surrogate
 
 from . import force_groups
-from .embedding.charges import EmbeddingError, EmbeddingSettings, collect_embedding_charges, embedding_settings
+from .embedding.boundary_charges import DEFAULT_CHARGE_SCHEME, ChargeScheme
+from .embedding.charges import EmbeddingSettings, SeenCharges, collect_embedding_charges, embedding_settings
+from .embedding.errors import EmbeddingError
 from .embedding.far_field import (
     FarField,
     charges_of_mechanical_embedding,
@@ -27,7 +29,7 @@ from .embedding.far_field import (
 from .force_field.division import SystemDivision
 from .force_field.nonbonded_terms import RegionCharges
 from .force_field.recognition import ForceReference, UnsupportedForceFieldError
-from .forces import Charges, create_far_field_force, create_qm_force, create_surrogate_force
+from .forces import create_far_field_force, create_qm_force, create_surrogate_force
 from .molecule_graph import MoleculeGraph
 from .region import QMRegion, RegionChargeWarning, region_charge_mismatch
 
@@ -46,6 +48,7 @@ class MixingOptions:
         switch_distance: Distance where they begin to be switched off, nm; None for 80 % of the cut-off.
         far_field: What the region is to charges beyond the cut-off: "force-field", "none", or None for the force field
             where there can be one.
+        charge_scheme: What becomes of the MM charges beside bonds that the region cuts.
         surrogate: Archive of the surrogate; None for none.
         surrogate_threads: Threads of the surrogate.
         compile_surrogate: Whether the surrogate is compiled for this machine.
@@ -59,6 +62,7 @@ class MixingOptions:
     cutoff: float | None = None
     switch_distance: float | None = None
     far_field: FarField | None = None
+    charge_scheme: ChargeScheme = DEFAULT_CHARGE_SCHEME
     surrogate: str | os.PathLike[str] | None = None
     surrogate_threads: int = 1
     compile_surrogate: bool = False
@@ -83,7 +87,7 @@ def mix(
     Raises:
         ValueError: Anything that makes no sense, as QMMMPotential.createMixedSystem() says.
     """
-    engine.check(region.numbers, region.charge, region.multiplicity)
+    engine.check(region.site_numbers, region.charge, region.multiplicity)
     if any(QMMMForce.isInstance(force) for force in system.getForces()):
         raise UnsupportedForceFieldError("the system has a QM region already: start from the MM system")
     mismatch = region_charge_mismatch(system, region)
@@ -94,11 +98,11 @@ def mix(
     if options.surrogate is not None:
         refuse_unsuitable_surrogate(
             options.surrogate,
-            region.numbers.tolist(),
+            region.site_numbers.tolist(),
             region.charge,
             region.multiplicity,
             engine.name,
-            needs_environment=bool(charges),
+            needs_environment=bool(charges.charges),
         )
     base_level = options.base_level
     fit = None if base_level is None or base_level == FORCE_FIELD else _bonded_fit(base_level, region)
@@ -120,7 +124,7 @@ def mix(
         # Beside the nonbonded force, with which it makes a small and smooth whole.
         force.setForceGroup(force_groups.SLOW_COMMON if options.split_nonbonded else force_groups.COMMON)
         mixed.addForce(force)
-    base_forces = fit.create_forces(region.particles) if fit is not None else []
+    base_forces = fit.create_forces(region.particles, region.links) if fit is not None else []
     if base_level == FORCE_FIELD:
         base_forces = division.region_forces()
     for force in base_forces:
@@ -152,7 +156,7 @@ class _Environment:
 
     settings: EmbeddingSettings
     in_the_force_field: RegionCharges
-    charges: Charges = ()
+    charges: SeenCharges = field(default_factory=SeenCharges)
     region_charges: dict[int, float] = field(default_factory=dict)
 
 
@@ -187,16 +191,18 @@ def _environment(system: openmm.System, region: QMRegion, graph: MoleculeGraph, 
     return _Environment(
         settings,
         RegionCharges.IN_FULL if kept else RegionCharges.REMOVED,
-        collect_embedding_charges(nonbonded[0], region.members, graph),
+        collect_embedding_charges(
+            nonbonded[0], region.members, graph, region.charge, region.links, options.charge_scheme
+        ),
         kept,
     )
 
 
 def _bonded_fit(path: str | os.PathLike[str], region: QMRegion) -> BondedFit:
     model = BondedFit.read(path)
-    if model.numbers != tuple(int(number) for number in region.numbers):
+    if model.numbers != tuple(int(number) for number in region.site_numbers):
         raise BondedFitError(
-            f"{path} was fitted for atomic numbers {list(model.numbers)}, the QM region has {region.numbers.tolist()}: "
-            "give the atoms in the same order, or fit one for this region"
+            f"{path} was fitted for atomic numbers {list(model.numbers)}, the QM region has "
+            f"{region.site_numbers.tolist()}: give the atoms in the same order, or fit one for this region"
         )
     return model

@@ -13,8 +13,10 @@ from openmmkstep.engines.registry import specification
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.units import value_in
 
+from .embedding.boundary_charges import DEFAULT_CHARGE_SCHEME, ChargeScheme
 from .embedding.far_field import FarField
 from .force_field.recognition import ForceReference
+from .link_atoms import LinkAtomDistance
 from .mixing import Embedding, MixingOptions, mix
 from .molecule_graph import MoleculeGraph
 from .region import QMRegion
@@ -49,6 +51,8 @@ class QMMMPotential:
         cutoff: float | unit.Quantity | None = None,
         switchDistance: float | unit.Quantity | None = None,
         farField: FarField | None = None,
+        linkAtomDistances: Iterable[LinkAtomDistance] = (),
+        chargeScheme: ChargeScheme = DEFAULT_CHARGE_SCHEME,
         surrogate: str | os.PathLike[str] | None = None,
         surrogateThreads: int = 1,
         compileSurrogate: bool = False,
@@ -78,13 +82,19 @@ class QMMMPotential:
         and act on the surroundings, and, with PME and Ewald, on their own periodic images (a constant small effect
         that vanishes with the box size).
 
+        A bond between a QM and an MM atom is cut: the QM method and all levels below it see a hydrogen atom instead, on
+        the bond at a fixed fraction of its length, whose force goes to both atoms. The force field keeps its bonded
+        terms that have an MM atom in them, and Lennard-Jones. The charge of the MM atom would be too near:
+        ``chargeScheme`` says where it goes, such that the sum of all charges stays as it is.
+
         Make the integrator with `openmmkstep.createIntegrator`, which knows where all forces are.
 
         Args:
-            topology: The topology of the system; its bonds tell molecules and refuse regions that would cut one.
+            topology: The topology of the system; its bonds tell molecules, and where a region cuts one.
             system: The whole system as the force field describes it, with restraints and biases; it is not changed.
 
-            atoms: The region: indices of the QM atoms; whole molecules.
+            atoms: The region: indices of the QM atoms. Molecules are best cut at single bonds between carbon atoms,
+                such as CA-CB of a side chain.
             charge: The region: its total charge, e. A warning says when the force field gives it another one.
             multiplicity: The region: its spin multiplicity, 1 for a closed shell.
 
@@ -95,6 +105,11 @@ class QMMMPotential:
                 cut-off.
             farField: The coupling: ``"force-field"`` lets the region's force-field charges act beyond the cut-off, or
                 refuses where that cannot be; ``"none"`` lets nothing; None is the first where it can be.
+
+            linkAtomDistances: Cut bonds: as in openmm-ml, (particle, particle, nm) with the length of the bond to the
+                link atom instead of the standard one, at which the bond that is cut is at rest.
+            chargeScheme: Cut bonds: what becomes of the charge at the MM end, ``"none"``, ``"delete"``, ``"shift"``,
+                ``"rc"`` or ``"rcd"``; see `openmmkstep.qmmm.embedding.boundary_charges`.
 
             surrogate: The levels: archive of a potential trained for this region; None for none.
             surrogateThreads: The levels: threads of the surrogate.
@@ -114,17 +129,18 @@ class QMMMPotential:
             A new system with the same particles in the same order.
 
         Raises:
-            ValueError: Anything that makes no sense; the message names it. Its kinds are RegionError, EngineError,
-                EmbeddingError, SurrogateError, BondedFitError, UnsupportedForceFieldError and AmbiguousForceError.
-                Nothing expensive has happened by then.
+            ValueError: Anything that makes no sense; the message names it. Its kinds are RegionError, LinkAtomError,
+                EngineError, EmbeddingError, SurrogateError, BondedFitError, UnsupportedForceFieldError and
+                AmbiguousForceError. Nothing expensive has happened by then.
         """
         graph = MoleculeGraph(topology, system)
-        region = QMRegion.create(topology, system, atoms, charge, multiplicity, graph)
+        region = QMRegion.create(topology, system, atoms, charge, multiplicity, graph, linkAtomDistances)
         options = MixingOptions(
             embedding=embedding,
             cutoff=_length(cutoff),
             switch_distance=_length(switchDistance),
             far_field=farField,
+            charge_scheme=chargeScheme,
             surrogate=surrogate,
             surrogate_threads=surrogateThreads,
             compile_surrogate=compileSurrogate,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,10 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
+from openmmkstep.openmmapi.region import LinkAtom
 from openmmkstep.units import value_in
 
+from .link_atoms import HYDROGEN_MASS, LinkAtomDistance, place_link_atoms
 from .molecule_graph import MoleculeGraph
 
 
@@ -42,6 +44,9 @@ class QMRegion:
         bonds: Molecular graph [b,2], places in the region.
         charge: Total charge, e.
         multiplicity: Spin multiplicity.
+        links: Link atoms that saturate the bonds which the region cuts.
+
+    The QM method and every level below it see *sites*: the atoms, and after them the link atoms.
     """
 
     particles: tuple[int, ...]
@@ -52,6 +57,29 @@ class QMRegion:
     bonds: NDArray[np.int64]
     charge: int
     multiplicity: int
+    links: tuple[LinkAtom, ...] = ()
+
+    @property
+    def site_numbers(self) -> NDArray[np.int64]:
+        """Atomic numbers of the sites [s]."""
+        return np.array([*self.numbers, *(link.atomicNumber for link in self.links)], dtype=np.int64)
+
+    @property
+    def site_masses(self) -> NDArray[np.float64]:
+        """Masses of the sites [s], amu; link atoms, which are hydrogen, carry none of the System's mass."""
+        return np.array([*self.masses, *[HYDROGEN_MASS] * len(self.links)], dtype=np.float64)
+
+    @property
+    def site_names(self) -> tuple[str, ...]:
+        """Names of the sites [s]: those of the atoms, and L1, L2 and so on for link atoms."""
+        return (*self.names, *(f"L{number}" for number in range(1, len(self.links) + 1)))
+
+    @property
+    def site_bonds(self) -> NDArray[np.int64]:
+        """Molecular graph of the sites [b,2]."""
+        place = {particle: index for index, particle in enumerate(self.particles)}
+        to_links = [(place[link.qmParticle], len(self.particles) + index) for index, link in enumerate(self.links)]
+        return np.array([*self.bonds.tolist(), *to_links], dtype=np.int64).reshape(-1, 2)
 
     @property
     def bonded_particles(self) -> list[tuple[int, int]]:
@@ -67,6 +95,8 @@ class QMRegion:
         charge: int,
         multiplicity: int,
         graph: MoleculeGraph | None = None,
+        link_atom_distances: Iterable[LinkAtomDistance] = (),
+        links: Sequence[LinkAtom] | None = None,
     ) -> QMRegion:
         """Check a region and collect what is known about it.
 
@@ -78,11 +108,15 @@ class QMRegion:
             charge: Total charge of the region, e.
             multiplicity: Spin multiplicity, 1 for a closed shell.
             graph: The graph of the same topology and system, where the caller has it.
+            link_atom_distances: Lengths of bonds to link atoms instead of the standard ones, as (particle, particle,
+                nm) for cut bonds.
+            links: The link atoms, where they are known already.
 
         Raises:
             RegionError: Indices that are no integers, out of range, repeated or none at all; atoms without element; a
-                virtual site between region and surroundings; a bond that the region would cut; impossible charge or
+                virtual site between region and surroundings; a bond that must not be cut; impossible charge or
                 multiplicity.
+            LinkAtomError: A link atom that cannot be placed.
         """
         named = _checked_indices(atoms, topology.getNumAtoms())
         graph = graph if graph is not None else MoleculeGraph(topology, system)
@@ -94,10 +128,13 @@ class QMRegion:
                 raise RegionError(
                     f"{graph.name(particle)} has no element: set it in the topology, the QM method needs it"
                 )
-        _refuse_cut_bonds(graph, (*particles, *sites))
         numbers = np.array([by_index[particle].element.atomic_number for particle in particles], dtype=np.int64)
+        if links is None:
+            cut = graph.cut_bonds((*particles, *sites))
+            links = place_link_atoms(topology, system, graph, cut, link_atom_distances)
+        site_numbers = np.array([*numbers, *(link.atomicNumber for link in links)], dtype=np.int64)
         try:
-            charge, multiplicity = _checked_spin(numbers, charge, multiplicity)
+            charge, multiplicity = _checked_spin(site_numbers, charge, multiplicity)
         except _UnpairedError as error:
             # More often than not it is the charge that was left out.
             total = _force_field_charge(system, (*particles, *sites))
@@ -114,6 +151,7 @@ class QMRegion:
             bonds=graph.bonds_within(particles),
             charge=charge,
             multiplicity=multiplicity,
+            links=tuple(links),
         )
 
     @property
@@ -197,18 +235,6 @@ def _checked_indices(atoms: Iterable[int], count: int) -> tuple[int, ...]:
     if repeated:
         raise RegionError(f"QM atoms {repeated} are given more than once")
     return tuple(sorted(indices))
-
-
-def _refuse_cut_bonds(graph: MoleculeGraph, members: tuple[int, ...]) -> None:
-    cut = graph.cut_bonds(members)
-    if not cut:
-        return
-    shown = "; ".join(f"{graph.name(i)} - {graph.name(j)}" for i, j in cut[:5])
-    more = f" and {len(cut) - 5} more" if len(cut) > 5 else ""
-    raise RegionError(
-        f"the QM region cuts {len(cut)} bond{'s' if len(cut) > 1 else ''} (QM - MM): {shown}{more}. "
-        "Link atoms are not supported yet: take whole molecules into the region"
-    )
 
 
 def _checked_spin(numbers: NDArray[np.int64], charge: int, multiplicity: int) -> tuple[int, int]:

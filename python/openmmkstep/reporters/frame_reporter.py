@@ -72,6 +72,7 @@ class FrameReporter:
                 qm_force.getParticles(),
                 qm_force.getCharge(),
                 qm_force.getMultiplicity(),
+                links=qm_force.getLinkAtoms(),
             )
             name = qm_force.getEngine()
             engine = specification(name, qm_force.getEngineSettings(), others=[name])

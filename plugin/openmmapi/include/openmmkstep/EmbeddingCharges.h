@@ -43,6 +43,21 @@ public:
     int getNumCharges() const { return static_cast<int>(charges.size()); }
     void getChargeParameters(int index, int &particle, double &charge, int &group) const;
     void setChargeParameters(int index, int particle, double charge, int group);
+    /**
+     * Add a charge on the line through two bonded particles, at x_1 + weight (x_2 - x_1). Such charges take the place
+     * of the one at the MM end of a bond that the region cuts.
+     *
+     * @param particle1  a particle with an embedding charge (which may be 0) of the same group
+     * @param particle2  a particle outside the region, at its image nearest to particle1
+     * @param weight     place on the line: 0 at particle1, 1 at particle2
+     * @param charge     the charge, which is switched with those of its group; distances are not measured from it
+     * @param group      the group of particle1
+     * @return the index of the bond charge that was added
+     */
+    int addBondCharge(int particle1, int particle2, double weight, double charge, int group);
+    int getNumBondCharges() const { return static_cast<int>(bondCharges.size()); }
+    void getBondChargeParameters(int index, int &particle1, int &particle2, double &weight, double &charge,
+                                 int &group) const;
     /** The cut-off distance; 0 means that there is none. */
     double getCutoffDistance() const { return cutoff; }
     void setCutoffDistance(double distance);
@@ -60,8 +75,15 @@ private:
         int group;
         bool operator==(const Charge &other) const = default;
     };
+    struct BondCharge {
+        int particle1, particle2;
+        double weight, charge;
+        int group;
+        bool operator==(const BondCharge &other) const = default;
+    };
     const Charge &at(int index) const;
     std::vector<Charge> charges;
+    std::vector<BondCharge> bondCharges;
     double cutoff = 0;
     double switchingDistance = 0;
     bool periodic = false;

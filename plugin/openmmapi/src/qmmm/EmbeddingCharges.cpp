@@ -29,6 +29,24 @@ void EmbeddingCharges::setChargeParameters(int index, int particle, double charg
     charges[index] = {particle, charge, group};
 }
 
+int EmbeddingCharges::addBondCharge(int particle1, int particle2, double weight, double charge, int group) {
+    bondCharges.push_back({particle1, particle2, weight, charge, group});
+    return getNumBondCharges() - 1;
+}
+
+void EmbeddingCharges::getBondChargeParameters(int index, int &particle1, int &particle2, double &weight,
+                                               double &charge, int &group) const {
+    if (index < 0 || index >= getNumBondCharges())
+        throw OpenMM::OpenMMException("EmbeddingCharges: there is no bond charge " + std::to_string(index) + ", only " +
+                                      std::to_string(getNumBondCharges()) + " bond charges");
+    const BondCharge &found = bondCharges[index];
+    particle1 = found.particle1;
+    particle2 = found.particle2;
+    weight = found.weight;
+    charge = found.charge;
+    group = found.group;
+}
+
 void EmbeddingCharges::setCutoffDistance(double distance) {
     if (!std::isfinite(distance) || distance < 0)
         throw OpenMM::OpenMMException("EmbeddingCharges: the cut-off must be positive, or 0 for none");

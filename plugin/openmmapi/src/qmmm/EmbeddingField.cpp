@@ -42,22 +42,7 @@ EmbeddingField::EmbeddingField(const EmbeddingCharges &embedding, const vector<i
     : owner(owner), cutoff(embedding.getCutoffDistance()), switchingDistance(embedding.getSwitchingDistance()),
       periodic(embedding.usesPeriodicBoundaryConditions()), regionParticles(regionParticles) {
     validateCharges(embedding, system);
-    std::map<int, vector<std::pair<int, double>>> members;
-    for (int i = 0; i < embedding.getNumCharges(); i++) {
-        int particle, group;
-        double charge;
-        embedding.getChargeParameters(i, particle, charge, group);
-        members[group].push_back({particle, charge});
-    }
-    for (const auto &[id, list] : members) {
-        const int first = static_cast<int>(particles.size());
-        for (const auto &[particle, charge] : list) {
-            particles.push_back(particle);
-            charges.push_back(charge);
-        }
-        groups.push_back({first, static_cast<int>(particles.size())});
-    }
-    whole.resize(particles.size());
+    addGroups(embedding, system);
     region.resize(regionParticles.size());
     if (periodic) {
         Vec3 box[3];
@@ -66,12 +51,49 @@ EmbeddingField::EmbeddingField(const EmbeddingCharges &embedding, const vector<i
     }
 }
 
+void EmbeddingField::addGroups(const EmbeddingCharges &embedding, const OpenMM::System &system) {
+    std::map<int, vector<std::pair<int, double>>> members;
+    for (int i = 0; i < embedding.getNumCharges(); i++) {
+        int particle, group;
+        double charge;
+        embedding.getChargeParameters(i, particle, charge, group);
+        members[group].push_back({particle, charge});
+    }
+    std::map<int, vector<int>> bondsOfGroup;
+    for (int i = 0; i < embedding.getNumBondCharges(); i++) {
+        int particle1, particle2, group;
+        double weight, charge;
+        embedding.getBondChargeParameters(i, particle1, particle2, weight, charge, group);
+        bondsOfGroup[group].push_back(i);
+    }
+    vector<int> place(system.getNumParticles(), -1);
+    for (const auto &[id, list] : members) {
+        Group group = {static_cast<int>(particles.size()), 0, static_cast<int>(bondCharges.size()), 0};
+        for (const auto &[particle, charge] : list) {
+            place[particle] = static_cast<int>(particles.size());
+            particles.push_back(particle);
+            charges.push_back(charge);
+        }
+        for (const int bond : bondsOfGroup[id]) {
+            int particle1, particle2, number;
+            double weight, charge;
+            embedding.getBondChargeParameters(bond, particle1, particle2, weight, charge, number);
+            bondCharges.push_back({place[particle1], particle2, weight, charge});
+        }
+        group.end = static_cast<int>(particles.size());
+        group.endBondCharge = static_cast<int>(bondCharges.size());
+        groups.push_back(group);
+    }
+    whole.resize(particles.size());
+    wholeBondCharges.resize(bondCharges.size());
+}
+
 void EmbeddingField::validateCharges(const EmbeddingCharges &embedding, const OpenMM::System &system) const {
     const auto fail = [&](int particle, const std::string &what) {
         throw OpenMMException(owner + ": embedding charge on particle " + std::to_string(particle) + ": " + what);
     };
     const std::set<int> inRegion(regionParticles.begin(), regionParticles.end());
-    std::set<int> charged;
+    std::map<int, int> groupOf;
     for (int i = 0; i < embedding.getNumCharges(); i++) {
         int particle, group;
         double charge;
@@ -80,12 +102,28 @@ void EmbeddingField::validateCharges(const EmbeddingCharges &embedding, const Op
             fail(particle, "the System has only " + std::to_string(system.getNumParticles()) + " particles");
         if (inRegion.count(particle))
             fail(particle, "the particle belongs to the QM region, which would then feel its own charge");
-        if (!charged.insert(particle).second)
+        if (!groupOf.emplace(particle, group).second)
             fail(particle, "the particle has two embedding charges; add each particle once");
         if (!std::isfinite(charge))
             fail(particle, "the charge is not a finite number");
         if (group < 0)
             fail(particle, "the group is negative; number the groups from 0");
+    }
+    for (int i = 0; i < embedding.getNumBondCharges(); i++) {
+        int particle1, particle2, group;
+        double weight, charge;
+        embedding.getBondChargeParameters(i, particle1, particle2, weight, charge, group);
+        const auto found = groupOf.find(particle1);
+        if (found == groupOf.end() || found->second != group)
+            fail(particle1, "a bond charge starts here, and the particle has no embedding charge of the same group; "
+                            "give it one, which may be 0");
+        if (particle2 < 0 || particle2 >= system.getNumParticles() || particle2 == particle1)
+            fail(particle1, "a bond charge cannot lie on the line to particle " + std::to_string(particle2));
+        if (inRegion.count(particle2))
+            fail(particle1,
+                 "a bond charge lies on the line to particle " + std::to_string(particle2) + " of the QM region");
+        if (!std::isfinite(weight) || !std::isfinite(charge))
+            fail(particle1, "the weight or the charge of a bond charge is not a finite number");
     }
     if (cutoff == 0 && switchingDistance > 0)
         throw OpenMMException(owner + ": a switching distance for the embedding charges needs a cut-off");
@@ -119,6 +157,7 @@ void EmbeddingField::update(const vector<Vec3> &sites, const vector<Vec3> &posit
     for (auto *array : {&selectedCharge, &selectedBareCharge, &selectedFactor, &x, &y, &z})
         array->clear();
     selectedParticle.clear();
+    selectedBondCharge.clear();
     selectedPosition.clear();
     switchedImages.clear();
     switchTerms.clear();
@@ -163,6 +202,14 @@ EmbeddingField::Sphere EmbeddingField::makeGroupWhole(const Group &group, const 
         radius2 = std::max(radius2, delta.dot(delta));
     }
     sphere.radius = std::sqrt(radius2);
+    for (int i = group.firstBondCharge; i < group.endBondCharge; i++) {
+        const BondCharge &bond = bondCharges[i];
+        const Vec3 &anchor = whole[bond.anchor];
+        const Vec3 delta = positions[bond.other] - anchor;
+        wholeBondCharges[i] = anchor + (periodic ? minimumImage(delta, box) : delta) * bond.weight;
+        if (!isFinite(wholeBondCharges[i]))
+            sphere.center = wholeBondCharges[i]; // what update() complains of
+    }
     return sphere;
 }
 
@@ -198,24 +245,30 @@ void EmbeddingField::selectImage(const Group &group, const Sphere &sphere, const
         return;
     if (factor < 1) {
         const int first = getNumSelected();
-        switchedImages.push_back(
-            {first, first + group.end - group.first, firstTerm, static_cast<int>(switchTerms.size())});
+        const int endParticles = first + group.end - group.first;
+        switchedImages.push_back({first, endParticles, endParticles + group.endBondCharge - group.firstBondCharge,
+                                  firstTerm, static_cast<int>(switchTerms.size())});
     }
     append(group, shift, factor);
 }
 
 void EmbeddingField::append(const Group &group, const Vec3 &shift, double factor) {
-    for (int i = group.first; i < group.end; i++) {
-        selectedParticle.push_back(particles[i]);
-        selectedBareCharge.push_back(charges[i]);
-        selectedCharge.push_back(charges[i] * factor);
-        selectedFactor.push_back(factor);
-        const Vec3 position = whole[i] + shift;
-        selectedPosition.push_back(position);
-        x.push_back(position[0]);
-        y.push_back(position[1]);
-        z.push_back(position[2]);
-    }
+    for (int i = group.first; i < group.end; i++)
+        append(particles[i], -1, charges[i], factor, whole[i] + shift);
+    for (int i = group.firstBondCharge; i < group.endBondCharge; i++)
+        append(particles[bondCharges[i].anchor], i, bondCharges[i].charge, factor, wholeBondCharges[i] + shift);
+}
+
+void EmbeddingField::append(int particle, int bondCharge, double charge, double factor, const Vec3 &position) {
+    selectedParticle.push_back(particle);
+    selectedBondCharge.push_back(bondCharge);
+    selectedBareCharge.push_back(charge);
+    selectedCharge.push_back(charge * factor);
+    selectedFactor.push_back(factor);
+    selectedPosition.push_back(position);
+    x.push_back(position[0]);
+    y.push_back(position[1]);
+    z.push_back(position[2]);
 }
 
 double EmbeddingField::switchingFactor(const Group &group, const Vec3 &centroid, const Vec3 &shift) {
@@ -255,8 +308,8 @@ void EmbeddingField::addSwitchingForces(const SwitchedImage &image, double slope
         forces[regionParticles[term.atom]] -= gradient;
         (term.particle < 0 ? onCentroid : forces[term.particle]) += gradient;
     }
-    const Vec3 share = onCentroid * (1.0 / (image.end - image.first));
-    for (int j = image.first; j < image.end; j++)
+    const Vec3 share = onCentroid * (1.0 / (image.endParticles - image.first));
+    for (int j = image.first; j < image.endParticles; j++)
         forces[selectedParticle[j]] += share;
 }
 
@@ -292,8 +345,15 @@ void EmbeddingField::backPropagatePotential(const vector<Vec3> &sites, const vec
 
 void EmbeddingField::addForces(const vector<Vec3> &chargeGradients, const vector<double> &potentialAtCharges,
                                vector<Vec3> &forces) const {
-    for (int j = 0; j < getNumSelected(); j++)
-        forces[selectedParticle[j]] -= chargeGradients[j];
+    for (int j = 0; j < getNumSelected(); j++) {
+        if (selectedBondCharge[j] < 0) {
+            forces[selectedParticle[j]] -= chargeGradients[j];
+            continue;
+        }
+        const BondCharge &bond = bondCharges[selectedBondCharge[j]];
+        forces[selectedParticle[j]] -= chargeGradients[j] * (1 - bond.weight);
+        forces[bond.other] -= chargeGradients[j] * bond.weight;
+    }
     for (const SwitchedImage &image : switchedImages) {
         double slope = 0;
         for (int j = image.first; j < image.end; j++)

@@ -82,6 +82,9 @@ int FarFieldForceImpl::findHost(int particle, const OpenMM::System &system) cons
 
 void FarFieldForceImpl::checkEmbedding(const std::set<int> &charged) const {
     const EmbeddingCharges &embedding = owner.getEmbeddingCharges();
+    if (embedding.getNumBondCharges() > 0)
+        throw OpenMMException(owner.getName() + ": it takes out what a NonbondedForce counts, which has no bond "
+                                                "charges: give it the charges of the force field");
     for (int i = 0; i < embedding.getNumCharges(); i++) {
         int particle, group;
         double charge;

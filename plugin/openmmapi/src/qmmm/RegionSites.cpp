@@ -128,6 +128,12 @@ vector<int> involvedParticles(const QMRegion &region, const EmbeddingCharges &ch
         charges.getChargeParameters(i, particle, charge, group);
         involved.insert(particle);
     }
+    for (int i = 0; i < charges.getNumBondCharges(); i++) {
+        int particle1, particle2, group;
+        double weight, charge;
+        charges.getBondChargeParameters(i, particle1, particle2, weight, charge, group);
+        involved.insert(particle2); // the first one has a charge
+    }
     return vector<int>(involved.begin(), involved.end());
 }
 

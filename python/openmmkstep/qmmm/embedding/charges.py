@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +10,13 @@ import openmm
 from numpy.typing import ArrayLike, NDArray
 from openmm import unit
 
+from openmmkstep.openmmapi.region import LinkAtom
 from openmmkstep.units import value_in
 
 from ..molecule_graph import MoleculeGraph
+from .boundary_charges import DEFAULT_CHARGE_SCHEME, ChargeScheme, boundary_charges
 from .charge_groups import charge_groups
-
-
-class EmbeddingError(ValueError):
-    """The embedding that was asked for cannot be had for this system."""
+from .errors import EmbeddingError
 
 
 @dataclass(frozen=True)
@@ -85,20 +84,42 @@ def refuse_small_box(widths: ArrayLike, cutoff: float) -> None:
         )
 
 
-def collect_embedding_charges(
-    force: openmm.NonbondedForce, region: Collection[int], graph: MoleculeGraph
-) -> list[tuple[int, float, int]]:
-    """The charges of all particles outside the region as (particle, charge in e, charge group).
+@dataclass(frozen=True)
+class SeenCharges:
+    """The charges around a region, as (particle, charge in e, charge group); groups are numbered from 0 without gaps.
 
-    Particles without charge are left out; groups are numbered from 0 without gaps.
+    Attributes:
+        charges: What the region sees at the particles.
+        bond_charges: What it sees between them, as (particle, bonded particle, weight, charge, group): a charge at
+            x_1 + weight (x_2 - x_1).
+        in_the_force_field: The charges that the force field has, in the same groups.
+    """
+
+    charges: tuple[tuple[int, float, int], ...] = ()
+    bond_charges: tuple[tuple[int, int, float, float, int], ...] = ()
+    in_the_force_field: tuple[tuple[int, float, int], ...] = ()
+
+
+def collect_embedding_charges(
+    force: openmm.NonbondedForce,
+    region: Collection[int],
+    graph: MoleculeGraph,
+    region_charge: int = 0,
+    links: Sequence[LinkAtom] = (),
+    scheme: ChargeScheme = DEFAULT_CHARGE_SCHEME,
+) -> SeenCharges:
+    """The charges of all particles outside the region; those without charge are left out.
 
     Args:
         force: The nonbonded force as the force field made it.
         region: Particle indices of the region, virtual sites included.
         graph: The molecular graph of the system.
+        region_charge: Total charge of the region, e.
+        links: Its link atoms.
+        scheme: What becomes of the charges beside them.
 
     Raises:
-        EmbeddingError: No charges at all, or charges that depend on a global parameter.
+        EmbeddingError: No charges at all, charges that depend on a global parameter, or a scheme that cannot be had.
     """
     members = set(region)
     for index in range(force.getNumParticleParameterOffsets()):
@@ -112,14 +133,25 @@ def collect_embedding_charges(
         value_in(force.getParticleParameters(particle)[0], unit.elementary_charge)
         for particle in range(force.getNumParticles())
     ]
-    groups = charge_groups(graph, charges, members)
+    seen = boundary_charges(charges, members, region_charge, links, graph, scheme)
+    # Of the charges that are seen: what a cut leaves of a residue has a whole charge then.
+    groups = charge_groups(graph, seen.charges, members)
+    anchors = {bond.first for bond in seen.bond_charges}
     numbers: dict[int, int] = {}
-    collected = [
-        (particle, charge, numbers.setdefault(int(groups[particle]), len(numbers)))
-        for particle, charge in enumerate(charges)
-        if particle not in members and charge != 0.0
-    ]
-    if not collected:
+
+    def listed(values: ArrayLike, needed: Collection[int] = ()) -> tuple[tuple[int, float, int], ...]:
+        return tuple(
+            (particle, float(charge), numbers.setdefault(int(groups[particle]), len(numbers)))
+            for particle, charge in enumerate(np.asarray(values))
+            if particle not in members and (charge != 0.0 or particle in needed)
+        )
+
+    collected = SeenCharges(
+        listed(seen.charges, anchors),
+        tuple((b.first, b.second, b.weight, b.charge, numbers[int(groups[b.first])]) for b in seen.bond_charges),
+        listed(charges),
+    )
+    if not collected.charges:
         raise EmbeddingError(
             "electrostatic embedding was asked for, but no particle outside the QM region has a charge: use "
             "embedding='mechanical'"

@@ -10,7 +10,8 @@ from openmm import unit
 
 from openmmkstep.units import value_in
 
-from .charges import EmbeddingError, EmbeddingSettings
+from .charges import EmbeddingSettings
+from .errors import EmbeddingError
 
 FarField = Literal["force-field", "none"]
 

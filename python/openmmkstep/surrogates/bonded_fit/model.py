@@ -24,6 +24,9 @@ import numpy as np
 import openmm
 
 from kstep_models.files import write_atomically
+from openmmkstep.openmmapi.region import LinkAtom
+
+from .link_pairs import LinkPairs
 
 BOND_ORDER = 4
 ANGLE_ORDER = 3
@@ -57,31 +60,45 @@ class BondedFit:
     pairs: list[list[float]] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
 
-    def create_forces(self, particles: Sequence[int]) -> list[openmm.Force]:
+    def create_forces(self, particles: Sequence[int], links: Sequence[LinkAtom] = ()) -> list[openmm.Force]:
         """OpenMM forces for a region.
+
+        A link atom stands on the line from its QM atom to its MM atom, so that the MM atom takes its place in angles
+        and dihedrals, and bonds to it are those to the MM atom, shortened.
 
         Args:
             particles: particle index of each atom of the region, in the order of the model.
+            links: link atoms, which follow the atoms in the model.
 
         Raises:
-            BondedFitError: not as many particles as the model has atoms.
+            BondedFitError: not as many particles as the model has atoms; terms of the model with a link atom at
+                another place than the end of a bond to its QM atom.
         """
-        if len(particles) != len(self.numbers):
-            raise BondedFitError(f"the bonded fit is for {len(self.numbers)} atoms, the region has {len(particles)}")
-        bond = openmm.CustomBondForce(_polynomial("r", BOND_ORDER))
+        sites = len(particles) + len(links)
+        if sites != len(self.numbers):
+            raise BondedFitError(f"the bonded fit is for {len(self.numbers)} atoms, the region has {sites}")
+        self._check_links(particles, links)
+        pairs_of_links = LinkPairs(particles, links, PAIR_ORDER)
+        ratios = {len(particles) + place: link.ratio for place, link in enumerate(links)}
+        particles = [*particles, *(link.mmParticle for link in links)]
+        bond = openmm.CustomBondForce(_polynomial("ratio*r", BOND_ORDER))
         pair = openmm.CustomBondForce(_polynomial("r", PAIR_ORDER))
         angle = openmm.CustomAngleForce(_polynomial("theta", ANGLE_ORDER))
         torsion = openmm.PeriodicTorsionForce()
-        for name in _parameters(BOND_ORDER):
+        for name in ("ratio", *_parameters(BOND_ORDER)):
             bond.addPerBondParameter(name)
         for name in _parameters(PAIR_ORDER):
             pair.addPerBondParameter(name)
         for name in _parameters(ANGLE_ORDER):
             angle.addPerAngleParameter(name)
         for i, j, *values in self.bonds:
-            bond.addBond(particles[int(i)], particles[int(j)], values)
+            ratio = ratios.get(int(i), ratios.get(int(j), 1.0))
+            bond.addBond(particles[int(i)], particles[int(j)], [ratio, *values])
         for i, j, *values in self.pairs:
-            pair.addBond(particles[int(i)], particles[int(j)], values)
+            if ratios.keys() & {int(i), int(j)}:
+                pairs_of_links.add(int(i), int(j), values)
+            else:
+                pair.addBond(particles[int(i)], particles[int(j)], values)
         for i, j, k, *values in self.angles:
             angle.addAngle(particles[int(i)], particles[int(j)], particles[int(k)], values)
         for i, j, k, m, *values in self.dihedrals:
@@ -91,9 +108,37 @@ class BondedFit:
                 c, d = values[2 * n - 2], values[2 * n - 1]
                 torsion.addTorsion(*atoms, n, math.atan2(d, c), math.hypot(c, d))
         forces = {"BaseBonds": bond, "BaseAngles": angle, "BaseDihedrals": torsion, "BasePairs": pair}
+        forces.update(pairs_of_links.forces)
         for name, force in forces.items():
             force.setName(name)
         return list(forces.values())
+
+    def _check_links(self, particles: Sequence[int], links: Sequence[LinkAtom]) -> None:
+        """Refuse a model whose terms do not have the link atoms where the region has them.
+
+        A bond, or the side of an angle, points the same way to the MM atom as to the link atom; a plane of a dihedral
+        that holds the QM atom and one of the two holds the other as well.
+        """
+        host = {len(particles) + n: list(particles).index(link.qmParticle) for n, link in enumerate(links)}
+        # For each kind of term: the atoms one of which must be the QM atom, by the place of the link atom.
+        kinds = (
+            (self.bonds, ((1,), (0,))),
+            (self.angles, ((1,), (), (1,))),
+            (self.dihedrals, ((1, 2), (2,), (1,), (1, 2))),
+        )
+        for rows, beside in kinds:
+            for row in rows if host else ():
+                atoms = [int(index) for index in row[: len(beside)]]
+                for place, atom in enumerate(atoms):
+                    if atom in host and host[atom] not in [atoms[other] for other in beside[place]]:
+                        self._refuse_link(atom, atoms)
+
+    @staticmethod
+    def _refuse_link(site: int, atoms: list[int]) -> None:
+        raise BondedFitError(
+            f"the bonded fit has atom {site}, a link atom of this region, in a term with the atoms {atoms}, which the "
+            "link atom is not bonded to: fit one for this region"
+        )
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write JSON, atomically."""

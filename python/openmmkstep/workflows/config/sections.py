@@ -91,6 +91,9 @@ class QMSection(Section):
         switch_distance: Distance where the charges begin to be switched off, nm.
         far_field: "force-field": the region's force-field charges act beyond the cut-off; "none": nothing does; the
             first by default where it can be.
+        link_atom_distances: Lengths of bonds to link atoms instead of the standard ones, as [particle, particle,
+            length], for bonds that the region cuts.
+        charge_scheme: What becomes of the charge at the MM end of such bonds: "none", "delete", "shift", "rc", "rcd".
         settings: Settings of the method by its own names, such as accuracy, max_iterations and threads of xTB.
         keep_forces: Names or indices of force-field forces that stay as they are inside the region too.
         remove_forces: Names or indices of forces whose terms inside the region are the force field's, where that
@@ -105,6 +108,8 @@ class QMSection(Section):
     cutoff: Length | None = None
     switch_distance: Length | None = None
     far_field: Literal["force-field", "none"] | None = None
+    link_atom_distances: tuple[tuple[int, int, Length], ...] = ()
+    charge_scheme: Literal["none", "delete", "shift", "rc", "rcd"] = "shift"
     settings: dict[str, Any] = Field(default_factory=dict)
     keep_forces: tuple[str | int, ...] = ()
     remove_forces: tuple[str | int, ...] = ()

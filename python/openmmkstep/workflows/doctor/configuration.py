@@ -110,15 +110,16 @@ def _box(molecules: MolecularSystem, plan: SystemPlan) -> str:
 
 
 def _region(molecules: MolecularSystem, region: QMRegion) -> str:
-    electrons = int(region.numbers.sum()) - region.charge
+    electrons = int(region.site_numbers.sum()) - region.charge
     inside = set(region.particles)
     solvent = sum(
         is_solvent(residue) and next(residue.atoms()).index in inside for residue in molecules.topology.residues()
     )
     waters = f", {solvent} water molecules or ions" if solvent else ""
+    links = f", {len(region.links)} link atoms" if region.links else ""
     return (
-        f"{len(region.particles)} atoms ({formula(region.numbers)}){waters}, charge {region.charge:+d}, multiplicity "
-        f"{region.multiplicity}, {electrons} electrons"
+        f"{len(region.particles)} atoms ({formula(region.numbers)}){links}{waters}, charge {region.charge:+d}, "
+        f"multiplicity {region.multiplicity}, {electrons} electrons"
     )
 
 

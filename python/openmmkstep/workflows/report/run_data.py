@@ -60,6 +60,8 @@ def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, mixed:
     summary = {
         "system": {
             "qm_atoms": len(region.particles),
+            "link_atoms": len(region.links),
+            "charge_scheme": plan.system.qm.charge_scheme if region.links and others else None,
             "mm_particles": others,
             "charge": region.charge,
             "multiplicity": region.multiplicity,

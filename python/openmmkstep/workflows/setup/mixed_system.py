@@ -39,7 +39,15 @@ class MixedSystem:
 def region_of(molecules: MolecularSystem, qm: QMSection) -> QMRegion:
     """The QM region that a configuration means, checked."""
     atoms = select_atoms(molecules.topology, qm.atoms)
-    return QMRegion.create(molecules.topology, molecules.system, atoms, qm.charge, qm.multiplicity, molecules.graph)
+    return QMRegion.create(
+        molecules.topology,
+        molecules.system,
+        atoms,
+        qm.charge,
+        qm.multiplicity,
+        molecules.graph,
+        qm.link_atom_distances,
+    )
 
 
 def engine_of(qm: QMSection) -> EngineSpecification:
@@ -68,6 +76,7 @@ def build_mixed_system(
         cutoff=None if isolated else qm.cutoff,
         switch_distance=None if isolated else qm.switch_distance,
         far_field=None if isolated else qm.far_field,
+        charge_scheme=qm.charge_scheme,
         surrogate=None if surrogate is None else surrogate.archive,
         surrogate_threads=1 if surrogate is None else surrogate.threads,
         compile_surrogate=surrogate is not None and surrogate.compiled,

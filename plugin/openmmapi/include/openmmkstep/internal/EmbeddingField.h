@@ -45,7 +45,10 @@ public:
 
     /** How many charges the region sees. The arrays below all have this length. */
     int getNumSelected() const { return static_cast<int>(selectedCharge.size()); }
-    /** Index of the particle of each selected charge. A particle occurs twice if two of its images are seen. */
+    /**
+     * Index of the particle of each selected charge, for a bond charge that of its first particle. A particle occurs
+     * more than once if several of its images are seen, or if it has bond charges.
+     */
     const std::vector<int> &getParticles() const { return selectedParticle; }
     /** Effective charges: the charge times its switching factor. */
     const std::vector<double> &getCharges() const { return selectedCharge; }
@@ -93,6 +96,7 @@ private:
     /** A group of charges: a range of the arrays sorted by group. */
     struct Group {
         int first, end;
+        int firstBondCharge, endBondCharge;
         /** Whether its distance is that of its mean position. */
         bool isCompact() const { return end - first <= EmbeddingCharges::MAX_COMPACT_CHARGES; }
     };
@@ -105,9 +109,15 @@ private:
     };
     /** An image of a group in the switching region: ranges of the selected charges and of the terms. */
     struct SwitchedImage {
-        int first, end, firstTerm, endTerm;
+        int first, endParticles, end, firstTerm, endTerm;
+    };
+    /** A charge on the line from a charge (an index of `particles`) to a particle. */
+    struct BondCharge {
+        int anchor, other;
+        double weight, charge;
     };
     void validateCharges(const EmbeddingCharges &embedding, const OpenMM::System &system) const;
+    void addGroups(const EmbeddingCharges &embedding, const OpenMM::System &system);
     void validateBox(const OpenMM::Vec3 box[3], const char *which) const;
     void placeRegion(const std::vector<OpenMM::Vec3> &sites);
     /** A sphere that holds all charges of a group. */
@@ -119,6 +129,7 @@ private:
     void selectImages(const Group &group, const Sphere &sphere, const OpenMM::Vec3 box[3]);
     void selectImage(const Group &group, const Sphere &sphere, const OpenMM::Vec3 &shift);
     void append(const Group &group, const OpenMM::Vec3 &shift, double factor);
+    void append(int particle, int bondCharge, double charge, double factor, const OpenMM::Vec3 &position);
     double switchingFactor(const Group &group, const OpenMM::Vec3 &centroid, const OpenMM::Vec3 &shift);
     void addSwitchingForces(const SwitchedImage &image, double slope, std::vector<OpenMM::Vec3> &forces) const;
 
@@ -128,14 +139,16 @@ private:
     std::vector<int> regionParticles;
     std::vector<int> particles; // sorted by group, as are the charges
     std::vector<double> charges;
+    std::vector<BondCharge> bondCharges; // sorted by group
     std::vector<Group> groups;
 
     std::vector<OpenMM::Vec3> region; // atoms only
     OpenMM::Vec3 regionCenter;
     double regionRadius = 0;
-    double widths[3] = {0, 0, 0};    // of the box, between opposite faces
-    std::vector<OpenMM::Vec3> whole; // positions of the charges, each group in one piece
-    std::vector<int> selectedParticle;
+    double widths[3] = {0, 0, 0};                          // of the box, between opposite faces
+    std::vector<OpenMM::Vec3> whole;                       // positions of the charges, each group in one piece
+    std::vector<OpenMM::Vec3> wholeBondCharges;            // positions of the bond charges in these pieces
+    std::vector<int> selectedParticle, selectedBondCharge; // -1: a particle's own charge
     std::vector<double> selectedCharge, selectedBareCharge, selectedFactor;
     std::vector<OpenMM::Vec3> selectedPosition;
     std::vector<double> x, y, z; // the same positions, laid out for vector instructions
