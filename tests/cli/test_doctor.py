@@ -159,7 +159,7 @@ def test_a_configuration_in_water(
         ("integrator", {"kk": 3}, "configuration", "did you mean integrator.k?"),
         ("system", {"structure": "none.pdb"}, "configuration", "structure: "),
         ("surrogate", {"archive": "none.pt"}, "structure", "none.pt does not exist"),
-        ("qm", {"atoms": "0-5"}, "box", "cuts 1 bond"),
+        ("qm", {"atoms": "0-5"}, "box", "cannot be cut"),
         ("qm", {"charge": 1}, "box", "multiplicity must be even"),
     ],
 )

@@ -137,6 +137,7 @@ def test_units_are_taken(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None
         ([-1, 0], r"\[-1\] do not exist"),
         ([0, 1, 1], r"\[1\] are given more than once"),
         ([0.5], "integers"),
+        (list(range(6)), r"C of ACE 1 \(index 4\) - N of ALA 2 \(index 6\) .* cannot be cut: .* amide"),
     ],
 )
 def test_impossible_regions(solvated_ala2: Molecule, atoms: list[Any], message: str) -> None:

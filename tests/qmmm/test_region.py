@@ -138,9 +138,8 @@ def test_bonds_missing_in_the_topology_are_found(ala2: Molecule, ala2_atoms: lis
     bare = without_bonds(ala2.topology)
     graph = MoleculeGraph(bare, system)
     assert graph.bonds == MoleculeGraph(ala2.topology, system).bonds
-    assert [(link.qmParticle, link.mmParticle) for link in QMRegion.create(bare, system, range(6), 0, 1).links] == [
-        (4, 6)
-    ]
+    with pytest.raises(RegionError, match=r"C of ACE 1 \(index 4\) - N of ALA 2 \(index 6\) .* cannot be cut"):
+        QMRegion.create(bare, system, range(6), 0, 1, graph)
     left = SystemDivision(system, ala2_atoms, graph, charges=RegionCharges.REMOVED)
     assert energy_and_forces(left.system, ala2.positions)[0] == pytest.approx(0, abs=1e-9)
     assert left.system.getNumConstraints() == 0
@@ -154,8 +153,8 @@ def test_a_single_bond_missing_in_the_topology_is_found(ala2: Molecule) -> None:
     for bond in ala2.topology.bonds():
         if {bond[0].index, bond[1].index} != {4, 6}:
             partial.addBond(atoms[bond[0].index], atoms[bond[1].index])
-    region = QMRegion.create(partial, system, range(6), 0, 1)
-    assert [(link.qmParticle, link.mmParticle) for link in region.links] == [(4, 6)]
+    with pytest.raises(RegionError, match=r"C of ACE 1 \(index 4\) - N of ALA 2 \(index 6\) .* cannot be cut"):
+        QMRegion.create(partial, system, range(6), 0, 1)
 
 
 @pytest.mark.parametrize("constrain", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from openmm import app, unit
 from openmmkstep.openmmapi.region import LinkAtom
 from openmmkstep.units import value_in
 
+from .cut_bonds import CutBond, find_cut_bonds
 from .link_atoms import HYDROGEN_MASS, LinkAtomDistance, place_link_atoms
 from .molecule_graph import MoleculeGraph
 
@@ -28,6 +30,10 @@ class _UnpairedError(RegionError):
 
 class RegionChargeWarning(UserWarning):
     """The charge given for a QM region is not the one that the force field gives it."""
+
+
+class CutBondWarning(UserWarning):
+    """A bond that is cut and had better not be."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,7 @@ class QMRegion:
                 )
         numbers = np.array([by_index[particle].element.atomic_number for particle in particles], dtype=np.int64)
         if links is None:
-            cut = graph.cut_bonds((*particles, *sites))
+            cut = _checked_cuts(find_cut_bonds(topology, graph, (*particles, *sites)))
             links = place_link_atoms(topology, system, graph, cut, link_atom_distances)
         site_numbers = np.array([*numbers, *(link.atomicNumber for link in links)], dtype=np.int64)
         try:
@@ -235,6 +241,19 @@ def _checked_indices(atoms: Iterable[int], count: int) -> tuple[int, ...]:
     if repeated:
         raise RegionError(f"QM atoms {repeated} are given more than once")
     return tuple(sorted(indices))
+
+
+def _checked_cuts(cut_bonds: Sequence[CutBond]) -> list[tuple[int, int]]:
+    for cut in cut_bonds:
+        if cut.obstacles:
+            raise RegionError(
+                f"the QM region cuts the bond {cut.name} (QM - MM), which cannot be cut: "
+                f"{' and '.join(cut.obstacles)}. Take more atoms into the region, or fewer"
+            )
+    for cut in cut_bonds:
+        for doubt in cut.doubts:
+            warnings.warn(f"the QM region cuts the bond {cut.name} (QM - MM): {doubt}", CutBondWarning, stacklevel=4)
+    return [(cut.qm, cut.mm) for cut in cut_bonds]
 
 
 def _checked_spin(numbers: NDArray[np.int64], charge: int, multiplicity: int) -> tuple[int, int]:
