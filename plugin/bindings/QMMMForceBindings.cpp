@@ -37,6 +37,16 @@ py::dict toDict(const QMMMResult &result) {
     return dict;
 }
 
+py::dict toDict(const QMMMQuestion &question) {
+    py::dict dict;
+    dict["numbers"] = toArray(question.siteNumbers);
+    dict["positions"] = toArray(question.sitePositions);
+    dict["environmentCharges"] = toArray(question.environmentCharges);
+    dict["environmentPositions"] = toArray(question.environmentPositions);
+    dict["failure"] = question.failure;
+    return dict;
+}
+
 } // namespace
 
 void bindQMMMForce(py::module_ &module) {
@@ -59,6 +69,10 @@ void bindQMMMForce(py::module_ &module) {
     module.def(
         "QMMMForce_getLastResult",
         [](py::handle f, py::handle c) { return toDict(unwrapForce(f).getLastResult(unwrapContext(c))); },
+        py::arg("force"), py::arg("context"));
+    module.def(
+        "QMMMForce_getLastQuestion",
+        [](py::handle f, py::handle c) { return toDict(unwrapForce(f).getLastQuestion(unwrapContext(c))); },
         py::arg("force"), py::arg("context"));
     module.def(
         "QMMMForce_getNumCalls",

@@ -59,6 +59,25 @@ class QMResult:
     attempts: int
 
 
+@dataclass(frozen=True)
+class QMQuestion:
+    """What the engine of a `QMMMForce` was last asked to calculate, in the frame of `QMResult`.
+
+    Attributes:
+        numbers: Atomic numbers of the sites [n].
+        positions: Positions of the sites [n,3], nm.
+        environmentCharges: Effective charges of the environment that was seen [m], e.
+        environmentPositions: Where they were seen [m,3], nm.
+        failure: Why the calculation failed; empty if it did not.
+    """
+
+    numbers: NDArray[np.int32]
+    positions: NDArray[np.float64]
+    environmentCharges: NDArray[np.float64]
+    environmentPositions: NDArray[np.float64]
+    failure: str
+
+
 class QMMMForce(RegionForce, openmm.Force):
     """The energy of a QM region, alone or in the field of point charges of its environment.
 
@@ -151,6 +170,14 @@ class QMMMForce(RegionForce, openmm.Force):
             openmm.OpenMMException: There was none, or it failed, or the Context does not hold this force.
         """
         return QMResult(**_openmmkstep.QMMMForce_getLastResult(self, context))
+
+    def getLastQuestion(self, context: openmm.Context) -> QMQuestion:
+        """What was last asked in a Context, whether it could be calculated or not.
+
+        Raises:
+            openmm.OpenMMException: Nothing was, or the Context does not hold this force.
+        """
+        return QMQuestion(**_openmmkstep.QMMMForce_getLastQuestion(self, context))
 
     def getNumCalls(self, context: openmm.Context) -> int:
         """How many calculations were made in a Context, whoever asked for them; failed ones count."""

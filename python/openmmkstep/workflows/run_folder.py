@@ -40,6 +40,7 @@ class RunFolder:
         self.final = path / "final.npz"
         self.summary = path / "production.json"
         self.speed = path / "speed.json"
+        self.failed_frame = path / "failed_frame.json"
         self.report = path / "report"
         self._made_again = (self.equilibrated, self.start, self.final, self.summary, self.speed)
         self._manifest = Manifest(self.digests)

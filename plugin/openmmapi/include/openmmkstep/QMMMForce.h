@@ -35,6 +35,16 @@ struct QMMMResult {
     int attempts = 1;
 };
 
+/** What the engine of a QMMMForce was last asked to calculate; units and frame are those of QMMMResult. */
+struct QMMMQuestion {
+    std::vector<int> siteNumbers;
+    std::vector<OpenMM::Vec3> sitePositions;
+    std::vector<double> environmentCharges;
+    std::vector<OpenMM::Vec3> environmentPositions;
+    /** Why the calculation failed; empty if it did not. */
+    std::string failure;
+};
+
 /**
  * The energy of a QM region, alone (mechanical embedding: no embedding charges) or in the field of the point charges of
  * its environment (electrostatic embedding). The force is on the QM atoms and on the charges; it is the exact
@@ -64,6 +74,10 @@ public:
 
     /** The last calculation in a Context. Throws OpenMMException if there was none. */
     const QMMMResult &getLastResult(OpenMM::Context &context) const;
+    /**
+     * What was last asked in a Context, whether it could be calculated or not. Throws OpenMMException if nothing was.
+     */
+    QMMMQuestion getLastQuestion(OpenMM::Context &context) const;
     /** How many calculations were made in a Context, whoever asked for them; failed ones count. */
     long long getNumCalls(OpenMM::Context &context) const;
     /** Wall time that they took, in seconds. */

@@ -17,6 +17,10 @@ const QMMMResult &QMMMForce::getLastResult(OpenMM::Context &context) const {
     return dynamic_cast<QMMMForceImpl &>(getImplInContext(context)).getLastResult();
 }
 
+QMMMQuestion QMMMForce::getLastQuestion(OpenMM::Context &context) const {
+    return dynamic_cast<QMMMForceImpl &>(getImplInContext(context)).getLastQuestion();
+}
+
 long long QMMMForce::getNumCalls(OpenMM::Context &context) const {
     return dynamic_cast<QMMMForceImpl &>(getImplInContext(context)).getNumCalls();
 }

@@ -217,6 +217,12 @@ const QMMMResult &QMMMForceImpl::getLastResult() {
     return result;
 }
 
+QMMMQuestion QMMMForceImpl::getLastQuestion() const {
+    if (input.positions.empty())
+        throw OpenMMException(owner.getName() + ": no QM calculation has been tried in this Context yet");
+    return {owner.getRegion().getSiteNumbers(), input.positions, input.charges, input.chargePositions, lastFailure};
+}
+
 /** Done when it is asked for: the potential of thousands of charges costs as much as a small calculation. */
 void QMMMForceImpl::collectResult() {
     result.energy = output.energy;

@@ -19,6 +19,7 @@ from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 
 from .checkpoint import Checkpoint, CheckpointError
+from .failed_frame import failed_frame_saved
 from .outputs import LabelledFrames, Statistics, Trajectory, TrajectoryReporter
 
 # At a checkpoint, for programs that read the frames, seconds.
@@ -109,7 +110,8 @@ class Production:
         self._wall_start = time.perf_counter()
         every = self._plan.output.checkpoint or self._steps
         while simulation.currentStep < self._steps:
-            simulation.step(min(every - simulation.currentStep % every, self._steps - simulation.currentStep))
+            with failed_frame_saved(simulation.system, simulation.context, self._files.failed_frame):
+                simulation.step(min(every - simulation.currentStep % every, self._steps - simulation.currentStep))
             self._write_checkpoint(simulation, frames)
         self._finish(simulation)
 

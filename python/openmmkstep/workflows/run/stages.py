@@ -17,6 +17,8 @@ from openmmkstep.workflows.setup.mixed_system import MixedSystem
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 
+from .failed_frame import failed_frame_saved
+
 
 def prepare_molecules(plan: SystemPlan, files: RunFolder) -> MolecularSystem:
     """The force-field system of a run: built the first time, read from the run's folder later.
@@ -84,7 +86,8 @@ def start_of_production(
     if plan.equilibration.steps:
         log(f"equilibrating with QM/MM ({plan.time(plan.equilibration.steps):g} ps)")
         attach(simulation)
-        simulation.step(plan.equilibration.steps)
+        with failed_frame_saved(simulation.system, simulation.context, files.failed_frame):
+            simulation.step(plan.equilibration.steps)
         point = PhaseSpacePoint.of(simulation.context)
     files.write(files.start, point.to_bytes())
     return point

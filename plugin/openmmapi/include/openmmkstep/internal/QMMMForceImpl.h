@@ -22,6 +22,7 @@ public:
                         std::vector<OpenMM::Vec3> &forces) override;
     std::vector<std::pair<int, int>> getBondedParticles() const override;
     const QMMMResult &getLastResult();
+    QMMMQuestion getLastQuestion() const;
     double getTime() const { return time; }
     long long getNumCalls() const override { return numCalls; }
     void setTriesGeometries(bool doesTry) override;
