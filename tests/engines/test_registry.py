@@ -53,6 +53,8 @@ class Nothing:
 @pytest.fixture
 def clean_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(registry, "_registered", {})
+    # Those of this package and of others that are installed here.
+    monkeypatch.setattr(registry, "entry_points", lambda group: [])
     yield
 
 

@@ -20,3 +20,7 @@ MEV_PER_ANGSTROM = MEV_PER_KJ_MOL / 10.0
 """meV/A per kJ/mol/nm."""
 EV_PER_HARTREE = 27.211386245988
 """Electronvolts per atomic unit of energy."""
+KJ_MOL_PER_HARTREE = EV_PER_HARTREE * KJ_MOL_PER_EV
+"""kJ/mol per atomic unit of energy."""
+NM_PER_BOHR = 0.0529177210903
+"""Nanometres per atomic unit of length."""

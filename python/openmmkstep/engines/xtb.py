@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .protocol import EngineError
+from .setting_values import check_integer, check_range
 
 HEAVIEST_ELEMENT = 86
 """Both methods have parameters from hydrogen to radon."""
@@ -34,10 +34,10 @@ class XTB:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        _check_range("accuracy", self.accuracy, 1e-4, 1000.0)
-        _check_range("electronic_temperature", self.electronic_temperature, 0.0, 100_000.0)
-        _check_integer("max_iterations", self.max_iterations, 100_000)
-        _check_integer("threads", self.threads, 1024)
+        check_range("accuracy", self.accuracy, 1e-4, 1000.0)
+        check_range("electronic_temperature", self.electronic_temperature, 0.0, 100_000.0)
+        check_integer("max_iterations", self.max_iterations, 100_000)
+        check_integer("threads", self.threads, 1024)
 
     def check(self, numbers: Sequence[int], charge: int, multiplicity: int) -> None:
         """Refuse elements without parameters.
@@ -52,14 +52,3 @@ class XTB:
     def describe(self) -> dict[str, Any]:
         """The settings that change results; neither threads nor the bound of iterations do."""
         return {"accuracy": self.accuracy, "electronic_temperature": self.electronic_temperature}
-
-
-def _check_range(name: str, value: object, lowest: float, highest: float) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or not lowest <= value <= highest:  # type: ignore[operator]
-        raise EngineError(f"{name} must be a number from {lowest:g} to {highest:g}, got {value!r}")
-
-
-def _check_integer(name: str, value: object, highest: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= highest:
-        raise EngineError(f"{name} must be a positive integer of at most {highest}, got {value!r}")

@@ -13,10 +13,10 @@ from openmmkstep.engines.registry import specification
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.units import value_in
 
+from .boundary.link_atoms import LinkAtomDistance
 from .embedding.boundary_charges import DEFAULT_CHARGE_SCHEME, ChargeScheme
 from .embedding.far_field import FarField
 from .force_field.recognition import ForceReference
-from .link_atoms import LinkAtomDistance
 from .mixing import Embedding, MixingOptions, mix
 from .molecule_graph import MoleculeGraph
 from .region import QMRegion

@@ -15,8 +15,8 @@ from openmm import app, unit
 from openmmkstep.openmmapi.region import LinkAtom
 from openmmkstep.units import value_in
 
-from .cut_bonds import CutBond, find_cut_bonds
-from .link_atoms import HYDROGEN_MASS, LinkAtomDistance, place_link_atoms
+from .boundary.cut_bonds import CutBond, find_cut_bonds
+from .boundary.link_atoms import HYDROGEN_MASS, LinkAtomDistance, place_link_atoms
 from .molecule_graph import MoleculeGraph
 
 

@@ -9,7 +9,7 @@ import openmm
 import pytest
 from openmm import app
 
-from openmmkstep.qmmm.cut_bonds import find_cut_bonds
+from openmmkstep.qmmm.boundary.cut_bonds import find_cut_bonds
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from openmmkstep.qmmm.region import CutBondWarning, QMRegion, RegionError
 from tests.support.qmmm.molecules import Molecule, make_topology

@@ -9,9 +9,9 @@ from openmm import app, unit
 
 from openmmkstep.io.frames import describe_region
 from openmmkstep.openmmapi.region import LinkAtom
+from openmmkstep.qmmm.boundary.link_atoms import LinkAtomError
 from openmmkstep.qmmm.force_field.recognition import UnsupportedForceFieldError
 from openmmkstep.qmmm.forces import find_qm_force
-from openmmkstep.qmmm.link_atoms import LinkAtomError
 from openmmkstep.qmmm.potential import QMMMPotential
 from openmmkstep.qmmm.region import QMRegion
 from tests.support.qmmm.cut_molecules import HOST, SIDE_CHAIN

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from openmm import app
 
-from .molecule_graph import MoleculeGraph
+from ..molecule_graph import MoleculeGraph
 
 LARGEST_RING = 8
 """Atoms; larger rings, such as those that disulfide bridges close in proteins, may be cut."""

@@ -10,7 +10,7 @@ from openmm import app, unit
 from openmmkstep.openmmapi.region import LinkAtom
 from openmmkstep.units import value_in
 
-from .molecule_graph import MoleculeGraph
+from ..molecule_graph import MoleculeGraph
 
 LinkAtomDistance = tuple[int, int, "float | unit.Quantity"]
 """Two bonded particles of which one is in the region, and the length of the bond to the link atom (nm) there."""
