@@ -1,7 +1,7 @@
 #include "EmbeddingChargesBindings.h"
-#include "PythonEngine.h"
 #include "QMRegionBindings.h"
 #include "SwigTransfer.h"
+#include "engines/PythonEngine.h"
 #include "openmm/OpenMMException.h"
 
 namespace KStep::bindings {
@@ -9,6 +9,7 @@ void bindElectronDynamicsModel(pybind11::module_ &module);
 void bindFarFieldForce(pybind11::module_ &module);
 void bindInterruption(pybind11::module_ &module);
 void bindKStepIntegrator(pybind11::module_ &module);
+void bindNativeEngine(pybind11::module_ &module);
 void bindTorchScriptForce(pybind11::module_ &module);
 void bindQMMMForce(pybind11::module_ &module);
 } // namespace KStep::bindings
@@ -32,6 +33,7 @@ PYBIND11_MODULE(_openmmkstep, module) {
     KStep::bindings::bindQMRegion(module);
     KStep::bindings::bindFarFieldForce(module);
     KStep::bindings::bindKStepIntegrator(module);
+    KStep::bindings::bindNativeEngine(module);
     KStep::bindings::bindTorchScriptForce(module);
     KStep::bindings::bindQMMMForce(module);
 }

@@ -40,6 +40,7 @@ __all__: list[str] = [
     "KStepIntegrator_setQMGroup",
     "KStepIntegrator_setRandomNumberSeed",
     "KStepIntegrator_setTemperature",
+    "NativeEngine",
     "QMEngineRegistry_getNativeNames",
     "QMMMForce_create",
     "QMMMForce_getEmbeddingCharges",
@@ -130,6 +131,25 @@ class EmbeddingCharges:
     def getNumCharges(self) -> int: ...
     def getSwitchingDistance(self) -> float: ...
     def usesPeriodicBoundaryConditions(self) -> bool: ...
+
+class NativeEngine:
+    def __init__(
+        self,
+        name: str,
+        settings: str,
+        numbers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        charge: typing.SupportsInt | typing.SupportsIndex,
+        multiplicity: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def compute(
+        self,
+        positions: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
+        charge_positions: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
+        charges: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+        needs_potential: collections.abc.Sequence[bool],
+    ) -> dict: ...
+    def getOrbitals(self) -> typing.Any: ...
+    def reset(self) -> None: ...
 
 class QMRegion:
     def __init__(

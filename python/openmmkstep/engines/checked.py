@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .protocol import EngineDescription, EngineError, QMEngine, QMOutput
+from .protocol import EngineDescription, EngineError, Orbitals, QMEngine, QMOutput
 
 
 @contextmanager
@@ -98,10 +98,32 @@ class CheckedEngine:
             self._array("gradient", output.gradient, (n, 3)),
             self._array("charge_gradient", output.charge_gradient, (m, 3)),
             self._array("potential_at_charges", output.potential_at_charges, (m,), needed),
-            self._array("atomic_charges", output.atomic_charges, (n,)),
-            self._array("dipole", output.dipole, (3,)),
+            self._observable("atomic_charges", output.atomic_charges, (n,)),
+            self._observable("dipole", output.dipole, (3,)),
             int(self._array("iterations", output.iterations, ())),
         )
+
+    def orbitals(self) -> Orbitals | None:
+        """The orbitals of the last calculation; None if there was none, or if the engine has none."""
+        ask = getattr(self.engine, "orbitals", None)
+        if ask is None:
+            return None
+        with errors_of(self._name):
+            found = ask()
+        if found is None:
+            return None
+        if not isinstance(found, Orbitals):
+            raise EngineError(f"{self._name}: orbitals() must return Orbitals or None, got {type(found).__name__}")
+        shape = np.shape(found.energies)
+        if len(shape) != 2 or shape[0] not in (1, 2):
+            raise EngineError(f"{self._name}: the orbital energies must have the shape [1 or 2, n], got {list(shape)}")
+        return Orbitals(
+            self._array("energies of orbitals", found.energies, shape),
+            self._array("occupations of orbitals", found.occupations, shape),
+        )
+
+    def _observable(self, name: str, values: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        return np.full(shape, np.nan) if values is None else self._array(name, values, shape)
 
     def _array(
         self, name: str, values: ArrayLike, shape: tuple[int, ...], read: NDArray[np.bool_] | None = None

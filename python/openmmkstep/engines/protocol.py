@@ -10,10 +10,16 @@ and is never asked to calculate; another one for each Context, which checks its 
 What an engine raises ends the calculation. Of an exception inside a Context only type and message arrive, in an
 ``OpenMMException``. For the traceback, and a debugger, call the engine without a Context::
 
-    engine = create_engine("springs", '{"stiffness": 1e5}', numbers=[8, 1, 1], charge=0, multiplicity=1)
-    engine.compute(positions, np.zeros((0, 3)), np.zeros(0), np.zeros(0, dtype=bool))
+    SinglePoint("springs", numbers=[8, 1, 1], stiffness=1e5).compute(positions)
 
-with ``create_engine`` of `openmmkstep.engines.registry`.
+with `openmmkstep.engines.single_point`.
+
+Two more methods are asked for where an engine has them:
+
+- ``orbitals() -> Orbitals | None``: the orbitals of the last calculation, None if there was none since the last reset.
+- ``check_charges(fading: bool) -> None``: called after ``check`` on the object of a `QMMMPotential` if the molecule is
+  going to stand among point charges, and ``fading`` tells whether they are switched off with the distance. An engine
+  that cannot take them raises an `EngineError`.
 """
 
 from __future__ import annotations
@@ -45,8 +51,9 @@ class QMOutput:
         potential_at_charges: Derivative of the energy with respect to the charges [m], that is, the electrostatic
             potential of the molecule at the charges, kJ/mol/e. Read only where it was asked for: it may be anything
             elsewhere, NaN too, but always has the shape [m].
-        atomic_charges: Charges of the atoms, for output only [n], e.
-        dipole: Dipole moment of the molecule relative to the origin of the coordinates [3], e nm.
+        atomic_charges: Charges of the atoms, for output only [n], e; None if the engine does not tell.
+        dipole: Dipole moment of the molecule relative to the origin of the coordinates [3], e nm; None if the engine
+            does not tell. Both arrive as NaN then.
         iterations: Iterations of the self-consistent calculation; -1 if the engine does not tell.
     """
 
@@ -54,9 +61,41 @@ class QMOutput:
     gradient: NDArray[np.float64]
     charge_gradient: NDArray[np.float64]
     potential_at_charges: NDArray[np.float64]
-    atomic_charges: NDArray[np.float64]
-    dipole: NDArray[np.float64]
+    atomic_charges: NDArray[np.float64] | None
+    dipole: NDArray[np.float64] | None
     iterations: int = -1
+
+
+@dataclass(frozen=True)
+class Orbitals:
+    """Molecular orbitals of s kinds, n of each: s = 1 where both spins share them, s = 2 for alpha and beta.
+
+    Attributes:
+        energies: Orbital energies [s,n], kJ/mol, ascending.
+        occupations: Electrons in each [s,n]: up to 2 where both spins share orbitals, otherwise up to 1.
+    """
+
+    energies: NDArray[np.float64]
+    occupations: NDArray[np.float64]
+
+    @property
+    def homo(self) -> float:
+        """Energy of the highest occupied orbital, kJ/mol: of those that hold at least half an electron."""
+        return float(self.energies[self._occupied].max(initial=-np.inf))
+
+    @property
+    def lumo(self) -> float:
+        """Energy of the lowest orbital that holds less than half an electron, kJ/mol."""
+        return float(self.energies[~self._occupied].min(initial=np.inf))
+
+    @property
+    def gap(self) -> float:
+        """Distance of the two, kJ/mol."""
+        return self.lumo - self.homo
+
+    @property
+    def _occupied(self) -> NDArray[np.bool_]:
+        return self.occupations >= 0.5
 
 
 class EngineDescription(Protocol):

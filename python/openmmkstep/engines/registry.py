@@ -60,6 +60,20 @@ class EngineSpecification:
             with errors_of(self.name):
                 self._description.check([int(number) for number in numbers], charge, multiplicity)
 
+    def check_charges(self, fading: bool) -> None:
+        """Refuse point charges around the molecule, if the engine cannot take them.
+
+        Args:
+            fading: Whether they are switched off with the distance.
+
+        Raises:
+            EngineError: The engine takes none, or none that fade; the message has the remedy.
+        """
+        ask = getattr(self._description, "check_charges", None)
+        if ask is not None:
+            with errors_of(self.name):
+                ask(fading)
+
     def describe(self) -> dict[str, Any]:
         """The level of theory: the name, and all settings that change results."""
         known = self._description

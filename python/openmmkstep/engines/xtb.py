@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from openmmkstep._plugin import load_plugins
 
 from .protocol import EngineError
 from .setting_values import check_integer, check_range
@@ -52,3 +55,18 @@ class XTB:
     def describe(self) -> dict[str, Any]:
         """The settings that change results; neither threads nor the bound of iterations do."""
         return {"accuracy": self.accuracy, "electronic_temperature": self.electronic_temperature}
+
+
+def use_library(path: str | os.PathLike[str]) -> None:
+    """Use another libxtb than that of the Python package xtb, for the rest of the process.
+
+    Args:
+        path: libxtb itself, or the folder that holds it.
+
+    Raises:
+        openmm.OpenMMException: One is in use already.
+    """
+    load_plugins()
+    from openmmkstep import _openmmkstep
+
+    _openmmkstep.XTB_useLibrary(os.fspath(path))

@@ -95,6 +95,8 @@ def mix(
         warnings.warn(mismatch, RegionChargeWarning, stacklevel=3)
     environment = _environment(system, region, graph, options)
     charges, settings = environment.charges, environment.settings
+    if charges:
+        engine.check_charges(fading=settings.cutoff is not None)
     if options.surrogate is not None:
         refuse_unsuitable_surrogate(
             options.surrogate,

@@ -5,6 +5,7 @@
 #include "openmmkstep/Export.h"
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,12 @@ struct QMOutput {
     int attempts = 1;
 };
 
+/** Molecular orbitals: energies in kJ/mol, ascending, and occupations, 0 to 2. */
+struct QMOrbitals {
+    std::vector<double> energies;
+    std::vector<double> occupations;
+};
+
 /**
  * A method that gives the energy of a QM region in a field of point charges. An engine belongs to one Context. It may
  * start from the density of its last calculation; after reset() it must forget it.
@@ -63,6 +70,8 @@ public:
      * @throws OpenMMException if the calculation fails, above all if it does not converge
      */
     virtual void compute(const QMInput &input, QMOutput &output) = 0;
+    /** The orbitals of the last calculation; nothing if there was none since reset(), or if the method has none. */
+    virtual std::optional<QMOrbitals> getOrbitals() { return std::nullopt; }
     /** Forget everything that earlier calculations left behind. */
     virtual void reset() = 0;
 };

@@ -129,6 +129,25 @@ public:
         });
     }
 
+    std::optional<QMOrbitals> getOrbitals() override {
+        if (results == nullptr)
+            return std::nullopt;
+        QMOrbitals orbitals;
+        library->run(threads, [&] {
+            int number = 0;
+            library->getNumOrbitals(environment, results, &number);
+            check("return the number of orbitals");
+            orbitals.energies.resize(number);
+            orbitals.occupations.resize(number);
+            library->getOrbitalEnergies(environment, results, orbitals.energies.data());
+            library->getOrbitalOccupations(environment, results, orbitals.occupations.data());
+            check("return its orbitals");
+        });
+        for (double &energy : orbitals.energies)
+            energy *= KJMOL_PER_HARTREE;
+        return orbitals;
+    }
+
     void reset() override {
         if (results != nullptr)
             library->run(threads, [this] { forgetResults(); });

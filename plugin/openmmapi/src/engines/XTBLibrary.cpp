@@ -161,6 +161,9 @@ XTBLibrary::XTBLibrary(const string &path) {
     resolve(xtb, "xtb_getPCGradient", getPCGradient);
     resolve(xtb, "xtb_getCharges", getCharges);
     resolve(xtb, "xtb_getDipole", getDipole);
+    resolve(xtb, "xtb_getNao", getNumOrbitals);
+    resolve(xtb, "xtb_getOrbitalEigenvalues", getOrbitalEnergies);
+    resolve(xtb, "xtb_getOrbitalOccupations", getOrbitalOccupations);
 }
 
 void XTBLibrary::findThreadControls(void *xtb) {

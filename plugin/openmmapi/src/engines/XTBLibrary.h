@@ -60,6 +60,9 @@ public:
     void (*getPCGradient)(Handle env, Handle results, double *gradient);
     void (*getCharges)(Handle env, Handle results, double *charges);
     void (*getDipole)(Handle env, Handle results, double *dipole);
+    void (*getNumOrbitals)(Handle env, Handle results, int *number);
+    void (*getOrbitalEnergies)(Handle env, Handle results, double *energies);
+    void (*getOrbitalOccupations)(Handle env, Handle results, double *occupations);
 
 private:
     explicit XTBLibrary(const std::string &path);
