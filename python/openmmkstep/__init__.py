@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from openmmkstep.engines.single_point import SinglePoint, SinglePointResult
     from openmmkstep.openmmapi.embedding_charges import EmbeddingCharges
     from openmmkstep.openmmapi.far_field_force import FarFieldForce
     from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, KStepStatistics
@@ -40,6 +41,8 @@ __all__ = [
     "QMMMPotential",
     "QMResult",
     "RegionChargeWarning",
+    "SinglePoint",
+    "SinglePointResult",
     "TorchScriptForce",
     "createIntegrator",
     "get_include",
@@ -58,6 +61,8 @@ _MODULES = {
     "QMMMPotential": "qmmm.potential",
     "QMResult": "openmmapi.qmmm_force",
     "RegionChargeWarning": "qmmm.region",
+    "SinglePoint": "engines.single_point",
+    "SinglePointResult": "engines.single_point",
     "TorchScriptForce": "openmmapi.torchscript_force",
     "createIntegrator": "qmmm.integrator",
     "minimize": "openmmapi.minimization",

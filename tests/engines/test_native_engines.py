@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from kstep_models.units import COULOMB, EV_PER_HARTREE, KJ_MOL_PER_EV
+from openmmkstep import SinglePoint
 from openmmkstep.engines.checked import CheckedEngine
 from openmmkstep.engines.protocol import EngineError, Orbitals
-from openmmkstep.engines.single_point import SinglePoint
 from openmmkstep.engines.xtb import use_library
 from tests.suites.engine import FAR, EngineProperties
 from tests.support.engines import libxtb

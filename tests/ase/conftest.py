@@ -1,0 +1,3 @@
+import pytest
+
+pytest.importorskip("ase", reason="ASE is not installed: pip install 'openmm-kstep[ase]'")
