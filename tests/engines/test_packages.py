@@ -142,6 +142,8 @@ def test_upper_and_lower_case_are_the_same_everywhere(reference: openmm.Platform
 
 def test_near_misses_are_guessed() -> None:
     registry.register("springs", Nothing)
-    assert refusal("Spring").startswith("unknown QM method 'Spring': did you mean 'springs'? There are: gfn1-xtb")
+    message = refusal("Spring")
+    assert message.startswith("unknown QM method 'Spring': did you mean 'springs'? There are: ")
+    assert "gfn1-xtb" in message
     with pytest.raises(EngineError, match=r"no engine 'sprongs' is registered .*: did you mean 'springs'"):
         registry.create_engine("sprongs", "{}", [1], 0, 1)

@@ -64,9 +64,10 @@ def created(settings: str = "{}", numbers: tuple[int, ...] = (1,)) -> Any:
 
 @pytest.mark.usefixtures("clean_registry")
 def test_registered_engines_are_listed_and_made() -> None:
-    assert registry.names() == ["gfn1-xtb", "gfn2-xtb"]
+    ours = {"gfn1-xtb", "gfn2-xtb"}
+    assert ours <= set(registry.names()) and "nothing" not in registry.names()
     registry.register("Nothing", Nothing)
-    assert "nothing" in registry.names() and registry.names_in_python() == ["nothing"]
+    assert "nothing" in registry.names() and ours.isdisjoint(registry.names_in_python())
     output = created('{"level": 2}').compute(np.zeros((1, 3)), np.zeros((2, 3)), np.zeros(2), np.zeros(2, dtype=bool))
     assert output.gradient.dtype == np.float64 and output.charge_gradient.shape == (2, 3)
     assert registry.specification("NOTHING", {}).settings == {"spoiled": "", "level": 1.0}
@@ -89,8 +90,8 @@ def test_answers_of_a_wrong_form_are_named(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("gfn3-xtb", {}, r"unknown QM method 'gfn3-xtb': did you mean 'gfn2-xtb'\? There are: gfn1-xtb, gfn2-xtb"),
-        ("b3lyp", {}, r"unknown QM method 'b3lyp'\. There are: gfn1-xtb, gfn2-xtb"),
+        ("gfn3-xtb", {}, r"unknown QM method 'gfn3-xtb': did you mean 'gfn2-xtb'\? There are: .*gfn1-xtb, gfn2-xtb"),
+        ("b3lyp", {}, r"unknown QM method 'b3lyp'\. There are: .*gfn1-xtb, gfn2-xtb"),
         ("", {}, "must be a text"),
         ("gfn2-xtb", {"acuracy": 1.0}, r"no setting 'acuracy': did you mean 'accuracy'\? There are: accuracy, max_it"),
         ("gfn2-xtb", {"library": "/tmp/libxtb.so"}, "no setting 'library'. There are"),
@@ -121,7 +122,7 @@ def test_registrations_that_make_no_sense() -> None:
         registry.register("nothing", Nothing)
         with pytest.raises(EngineError, match=message):
             created(settings)
-    with pytest.raises(EngineError, match=r"no engine 'gfn2-xtb' is registered in this process\. There are: nothing"):
+    with pytest.raises(EngineError, match=r"no engine 'gfn2-xtb' is registered in this process\. There are: .*nothing"):
         registry.create_engine("gfn2-xtb", "{}", [1], 0, 1)
 
 

@@ -178,6 +178,8 @@ def test_another_region_is_not_appended(tmp_path: Path) -> None:
     [
         ("positions", np.zeros((2, 3)), r"positions has shape \[2, 3\], expected \[3, 3\]"),
         ("forces", np.full((3, 3), np.nan), "forces has values that are not finite"),
+        ("charges", [0.1, np.nan, 0.1], "charges has values that are not finite"),
+        ("dipole", [np.nan, np.inf, np.nan], "dipole has values that are not finite"),
         ("energy", float("inf"), "energy has values that are not finite"),
         (
             "environment",
@@ -191,6 +193,15 @@ def test_unusable_frames_are_refused(tmp_path: Path, field: str, value: object, 
         with pytest.raises(FrameFileError, match=reason):
             writer.append(Frame(**{**frame(0).__dict__, field: value}))  # type: ignore[arg-type]
         assert len(writer) == 0
+
+
+def test_what_an_engine_does_not_tell_is_kept_as_nan(tmp_path: Path) -> None:
+    untold = {"charges": np.full(3, np.nan), "dipole": np.full(3, np.nan)}
+    with FrameWriter(tmp_path / "f.h5", WATER) as writer:
+        writer.append(Frame(**{**frame(0).__dict__, **untold}))
+    with FrameFile(tmp_path / "f.h5") as file:
+        assert np.isnan(file.frames("charges")).all() and np.isnan(file.frames("dipole")).all()
+        assert np.isfinite(file.frames("forces")).all()
 
 
 def test_missing_environment_is_refused(tmp_path: Path) -> None:

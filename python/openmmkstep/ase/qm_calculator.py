@@ -10,12 +10,12 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, CalculatorSetupError, PropertyNotImplementedError, all_changes
 from numpy.typing import ArrayLike, NDArray
 
+from openmmkstep.engines.ase.conversion import ENERGY, FORCE, LENGTH
 from openmmkstep.engines.native import native_names
 from openmmkstep.engines.protocol import EngineError, Orbitals
 from openmmkstep.engines.registry import specification
 from openmmkstep.engines.single_point import SinglePoint
 
-from .conversion import ENERGY, FORCE, LENGTH
 from .point_charges import PointCharges
 
 _OWN = ("method", "charge", "multiplicity")

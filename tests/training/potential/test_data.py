@@ -67,6 +67,11 @@ def test_files_that_do_not_belong_together_are_refused(gas: Path, tmp_path: Path
     FrameWriter(tmp_path / "empty.h5", synthetic.REGION).close()
     with pytest.raises(FrameFileError, match="no frames yet"):
         load_frames([(tmp_path / "empty.h5", "auto")], 0.1, 0.1, 0)
+    with FrameWriter(tmp_path / "taciturn.h5", synthetic.REGION) as writer:
+        untold = np.full(len(synthetic.REGION.numbers), np.nan)
+        writer.append(replace(synthetic.frame(np.random.default_rng(0), 0, False), charges=untold))
+    with pytest.raises(FrameFileError, match="no atomic charges, which the training needs"):
+        load_frames([(tmp_path / "taciturn.h5", "train")], 0.1, 0.1, 0)
     with pytest.raises(FrameFileError, match="no frames files"):
         load_frames([], 0.1, 0.1, 0)
 

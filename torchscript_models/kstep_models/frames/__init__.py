@@ -9,7 +9,7 @@ Layout (T frames of n atoms; units nm, ps, kJ/mol, e)::
     /bonds [b,2]           molecular graph, indices into the region
     /names [n]             atom names (optional)
     /frames/positions [T,n,3]   energy [T]   forces [T,n,3]   charges [T,n]   dipole [T,3] (e nm)
-            trajectory [T]   time [T]   temperature [T]
+            trajectory [T]   time [T]   temperature [T]; charges and dipole are NaN if the engine does not tell them
     /environment/          absent in the gas phase
             potential [T,n]              kJ/mol/e, of the effective charges at the region atoms (bare Coulomb)
             potential_gradient [T,n,3]   kJ/mol/e/nm

@@ -28,6 +28,8 @@ FRAME_FIELDS: Mapping[str, tuple[tuple[int | str, ...], str]] = {
     "time": ((), "f8"),
     "temperature": ((), "f8"),
 }
+OBSERVABLES = ("charges", "dipole")
+"""Fields of a frame that are NaN throughout if the QM engine does not tell them."""
 SITE_FIELDS: Mapping[str, tuple[tuple[int | str, ...], str]] = {
     "potential": (("n",), "f8"),
     "potential_gradient": (("n", 3), "f8"),
@@ -137,8 +139,8 @@ class Frame:
         positions: [n,3] nm.
         energy: kJ/mol.
         forces: [n,3] kJ/mol/nm, at fixed environment charges.
-        charges: atomic charges [n], e.
-        dipole: [3] e nm.
+        charges: atomic charges [n], e; NaN if the QM engine does not tell them.
+        dipole: [3] e nm; NaN likewise.
         trajectory: index of the independent trajectory the frame belongs to (splits never divide one).
         time: ps since the start of that trajectory.
         temperature: of its thermostat, K (0 for NVE).

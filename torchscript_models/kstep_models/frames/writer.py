@@ -15,6 +15,7 @@ import numpy as np
 from kstep_models.frames.reader import FrameFile
 from kstep_models.frames.schema import (
     FRAME_FIELDS,
+    OBSERVABLES,
     ROW_FIELDS,
     SCHEMA,
     SITE_FIELDS,
@@ -227,7 +228,8 @@ def _array(value: Any, shape: Sequence[int | str], n: int, name: str, index: int
     array = np.asarray(value, dtype=np.float64)
     if array.shape != wanted:
         raise FrameFileError(f"frame {index}: {name} has shape {list(array.shape)}, expected {list(wanted)}")
-    if not np.all(np.isfinite(array)):
+    untold = name in OBSERVABLES and np.all(np.isnan(array))
+    if not untold and not np.all(np.isfinite(array)):
         raise FrameFileError(f"frame {index}: {name} has values that are not finite; the QM calculation failed there")
     # A copy: callers reuse their buffers between appending and flushing.
     return array.copy()

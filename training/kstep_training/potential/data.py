@@ -124,6 +124,11 @@ def load_frames(
             if any(record.digest == digest for record in records):
                 raise FrameFileError(f"{path} holds the same frames as another file: give each file once")
             part = _arrays(file)
+            if np.isnan(part["charges"]).any():
+                raise FrameFileError(
+                    f"the frames of {path} have no atomic charges, which the training needs: the QM engine does not "
+                    "tell them. Fit a bonded potential instead (`kstep fit-bonded`), or take another engine"
+                )
             part["file"] = np.full(len(file), len(records), dtype=np.int64)
             kind = EMBEDDED if file.has_environment else GAS
         trajectories = divide(
