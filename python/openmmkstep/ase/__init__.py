@@ -9,11 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .dynamics.kstep import KStepDynamics
+    from .dynamics.statistics import KStepDynamicsStatistics
+    from .openmm_calculator import OpenMMCalculator
     from .qm_calculator import QMCalculator
+    from .surrogate_calculator import SurrogateCalculator
 
-__all__ = ["QMCalculator"]
+__all__ = ["KStepDynamics", "KStepDynamicsStatistics", "OpenMMCalculator", "QMCalculator", "SurrogateCalculator"]
 
-_MODULES = {"QMCalculator": "qm_calculator"}
+_MODULES = {
+    "KStepDynamics": "dynamics.kstep",
+    "KStepDynamicsStatistics": "dynamics.statistics",
+    "OpenMMCalculator": "openmm_calculator",
+    "QMCalculator": "qm_calculator",
+    "SurrogateCalculator": "surrogate_calculator",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, CalculatorSetupError, PropertyNotImplementedError, all_changes
-from numpy.typing import ArrayLike, NDArray
+from ase.calculators.calculator import CalculatorSetupError, PropertyNotImplementedError
+from numpy.typing import NDArray
 
 from openmmkstep.engines.ase.conversion import ENERGY, FORCE, LENGTH
 from openmmkstep.engines.native import native_names
@@ -16,21 +16,21 @@ from openmmkstep.engines.protocol import EngineError, Orbitals
 from openmmkstep.engines.registry import specification
 from openmmkstep.engines.single_point import SinglePoint
 
-from .point_charges import PointCharges
+from .embeddable import ALL_CHANGES, EmbeddableCalculator
 
 _OWN = ("method", "charge", "multiplicity")
 WHOLE = 0.01
 """e and Bohr magnetons: as far may the sum of initial charges or magnetic moments be from an integer."""
 
 
-class QMCalculator(Calculator):
+class QMCalculator(EmbeddableCalculator):
     """A QM engine as a calculator of ASE: energies in eV, forces in eV/A, charges in e, dipole in e A.
 
     The energy is the one of which the forces are the derivative, smearing included, under both of ASE's names
     (``energy``, ``free_energy``). The dipole is that relative to the origin of the coordinates, which matters for ions.
     Calculations start from the density of the one before. Nothing is periodic.
 
-    For ASE's ``EIQMMM`` the calculator has `embed`, whose point charges polarise the molecule and feel its forces.
+    For ASE's ``EIQMMM`` the calculator has ``embed``, whose point charges polarise the molecule and feel its forces.
 
     Args:
         method: ``"gfn2-xtb"``, ``"gfn1-xtb"`` or any engine of `openmmkstep.engines.registry`.
@@ -58,8 +58,6 @@ class QMCalculator(Calculator):
         **settings: Any,
     ) -> None:
         self._single_point: SinglePoint | None = None
-        self._point_charges: PointCharges | None = None
-        self._computed = -1
         self._orbitals: Orbitals | None = None
         super().__init__()
         self.set(method=method, charge=charge, multiplicity=multiplicity, **settings)
@@ -92,28 +90,11 @@ class QMCalculator(Calculator):
             self.reset()
         return changed
 
-    def embed(self, charges: ArrayLike = ()) -> PointCharges:
-        """Put the molecule among point charges, whose positions are set at what is returned; ASE's EIQMMM calls this.
-
-        Args:
-            charges: Charges [m], e.
-        """
-        self._point_charges = PointCharges(charges)
-        self._computed = -1
-        return self._point_charges
-
-    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation; point charges count as well."""
-        changes = list(super().check_state(atoms, tol=tol))
-        if self._point_charges is not None and self._point_charges.version != self._computed:
-            changes.append("point charges")
-        return changes
-
     def calculate(
         self,
         atoms: Atoms | None = None,
         properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = tuple(all_changes),
+        system_changes: Sequence[str] = ALL_CHANGES,
     ) -> None:
         """Calculate all properties at once.
 
@@ -122,14 +103,7 @@ class QMCalculator(Calculator):
                 they are asked for.
             EngineError: A molecule that the engine does not cover, or a calculation that fails.
         """
-        molecule: Atoms | None = self.atoms if atoms is None else atoms
-        if molecule is None:
-            raise CalculatorSetupError(f"{self.name} needs atoms to calculate")
-        super().calculate(molecule, properties, system_changes)
-        if molecule.pbc.any():
-            raise CalculatorSetupError(
-                f"{self.name} calculates molecules, and these atoms are periodic: set atoms.pbc = False"
-            )
+        molecule = self._take(atoms, properties, system_changes)
         single_point = self._single_point_of(molecule)
         surroundings = self._point_charges
         if surroundings is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import molecule
 from numpy.typing import NDArray
 
@@ -36,6 +36,12 @@ def waters(places: tuple[tuple[float, float, float], ...], box: float = 20.0) ->
 
 
 FOUR_PLACES = ((0.0, 0.0, 0.0), (2.9, 0.3, 0.2), (-0.5, 2.8, 0.4), (0.3, -0.6, -2.9))
+
+
+def heat(atoms: Atoms, temperature: float, seed: int) -> None:
+    """Give the atoms velocities of a temperature in K; along constraints only."""
+    noise = np.random.default_rng(seed).normal(size=(len(atoms), 3))
+    atoms.set_momenta(noise * np.sqrt(units.kB * temperature * atoms.get_masses())[:, None])
 
 
 def forces_by_differences(atoms: Atoms, step: float = 1e-4) -> NDArray[np.float64]:

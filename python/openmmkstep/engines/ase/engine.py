@@ -143,7 +143,7 @@ class ASEEngine:
             EngineError: There are charges, and the calculator takes none; or potentials are asked for.
             Exception: Whatever the calculator raises.
         """
-        from .conversion import ENERGY, FORCE, LENGTH
+        from .conversion import ENERGY, FORCE, LENGTH, energy_of_the_forces
 
         if needs_potential.any():
             raise EngineError(_no_potential(self._known.name))
@@ -161,7 +161,7 @@ class ASEEngine:
             self._surround(atoms.calc, (charge_positions + shift) * LENGTH, charges)
         atoms.positions = (positions + shift) * LENGTH
         forces = atoms.get_forces(apply_constraint=False)
-        energy = _energy_of_the_forces(atoms)
+        energy = energy_of_the_forces(atoms, apply_constraint=False)
         charge_gradient = np.zeros((len(charges), 3))
         if len(charges):
             charge_gradient = -np.asarray(self._surroundings[1].get_forces(atoms.calc)) / FORCE
@@ -222,12 +222,6 @@ def _no_potential(name: str) -> str:
         f"the calculator {name!r} cannot be embedded in charges that are switched off with the distance: that needs "
         f"the potential of the molecule at the charges, which ASE's embed does not tell. Give no cut-off, or {_REMEDY}"
     )
-
-
-def _energy_of_the_forces(atoms: Any) -> float:
-    """The energy in eV of which the forces are the derivative: ASE's free_energy, where a calculator has one."""
-    has_free_energy = "free_energy" in getattr(atoms.calc, "implemented_properties", ())
-    return float(atoms.get_potential_energy(force_consistent=has_free_energy, apply_constraint=False))
 
 
 def _checked_cell(cell: Sequence[float]) -> list[float]:

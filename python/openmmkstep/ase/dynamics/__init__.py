@@ -1,0 +1,1 @@
+"""k-step molecular dynamics of `ase.Atoms`: `KStepDynamics`, and what it counts."""
