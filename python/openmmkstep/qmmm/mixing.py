@@ -73,12 +73,16 @@ class MixingOptions:
 
 
 def mix(
-    engine: EngineSpecification, system: openmm.System, region: QMRegion, graph: MoleculeGraph, options: MixingOptions
+    engine: EngineSpecification | None,
+    system: openmm.System,
+    region: QMRegion,
+    graph: MoleculeGraph,
+    options: MixingOptions,
 ) -> openmm.System:
     """A copy of an MM system in which a region is described by a QM method.
 
     Args:
-        engine: The QM method.
+        engine: The QM method; None lets the surrogate stand for it.
         system: The MM system; it is not changed.
         region: The QM region.
         graph: The molecular graph of the system.
@@ -87,7 +91,8 @@ def mix(
     Raises:
         ValueError: Anything that makes no sense, as QMMMPotential.createMixedSystem() says.
     """
-    engine.check(region.site_numbers, region.charge, region.multiplicity)
+    if engine is not None:
+        engine.check(region.site_numbers, region.charge, region.multiplicity)
     if any(QMMMForce.isInstance(force) for force in system.getForces()):
         raise UnsupportedForceFieldError("the system has a QM region already: start from the MM system")
     mismatch = region_charge_mismatch(system, region)
@@ -95,7 +100,7 @@ def mix(
         warnings.warn(mismatch, RegionChargeWarning, stacklevel=3)
     environment = _environment(system, region, graph, options)
     charges, settings = environment.charges, environment.settings
-    if charges:
+    if engine is not None and (charges.charges or charges.bond_charges):
         engine.check_charges(fading=settings.cutoff is not None)
     if options.surrogate is not None:
         refuse_unsuitable_surrogate(
@@ -103,7 +108,7 @@ def mix(
             region.site_numbers.tolist(),
             region.charge,
             region.multiplicity,
-            engine.name,
+            None if engine is None else engine.name,
             needs_environment=bool(charges.charges),
         )
     base_level = options.base_level
@@ -138,9 +143,10 @@ def mix(
         )
         force.setForceGroup(force_groups.SURROGATE)
         mixed.addForce(force)
-    force = create_qm_force(engine, region, charges, settings)
-    force.setForceGroup(force_groups.QM)
-    mixed.addForce(force)
+    if engine is not None:
+        force = create_qm_force(engine, region, charges, settings)
+        force.setForceGroup(force_groups.QM)
+        mixed.addForce(force)
     return mixed
 
 

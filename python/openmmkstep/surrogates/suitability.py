@@ -34,7 +34,7 @@ def refuse_unsuitable_surrogate(
     numbers: Sequence[int],
     charge: int,
     multiplicity: int,
-    method: str,
+    method: str | None,
     needs_environment: bool,
 ) -> None:
     """Check a surrogate against a QM region.
@@ -45,6 +45,7 @@ def refuse_unsuitable_surrogate(
         charge: of the region, e.
         multiplicity: of the region.
         method: name of the QM level; a surrogate of another one gets a warning, because the integrator corrects it.
+            None where there is no other level.
         needs_environment: whether the region is in the field of MM charges.
 
     Raises:
@@ -66,7 +67,7 @@ def refuse_unsuitable_surrogate(
             "frames (kstep generate with solvent), or use embedding='mechanical'"
         )
     trained_on = contract.level_of_theory.get("method")
-    if trained_on is not None and str(trained_on).lower() != method.lower():
+    if method is not None and trained_on is not None and str(trained_on).lower() != method.lower():
         # Hardly what anyone means to do.
         warnings.warn(
             f"{archive} was trained on {trained_on}, the QM level is {method}: expect large corrections", stacklevel=4
