@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,9 +73,13 @@ class NativeEngine:
         Raises:
             openmm.OpenMMException: The calculation fails.
         """
-        answer: Mapping[str, Any] = self._native().compute(
+        answer: dict[str, Any] = self._native().compute(
             positions, charge_positions, charges.tolist(), needs_potential.tolist()
         )
+        # What an engine in C++ does not tell.
+        for name in ("atomic_charges", "dipole"):
+            if np.isnan(answer[name]).all():
+                answer[name] = None
         return QMOutput(**answer)
 
     def orbitals(self) -> Orbitals | None:

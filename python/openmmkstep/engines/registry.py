@@ -19,6 +19,7 @@ from openmmkstep import offers
 
 from .analytic import Analytic
 from .checked import CheckedEngine, description_of, errors_of
+from .gfn_ff import GFNFF
 from .protocol import EngineDescription, EngineError, QMEngine
 from .xtb import XTB
 
@@ -27,7 +28,12 @@ ENTRY_POINT_GROUP = "openmmkstep.engines"
 EngineFactory = Callable[..., EngineDescription]
 """Makes an engine of its settings, given by keyword; it says by its parameters which there are."""
 
-_IN_THE_PLUGIN: dict[str, EngineFactory] = {"gfn2-xtb": XTB, "gfn1-xtb": XTB, "test-analytic": Analytic}
+_IN_THE_PLUGIN: dict[str, EngineFactory] = {
+    "gfn2-xtb": XTB,
+    "gfn1-xtb": XTB,
+    "gfn-ff": GFNFF,
+    "test-analytic": Analytic,
+}
 _FOR_TESTS = "test-"
 _registered: dict[str, Callable[..., QMEngine]] = {}
 

@@ -53,7 +53,7 @@ class SinglePoint:
     periodic.
 
     Args:
-        method: ``"gfn2-xtb"``, ``"gfn1-xtb"`` or any engine of `openmmkstep.engines.registry`.
+        method: ``"gfn2-xtb"``, ``"gfn1-xtb"``, ``"gfn-ff"`` or any engine of `openmmkstep.engines.registry`.
         numbers: Atomic numbers [n].
         charge: Total charge, e.
         multiplicity: Spin multiplicity, the number of unpaired electrons plus 1.

@@ -13,7 +13,7 @@ from .protocol import EngineError
 from .setting_values import check_integer, check_range
 
 HEAVIEST_ELEMENT = 86
-"""Both methods have parameters from hydrogen to radon."""
+"""The methods of libxtb have parameters from hydrogen to radon."""
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,9 @@ class QMResult:
         numbers: Atomic numbers of the sites [n].
         positions: Positions of the sites [n,3], nm.
         forces: Forces on the sites at fixed effective charges [n,3], kJ/mol/nm.
-        charges: Atomic charges of the sites as the engine defines them [n], e (Mulliken charges for xTB).
-        dipole: Dipole moment of the QM region relative to the origin of the coordinates [3], e nm.
+        charges: Atomic charges of the sites as the engine defines them [n], e (Mulliken charges for xTB); NaN if it
+            does not tell them.
+        dipole: Dipole moment of the QM region relative to the origin of the coordinates [3], e nm; NaN likewise.
         potential: Potential of the effective charges at the sites by Coulomb's law [n], kJ/mol/e.
         potentialGradient: Its gradient [n,3], kJ/mol/e/nm.
         environmentParticles: Particles of the environment that were seen [m].
@@ -95,8 +96,8 @@ class QMMMForce(RegionForce, openmm.Force):
     Args:
         particles: Indices of the QM atoms.
         atomicNumbers: Their atomic numbers.
-        engine: ``"gfn2-xtb"``, ``"gfn1-xtb"``, or an engine in Python; see `getEngines` and `openmmkstep.engines`.
-            Upper and lower case are the same.
+        engine: ``"gfn2-xtb"``, ``"gfn1-xtb"``, ``"gfn-ff"``, or an engine in Python; see `getEngines` and
+            `openmmkstep.engines`. Upper and lower case are the same.
         charge: Total charge of the region, e.
         multiplicity: Spin multiplicity of the region: the number of unpaired electrons plus 1.
         settings: Settings of the engine, of types that JSON has. For xTB: ``accuracy`` (0.01), ``max_iterations``

@@ -26,8 +26,8 @@ class QMMMPotential:
     """A QM method, ready to be put to use in any system.
 
     Args:
-        name: Name of the method: ``"gfn2-xtb"``, ``"gfn1-xtb"``, ``"test-analytic"`` (harmonic bonds with charges; for
-            tests), or an engine in Python that a script or an installed package has registered
+        name: Name of the method: ``"gfn2-xtb"``, ``"gfn1-xtb"``, ``"gfn-ff"``, ``"test-analytic"`` (harmonic bonds
+            with charges; for tests), or an engine in Python that a script or an installed package has registered
             (`openmmkstep.engines.registry`). Upper and lower case are the same.
         settings: Settings of the method by keyword, such as ``accuracy``, ``max_iterations``,
             ``electronic_temperature`` and ``threads`` of xTB; each engine documents its own

@@ -41,6 +41,9 @@ void xtb_updateMolecule(Handle e, Handle m, const double *x, const double *l) { 
 int xtb_checkEnvironment(Handle e) { return error; }
 void xtb_getError(Handle e, char *buffer, const int *size) { strcpy(buffer, "told to fail"); error = 0; }
 void xtb_setVerbosity(Handle e, int level) {}
+void xtb_setOutput(Handle e, const char *file) {}
+void xtb_releaseOutput(Handle e) {}
+void xtb_loadGFNFF(Handle e, Handle m, Handle c, char *f) { step(); ((Thing *)c)->isLoaded = !error; }
 void xtb_loadGFN1xTB(Handle e, Handle m, Handle c, char *f) { step(); ((Thing *)c)->isLoaded = !error; }
 void xtb_loadGFN2xTB(Handle e, Handle m, Handle c, char *f) { step(); ((Thing *)c)->isLoaded = !error; }
 void xtb_setAccuracy(Handle e, Handle c, double a) { step(); if (!error) ((Thing *)c)->accuracy = a; }
@@ -57,6 +60,9 @@ void xtb_getGradient(Handle e, Handle r, double *x) { memset(x, 0, 6 * sizeof(do
 void xtb_getPCGradient(Handle e, Handle r, double *x) {}
 void xtb_getCharges(Handle e, Handle r, double *x) { memset(x, 0, 2 * sizeof(double)); }
 void xtb_getDipole(Handle e, Handle r, double *x) { memset(x, 0, 3 * sizeof(double)); }
+void xtb_getNao(Handle e, Handle r, int *n) { *n = 0; }
+void xtb_getOrbitalEigenvalues(Handle e, Handle r, double *x) {}
+void xtb_getOrbitalOccupations(Handle e, Handle r, double *x) {}
 """
 
 SCRIPT = """

@@ -59,7 +59,7 @@ BAD_REGIONS = {
     "multiplicity 0": ({"multiplicity": 0}, "number of unpaired electrons plus 1"),
     "multiplicity 5": ({"multiplicity": 5}, "4 unpaired electrons of 2"),
     "no valence electrons": ({"atomicNumbers": [3, 1], "charge": 2}, "0 valence electrons"),
-    "engine": ({"engine": "gfn3-xtb"}, "no QM engine 'gfn3-xtb'; there are gfn1-xtb, gfn2-xtb"),
+    "engine": ({"engine": "gfn3-xtb"}, "no QM engine 'gfn3-xtb'; there are .*gfn1-xtb, gfn2-xtb"),
     "setting": ({"settings": {"acuracy": 1}}, "setting 'acuracy' is not known; there are accuracy"),
     "accuracy": ({"settings": {"accuracy": 0}}, "setting 'accuracy' must be between"),
     "threads": ({"settings": {"threads": 1.5}}, "setting 'threads' must be a whole number"),

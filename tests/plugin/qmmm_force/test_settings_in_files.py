@@ -89,7 +89,8 @@ def test_files_that_name_an_unknown_engine(engine: str) -> None:
     read = QMMMForce.cast(openmm.XmlSerializer.deserialize(text))
     assert (read.getEngine(), read.getEngineSettings()) == (engine, {"basis": "x"})
     assert openmm.XmlSerializer.serialize(read) == text
-    with pytest.raises(openmm.OpenMMException, match=rf"no QM engine '{engine.replace('+', '.')}'; there are gfn1-xtb"):
+    there_are = "there are .*gfn1-xtb"
+    with pytest.raises(openmm.OpenMMException, match=rf"no QM engine '{engine.replace('+', '.')}'; {there_are}"):
         context_of(read)
 
 

@@ -36,6 +36,7 @@ struct QMOutput {
     std::vector<OpenMM::Vec3> chargeGradient;
     /** dE/dq of the point charges, that is, the electrostatic potential of the QM region there, where it was needed. */
     std::vector<double> potentialAtCharges;
+    /** NaN if the engine does not tell them, as in the dipole moment. */
     std::vector<double> atomicCharges;
     /** Dipole moment of the QM region, e nm, relative to the origin of the coordinates. */
     OpenMM::Vec3 dipole;

@@ -22,6 +22,7 @@ struct Registry {
     Registry() {
         for (const string method : {"gfn1-xtb", "gfn2-xtb"})
             factories[method] = [method](const string &settings) { return createXTBEngine(method, settings); };
+        factories["gfn-ff"] = createGFNFFEngine;
         factories[testPrefix + "analytic"] = createAnalyticEngine;
     }
 };

@@ -160,21 +160,8 @@ private:
         results = nullptr;
     }
 
-    /** The error that libxtb has to report, empty if there is none. Clears it. */
-    string takeError() {
-        if (library->checkEnvironment(environment) == 0)
-            return "";
-        vector<char> buffer(2048, '\0');
-        const int size = static_cast<int>(buffer.size());
-        library->getError(environment, buffer.data(), &size);
-        string message(buffer.data());
-        while (!message.empty() && (message.back() == '\n' || message.back() == ' '))
-            message.pop_back();
-        return message.empty() ? "unknown error" : message;
-    }
-
     void check(const string &task) {
-        const string message = takeError();
+        const string message = library->takeError(environment);
         if (!message.empty())
             throw OpenMMException(method + ": libxtb failed to " + task + ": " + message);
     }
@@ -267,11 +254,11 @@ private:
             if (!warm)
                 results = library->newResults();
             library->singlepoint(environment, molecule, calculator, results);
-            string message = takeError();
+            string message = library->takeError(environment);
             if (message.empty()) {
                 double energy = 0;
                 library->getEnergy(environment, results, &energy);
-                message = takeError();
+                message = library->takeError(environment);
                 if (message.empty() && !std::isfinite(energy))
                     message = "the energy is not a finite number";
             }

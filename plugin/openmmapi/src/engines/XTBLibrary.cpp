@@ -121,6 +121,18 @@ void XTBLibrary::run(int threads, const std::function<void()> &function) const {
     });
 }
 
+string XTBLibrary::takeError(Handle environment) const {
+    if (checkEnvironment(environment) == 0)
+        return "";
+    std::vector<char> buffer(2048, '\0');
+    const int size = static_cast<int>(buffer.size());
+    getError(environment, buffer.data(), &size);
+    string message(buffer.data());
+    while (!message.empty() && (message.back() == '\n' || message.back() == ' '))
+        message.pop_back();
+    return message.empty() ? "unknown error" : message;
+}
+
 XTBLibrary::XTBLibrary(const string &path) {
     void *xtb = nullptr;
     if (!path.empty() && fs::is_regular_file(path)) {
@@ -148,6 +160,9 @@ XTBLibrary::XTBLibrary(const string &path) {
     resolve(xtb, "xtb_checkEnvironment", checkEnvironment);
     resolve(xtb, "xtb_getError", getError);
     resolve(xtb, "xtb_setVerbosity", setVerbosity);
+    resolve(xtb, "xtb_setOutput", setOutput);
+    resolve(xtb, "xtb_releaseOutput", releaseOutput);
+    resolve(xtb, "xtb_loadGFNFF", loadGFNFF);
     resolve(xtb, "xtb_loadGFN1xTB", loadGFN1xTB);
     resolve(xtb, "xtb_loadGFN2xTB", loadGFN2xTB);
     resolve(xtb, "xtb_setAccuracy", setAccuracy);

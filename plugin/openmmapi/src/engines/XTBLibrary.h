@@ -34,6 +34,8 @@ public:
     void run(int threads, const std::function<void()> &function) const;
 
     using Handle = void *;
+    /** The error that libxtb has to report, empty if there is none. Clears it. */
+    std::string takeError(Handle environment) const;
     Handle (*newEnvironment)();
     Handle (*newCalculator)();
     Handle (*newResults)();
@@ -47,6 +49,9 @@ public:
     int (*checkEnvironment)(Handle env);
     void (*getError)(Handle env, char *buffer, const int *size);
     void (*setVerbosity)(Handle env, int level);
+    void (*setOutput)(Handle env, const char *file);
+    void (*releaseOutput)(Handle env);
+    void (*loadGFNFF)(Handle env, Handle molecule, Handle calculator, char *file);
     void (*loadGFN1xTB)(Handle env, Handle molecule, Handle calculator, char *file);
     void (*loadGFN2xTB)(Handle env, Handle molecule, Handle calculator, char *file);
     void (*setAccuracy)(Handle env, Handle calculator, double accuracy);
