@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -313,3 +314,9 @@ def test_settings_survive_a_file(reference: openmm.Platform) -> None:
         context.setPositions(atoms.positions / LENGTH)
         energies.append(context.getState(energy=True).getPotentialEnergy()._value)
     assert energies[0] == energies[1]
+
+
+def test_without_ase(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ase.calculators.calculator", None)
+    with pytest.raises(EngineError, match=r"the engine 'ase' needs ASE, .*: pip install 'openmm-kstep\[ase\]'"):
+        QMMMPotential("ase", calculator="emt")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from kstep_models.units import COULOMB, EV_PER_HARTREE, KJ_MOL_PER_EV
-from openmmkstep import SinglePoint
+from openmmkstep import EmbeddingCharges, QMMMForce, SinglePoint
 from openmmkstep.engines.checked import CheckedEngine
 from openmmkstep.engines.protocol import EngineError, Orbitals
 from openmmkstep.engines.xtb import use_library
@@ -208,3 +208,19 @@ def test_another_libxtb_is_too_late_once_one_is_in_use() -> None:
     SinglePoint("gfn2-xtb", [8, 1, 1])
     with pytest.raises(openmm.OpenMMException, match="libxtb is in use already"):
         use_library("/nowhere")
+
+
+@pytest.mark.parametrize("method", ["gfn2-xtb", "gfn1-xtb"])
+def test_alone_as_in_a_context(method: str, reference: openmm.Platform) -> None:
+    places, values = CHARGES
+    system = openmm.System()
+    for _ in range(5):
+        system.addParticle(1.0)
+    system.addForce(QMMMForce(range(3), [8, 1, 1], method, embeddingCharges=EmbeddingCharges([3, 4], values)))
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), reference)
+    context.setPositions(np.concatenate([WATER, places]))
+    state = context.getState(energy=True, forces=True)
+    alone = SinglePoint(method, [8, 1, 1]).compute(WATER, places, values)
+    assert alone.energy == pytest.approx(state.getPotentialEnergy()._value, abs=1e-8 * KJ_MOL_PER_HARTREE)
+    forces = state.getForces(asNumpy=True)._value
+    np.testing.assert_allclose(np.concatenate([alone.forces, alone.charge_forces]), forces, rtol=0, atol=1e-6)
