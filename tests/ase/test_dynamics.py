@@ -208,8 +208,8 @@ def test_levels_of_ases_own_qmmm(embedding: str) -> None:
     start = atoms.get_total_energy()
     dynamics = moved(atoms, 20, 4, surrogate=level("gfn1-xtb"), monitored=range(3))
     assert dynamics.statistics.fallbacks == 0 and dynamics.statistics.top_calls == 21
-    # A fiftieth of the kinetic energy of a vibration, over 40 fs.
-    assert atoms.get_total_energy() == pytest.approx(start, abs=5e-3)
+    # Of 0.16 eV of kinetic energy; what is left is the error of the inner steps, far from the minimum.
+    assert atoms.get_total_energy() == pytest.approx(start, abs=1e-2)
 
 
 # Heat.

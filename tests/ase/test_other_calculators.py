@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +211,24 @@ def test_archives_that_do_not_fit(coupled: Path, tmp_path: Path) -> None:
     water.calc = SurrogateCalculator(coupled)
     with pytest.raises(CalculatorSetupError, match="surrogate calculates molecules"):
         water.get_potential_energy()
+
+
+@pytest.mark.parametrize("kind", ["qm", "archive", "system"])
+def test_copies_calculate_on_their_own(coupled: Path, kind: str) -> None:
+    """As ASE's parallel tools and pickle want it."""
+    atoms = waters(FOUR_PLACES[:1])
+    makers: dict[str, Any] = {
+        "qm": lambda: QMCalculator("gfn2-xtb"),
+        "archive": lambda: SurrogateCalculator(coupled),
+        "system": lambda: OpenMMCalculator(water_system(1), "Reference"),
+    }
+    atoms.calc = makers[kind]()
+    energy = atoms.get_potential_energy()
+    for duplicate in (copy.deepcopy(atoms.calc), pickle.loads(pickle.dumps(atoms.calc))):
+        other = atoms.copy()
+        other.calc = duplicate
+        other.positions[0] += 0.1
+        moved = other.get_potential_energy()
+        other.positions[0] -= 0.1
+        assert other.get_potential_energy() == pytest.approx(energy, abs=1e-7)
+        assert moved != pytest.approx(energy, abs=1e-3)

@@ -65,11 +65,26 @@ class OpenMMCalculator(Calculator):
                 "with atoms.set_constraint(calculator.get_constraint())"
             )
         self._groups = -1 if groups is None else set(groups)
+        self._platform = platform.getName() if isinstance(platform, openmm.Platform) else platform
+        self._properties = properties
+        self._context: openmm.Context | None = self._new_context()
+
+    @property
+    def context(self) -> openmm.Context:
+        """The Context that calculates; a copy of the calculator makes one of its own."""
+        if self._context is None:
+            self._context = self._new_context()
+        return self._context
+
+    def _new_context(self) -> openmm.Context:
         arguments: list[Any] = [self.system, openmm.VerletIntegrator(0.001)]
-        if platform is not None:
-            chosen = openmm.Platform.getPlatformByName(platform) if isinstance(platform, str) else platform
-            arguments += [chosen] if properties is None else [chosen, properties]
-        self.context = openmm.Context(*arguments)
+        if self._platform is not None:
+            arguments.append(openmm.Platform.getPlatformByName(self._platform))
+            arguments += [] if self._properties is None else [self._properties]
+        return openmm.Context(*arguments)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_context": None}
 
     def _get_name(self) -> str:
         return "openmm"

@@ -62,6 +62,10 @@ class QMCalculator(EmbeddableCalculator):
         super().__init__()
         self.set(method=method, charge=charge, multiplicity=multiplicity, **settings)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy makes an engine of its own."""
+        return {**vars(self), "_single_point": None}
+
     def _get_name(self) -> str:
         return str(self.parameters["method"])
 

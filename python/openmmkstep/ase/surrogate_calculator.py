@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import openmm
@@ -42,6 +43,10 @@ class SurrogateCalculator(EmbeddableCalculator):
         self._made_for: tuple[list[int], NDArray[np.float64]] | None = None
         self._context: openmm.Context | None = None
         super().__init__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy loads the archive itself."""
+        return {**vars(self), "_context": None}
 
     def _get_name(self) -> str:
         return "surrogate"
