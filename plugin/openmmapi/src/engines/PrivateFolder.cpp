@@ -17,7 +17,9 @@ PrivateFolder::PrivateFolder() {
     // The other threads of the process keep theirs.
     if (unshare(CLONE_FS) != 0)
         throw OpenMMException(string("the system does not let a thread have a working folder of its own (unshare: ") +
-                              std::strerror(errno) + ")");
+                              std::strerror(errno) +
+                              "); in a container, allow that call (seccomp), or use another "
+                              "method");
     previous = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     std::error_code error;
     const std::filesystem::path parent = std::filesystem::temp_directory_path(error);
