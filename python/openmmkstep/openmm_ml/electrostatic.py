@@ -12,7 +12,6 @@ from openmmkstep.qmmm.boundary.link_atoms import LinkAtomDistance
 from openmmkstep.qmmm.embedding.boundary_charges import DEFAULT_CHARGE_SCHEME, ChargeScheme
 from openmmkstep.qmmm.embedding.far_field import FarField
 from openmmkstep.qmmm.force_field.recognition import ForceReference
-from openmmkstep.qmmm.boundary.link_atoms import LinkAtomDistance
 from openmmkstep.qmmm.mixing import MixingOptions, mix
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from openmmkstep.qmmm.region import QMRegion

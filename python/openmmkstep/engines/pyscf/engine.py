@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kstep_models.elements import symbol_of
 from kstep_models.units import KJ_MOL_PER_HARTREE, NM_PER_BOHR
 
-from ..protocol import EngineError, QMOutput
+from ..protocol import EngineError, Orbitals, QMOutput
 from .guess import DensityGuess
 from .mean_field import Converged, converge, create_mean_field, gradient
 from .point_charges import PointCharges
@@ -98,6 +98,7 @@ class PySCF:
         self._guess = DensityGuess(initial_guess)
         self._pyscf: ModuleType | None = None
         self._mol: Any = None
+        self._orbitals: Orbitals | None = None
 
     def describe(self) -> dict[str, Any]:
         """The settings that change results by more than convergence does."""
@@ -133,6 +134,11 @@ class PySCF:
     def reset(self) -> None:
         """Start the next calculation anew."""
         self._guess.forget()
+        self._orbitals = None
+
+    def orbitals(self) -> Orbitals | None:
+        """The orbitals of the last calculation; None if there was none."""
+        return self._orbitals
 
     def compute(
         self, positions: Array, charge_positions: Array, charges: Array, needs_potential: NDArray[np.bool_]
@@ -159,6 +165,9 @@ class PySCF:
         overlap = np.asarray(mean_field.get_ovlp())
         converged = converge(mean_field, self._guess.predict(overlap))
         self._guess.remember(overlap, converged.density)
+        self._orbitals = Orbitals(
+            np.atleast_2d(mean_field.mo_energy) * KJ_MOL_PER_HARTREE, np.atleast_2d(mean_field.mo_occ)
+        )
         slopes = gradient(converged, self._settings)
         on_charges, potential = np.zeros((len(charges), 3)), np.zeros(len(charges))
         if surroundings is not None:
