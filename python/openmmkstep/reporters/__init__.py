@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .energy_reporter import EnergyReporter
 from .frame_reporter import FrameReporter
 from .progress_reporter import ProgressReporter
 from .statistics_reporter import StatisticsReporter
 
-__all__ = ["FrameReporter", "ProgressReporter", "StatisticsReporter"]
+__all__ = ["EnergyReporter", "FrameReporter", "ProgressReporter", "StatisticsReporter"]

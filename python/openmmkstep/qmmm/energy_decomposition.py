@@ -1,0 +1,218 @@
+"""What the energy of a mixed system is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import openmm
+from openmm import unit
+
+from openmmkstep.openmmapi.far_field_force import FarFieldForce
+from openmmkstep.openmmapi.qmmm_force import QMMMForce
+from openmmkstep.units import value_in
+
+from . import force_groups
+from .forces import find_qm_force
+
+_GROUPS = 32
+_LATTICE_SUMS = (openmm.NonbondedForce.Ewald, openmm.NonbondedForce.PME)
+
+
+class EnergyDecomposition:
+    """The parts of the potential energy of a mixed system at the QM level, kJ/mol, by name.
+
+    ``qm``: energy of the QM region in the field of the embedding charges. ``lennard_jones``: of NonbondedForce and
+    CustomNonbondedForce between region and surroundings. ``long_range``: of the region's force-field charges, with all
+    that lies beyond the embedding. ``mm_nonbonded``: what is left of these forces. Every other force has its own name,
+    as in the System; of those with equal names the sum. These parts sum to the potential energy.
+
+    Of the QM energy: ``qm_coulomb`` is that of the QM method's atomic charges in the field. With ``polarisation``,
+    which costs a QM call in vacuum each time, ``qm_vacuum`` is the energy there, ``permanent_coulomb`` that of the
+    charges there in the field, and ``polarisation`` what ``qm`` has more: the response, and what atomic charges do not
+    describe.
+
+    The levels below, which do not act on the trajectory in the end: ``surrogate`` and ``base_level``.
+
+    Args:
+        system: A system from createMixedSystem().
+        platform: Platform of the additional Context; None for the fastest.
+        polarisation: Whether the QM energy is divided further.
+    """
+
+    def __init__(
+        self, system: openmm.System, platform: openmm.Platform | None = None, polarisation: bool = False
+    ) -> None:
+        self._force = find_qm_force(system)
+        self._levels = {
+            name: group
+            for name, group in (("surrogate", force_groups.SURROGATE), ("base_level", force_groups.BASE_LEVEL))
+            if any(force.getForceGroup() == group for force in system.getForces())
+        }
+        self._parts: list[tuple[dict[str, float], openmm.Force]] = []
+        region = _region_of(system, self._force)
+        for force in system.getForces():
+            if not QMMMForce.isInstance(force) and force.getForceGroup() not in force_groups.LEVELS:
+                self._add(force, region)
+        if polarisation:
+            self._parts.append(({"qm_vacuum": 1.0}, _in_vacuum(self._force)))
+        self._places = _places(system, [force for _, force in self._parts], platform)
+
+    def evaluate(self, context: openmm.Context) -> dict[str, float]:
+        """The parts at the present positions of a Context of the system, kJ/mol.
+
+        Costs no QM call if the Context has just made an outer step, but one in vacuum with ``polarisation``.
+        """
+        for group in (force_groups.QM, *self._levels.values()):
+            context.getState(energy=True, groups={group})
+        result = self._force.getLastResult(context)
+        terms = {"qm": result.energy, "qm_coulomb": float(result.charges @ result.potential)}
+        state = context.getState(positions=True, parameters=True)
+        moved: list[openmm.Context] = []
+        for (weights, _), (place, group) in zip(self._parts, self._places, strict=True):
+            if place not in moved:
+                _move(place, state)
+                moved.append(place)
+            energy = _energy(place, {group})
+            for name, weight in weights.items():
+                terms[name] = terms.get(name, 0.0) + weight * energy
+        if "qm_vacuum" in terms:
+            vacuum = self._parts[-1][1]
+            charges = QMMMForce.cast(vacuum).getLastResult(self._places[-1][0]).charges
+            terms["permanent_coulomb"] = float(charges @ result.potential)
+            terms["polarisation"] = terms["qm"] - terms["qm_vacuum"] - terms["permanent_coulomb"]
+        for name, group in self._levels.items():
+            terms[name] = _energy(context, {group})
+        return terms
+
+    @property
+    def summands(self) -> tuple[str, ...]:
+        """The names of the parts that sum to the potential energy."""
+        names = ["qm"]
+        for weights, _ in self._parts:
+            names += [name for name in weights if name not in names and name != "qm_vacuum"]
+        return tuple(names)
+
+    def _add(self, force: openmm.Force, region: Collection[int]) -> None:
+        clone = openmm.XmlSerializer.clone(force)
+        if isinstance(force, openmm.NonbondedForce):
+            # Whole = MM + region's charges; Lennard-Jones of the region = with it - without it, both without charges.
+            self._parts.append(({"long_range": 1.0}, clone))
+            self._parts.append(({"long_range": -1.0, "mm_nonbonded": 1.0}, _without_charges(force, region)))
+            everything = range(force.getNumParticles())
+            uncharged = _without_charges(force, everything)
+            self._parts.append(({"lennard_jones": 1.0, "mm_nonbonded": -1.0}, uncharged))
+            self._parts.append(({"lennard_jones": -1.0, "mm_nonbonded": 1.0}, _without_depths(uncharged, region)))
+        elif FarFieldForce.isInstance(force):
+            self._parts.append(({"long_range": 1.0}, clone))
+        elif isinstance(force, openmm.CustomNonbondedForce) and force.getNumInteractionGroups() == 0:
+            across = openmm.XmlSerializer.clone(force)
+            across.addInteractionGroup(list(region), sorted(set(range(force.getNumParticles())) - set(region)))
+            self._parts.append(({"mm_nonbonded": 1.0}, clone))
+            self._parts.append(({"lennard_jones": 1.0, "mm_nonbonded": -1.0}, across))
+        else:
+            self._parts.append(({force.getName(): 1.0}, clone))
+
+
+def _region_of(system: openmm.System, force: QMMMForce) -> list[int]:
+    """QM atoms, and virtual sites that they define."""
+    members = {int(particle) for particle in force.getParticles()}
+    for particle in range(system.getNumParticles()):
+        if system.isVirtualSite(particle):
+            site = system.getVirtualSite(particle)
+            if all(site.getParticle(index) in members for index in range(site.getNumParticles())):
+                members.add(particle)
+    return sorted(members)
+
+
+def _without_charges(force: openmm.NonbondedForce, particles: Collection[int]) -> openmm.NonbondedForce:
+    """A copy in which some particles have no charge."""
+    copy: openmm.NonbondedForce = openmm.XmlSerializer.clone(force)
+    chosen = set(particles)
+    for index in range(copy.getNumParticleParameterOffsets()):
+        parameter, particle, charge, sigma, epsilon = copy.getParticleParameterOffset(index)
+        copy.setParticleParameterOffset(
+            index, parameter, particle, 0.0 if particle in chosen else charge, sigma, epsilon
+        )
+    for particle in chosen:
+        _, sigma, epsilon = copy.getParticleParameters(particle)
+        copy.setParticleParameters(particle, 0.0, sigma, epsilon)
+    for index in range(copy.getNumExceptions()):
+        i, j, _, sigma, epsilon = copy.getExceptionParameters(index)
+        if i in chosen or j in chosen:
+            copy.setExceptionParameters(index, i, j, 0.0, sigma, epsilon)
+    for index in range(copy.getNumExceptionParameterOffsets()):
+        parameter, exception, _, sigma, epsilon = copy.getExceptionParameterOffset(index)
+        i, j, *_ = copy.getExceptionParameters(exception)
+        if i in chosen or j in chosen:
+            copy.setExceptionParameterOffset(index, parameter, exception, 0.0, sigma, epsilon)
+    if len(chosen) == copy.getNumParticles() and copy.getNonbondedMethod() in _LATTICE_SUMS:
+        copy.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
+    return copy
+
+
+def _without_depths(force: openmm.NonbondedForce, particles: Collection[int]) -> openmm.NonbondedForce:
+    """A copy in which some particles have no Lennard-Jones interaction."""
+    copy: openmm.NonbondedForce = openmm.XmlSerializer.clone(force)
+    chosen = set(particles)
+    for particle in chosen:
+        charge, sigma, _ = copy.getParticleParameters(particle)
+        copy.setParticleParameters(particle, charge, sigma, 0.0)
+    for index in range(copy.getNumExceptions()):
+        i, j, product, sigma, _ = copy.getExceptionParameters(index)
+        if i in chosen or j in chosen:
+            copy.setExceptionParameters(index, i, j, product, sigma, 0.0)
+    return copy
+
+
+def _in_vacuum(force: QMMMForce) -> QMMMForce:
+    return QMMMForce(
+        force.getParticles().tolist(),
+        force.getAtomicNumbers().tolist(),
+        force.getEngine(),
+        force.getCharge(),
+        force.getMultiplicity(),
+        force.getEngineSettings(),
+        None,
+        force.getLinkAtoms(),
+        force.getBonds(),
+    )
+
+
+def _places(
+    system: openmm.System, forces: list[openmm.Force], platform: openmm.Platform | None
+) -> list[tuple[openmm.Context, int]]:
+    """For each force a Context and the group in which it is alone."""
+    # A FarFieldForce refuses to stand beside a NonbondedForce with other charges.
+    apart = {index for index, force in enumerate(forces) if FarFieldForce.isInstance(force)}
+    together = [index for index in range(len(forces)) if index not in apart]
+    lists = [together[first : first + _GROUPS] for first in range(0, len(together), _GROUPS)]
+    lists += [[index] for index in sorted(apart)]
+    found: dict[int, tuple[openmm.Context, int]] = {}
+    for indices in lists:
+        copy: openmm.System = openmm.XmlSerializer.clone(system)
+        while copy.getNumForces():
+            copy.removeForce(0)
+        for group, index in enumerate(indices):
+            forces[index].setForceGroup(group)
+            if isinstance(forces[index], openmm.NonbondedForce):
+                forces[index].setReciprocalSpaceForceGroup(group)
+            copy.addForce(forces[index])
+        integrator = openmm.VerletIntegrator(0.001)
+        context = openmm.Context(copy, integrator, platform) if platform else openmm.Context(copy, integrator)
+        found.update({index: (context, group) for group, index in enumerate(indices)})
+    return [found[index] for index in range(len(forces))]
+
+
+def _move(context: openmm.Context, state: openmm.State) -> None:
+    context.setPeriodicBoxVectors(*state.getPeriodicBoxVectors())
+    context.setPositions(state.getPositions(asNumpy=True))
+    known = set(context.getParameters())
+    for name, value in state.getParameters().items():
+        if name in known:
+            context.setParameter(name, value)
+
+
+def _energy(context: openmm.Context, groups: set[int]) -> float:
+    energy = context.getState(energy=True, groups=groups).getPotentialEnergy()
+    return float(np.float64(value_in(energy, unit.kilojoule_per_mole)))
