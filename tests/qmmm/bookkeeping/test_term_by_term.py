@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import openmm
@@ -40,7 +41,11 @@ def without_parents_forces(
 
 
 def check(
-    topology: app.Topology, system: openmm.System, positions: NDArray[np.float64], atoms: list[int], charge: int = 0
+    topology: app.Topology,
+    system: openmm.System,
+    positions: NDArray[np.float64],
+    atoms: list[int],
+    embedding: str = "electrostatic",
 ) -> dict[str, float]:
     """Compare energies by kind of force and all forces; returns the reference's energies."""
     context = openmm.Context(
@@ -51,9 +56,9 @@ def check(
     context.setPositions(positions)
     context.computeVirtualSites()
     positions = np.array(context.getState(positions=True).getPositions(asNumpy=True)._value)
-    region = QMRegion.create(topology, system, atoms, charge, 1)
-    mixed = QMMMPotential("gfn2-xtb").createMixedSystem(topology, system, atoms, charge=charge)
-    expected, expected_forces = term_by_term(system, positions, region.members)
+    region = QMRegion.create(topology, system, atoms, 0, 1)
+    mixed = QMMMPotential("gfn2-xtb").createMixedSystem(topology, system, atoms, embedding=embedding)
+    expected, expected_forces = term_by_term(system, positions, region.members, embedding == "mechanical")
     energies: dict[str, float] = defaultdict(float)
     forces = np.zeros_like(positions)
     for index in reversed(range(mixed.getNumForces())):
@@ -130,8 +135,9 @@ def system_of(request: pytest.FixtureRequest) -> tuple[str, app.Topology, openmm
     return request.param, *solvated(water, *files)
 
 
+@pytest.mark.parametrize("embedding", ["electrostatic", "mechanical"])
 @pytest.mark.parametrize("region", ["dipeptide", "side chain", "water", "dipeptide and water"])
-def test_force_fields_in_xml(system_of, region):
+def test_force_fields_in_xml(system_of, region, embedding):
     name, topology, system, positions = system_of
     residues = [residue for residue in topology.residues() if residue.name == "HOH"]
     water = [atom.index for atom in residues[0].atoms()]
@@ -141,7 +147,7 @@ def test_force_fields_in_xml(system_of, region):
         "water": water,
         "dipeptide and water": [*DIPEPTIDE, *water],
     }[region]
-    expected = check(topology, system, positions, atoms)
+    expected = check(topology, system, positions, atoms, embedding)
     if "CHARMM" in name:
         assert "CustomNonbondedForce" in expected
     if region in ("side chain", "water") and ("ff19SB" in name or "CHARMM" in name):
@@ -162,15 +168,25 @@ def test_charmm_psf(region, tmp_path):
     assert [force.getName() for force in system.getForces()].count("HarmonicBondForce") == 2
 
 
-@pytest.mark.parametrize("rule", [2, 3])
 @pytest.mark.parametrize("region", BUTANE)
-def test_gromacs_top(region, rule, tmp_path):
-    """Ryckaert-Bellemans torsions, Urey-Bradley angles, pair types; geometric means have forces of their own."""
-    top = app.GromacsTopFile(str(butane.write_gromacs(tmp_path, rule)))
+def test_amber_file_of_charmm(region):
+    """A prmtop that ParmEd 4.3.1 (ChamberParm) made of the PSF of the test above."""
+    prmtop = app.AmberPrmtopFile(str(Path(__file__).parent / "butane_chamber.prmtop"))
+    system = prmtop.createSystem(nonbondedMethod=app.NoCutoff)
+    expected = check(prmtop.topology, system, butane.positions(), BUTANE[region])
+    assert expected["CustomNonbondedForce"] != 0
+    assert "UreyBradleyForce" in [force.getName() for force in system.getForces()]
+
+
+@pytest.mark.parametrize(("rule", "pairs_changed"), [(1, False), (2, False), (2, True), (3, False)])
+@pytest.mark.parametrize("region", BUTANE)
+def test_gromacs_top(region, rule, pairs_changed, tmp_path):
+    """Ryckaert-Bellemans torsions, Urey-Bradley angles, pair types; most have Lennard-Jones forces of their own."""
+    top = app.GromacsTopFile(str(butane.write_gromacs(tmp_path, rule, pairs_changed)))
     system = top.createSystem(nonbondedMethod=app.NoCutoff)
     expected = check(top.topology, system, butane.positions(), BUTANE[region])
     assert expected["RBTorsionForce"] != 0
-    assert ("CustomNonbondedForce" in expected) == (rule == 3)
+    assert ("CustomNonbondedForce" in expected) == (rule != 2 or pairs_changed)
 
 
 @pytest.mark.parametrize("region", ["dipeptide", "side chain", "water"])

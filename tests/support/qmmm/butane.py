@@ -134,18 +134,33 @@ END
     return psf, prm
 
 
-def write_gromacs(folder: Path, combination_rule: int) -> Path:
+def write_gromacs(folder: Path, combination_rule: int, pairs_changed: bool = False) -> Path:
     """A topology with Ryckaert-Bellemans torsions, Urey-Bradley angles, and pairs of a type of their own.
 
     Args:
         folder: Where to.
-        combination_rule: 2 for Lorentz and Berthelot's, 3 for geometric means.
+        combination_rule: 1 for C6 and C12, 2 for Lorentz and Berthelot's rule, 3 for geometric means.
+        pairs_changed: Whether some pairs have Lennard-Jones parameters of their own.
     """
+
+    def lennard_jones(sigma: float, epsilon: float) -> str:
+        if combination_rule == 1:
+            return f"{4 * epsilon * sigma**6:.10e} {4 * epsilon * sigma**12:.10e}"
+        return f"{sigma} {epsilon}"
+
+    atom_types = [
+        f"CT3 6 12.011 0.00 A {lennard_jones(0.35, 0.28)}",
+        f"CT2 6 12.011 0.00 A {lennard_jones(0.34, 0.29)}",
+        f"HA3 1 1.008 0.00 A {lennard_jones(0.25, 0.13)}",
+        f"HA2 1 1.008 0.00 A {lennard_jones(0.24, 0.12)}",
+    ]
+    changed = [f"[ nonbond_params ]\nCT3 HA3 1 {lennard_jones(0.28, 0.3)}"] if pairs_changed else []
     lines = [
         f"[ defaults ]\n1 {combination_rule} yes 0.5 0.5",
-        "[ atomtypes ]\nCT3 6 12.011 0.00 A 0.35 0.28\nCT2 6 12.011 0.00 A 0.34 0.29\n"
-        "HA3 1 1.008 0.00 A 0.25 0.13\nHA2 1 1.008 0.00 A 0.24 0.12",
-        "[ pairtypes ]\nCT3 CT3 1 0.31 0.11\nCT3 HA2 1 0.27 0.08",
+        "[ atomtypes ]",
+        *atom_types,
+        *changed,
+        f"[ pairtypes ]\nCT3 CT3 1 {lennard_jones(0.31, 0.11)}\nCT3 HA2 1 {lennard_jones(0.27, 0.08)}",
         "[ moleculetype ]\nBUT 3",
         "[ atoms ]",
         *(

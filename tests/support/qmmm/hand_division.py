@@ -1,13 +1,14 @@
 """What stays of a force field around a QM region, written apart from the product: by loops over its parameters.
 
 Of bonded terms those stay of which a particle is outside; Lennard-Jones stays for pairs of which a particle is outside,
-with the scaling of pairs of three bonds; Coulomb stays for pairs that are both outside. Without box and cut-off.
+with the scaling of pairs of three bonds; Coulomb stays for pairs that are both outside, or with mechanical embedding as
+Lennard-Jones does. Without box and cut-off.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from kstep_models.units import COULOMB
 
-# Kind -> number of terms, a term's parameters, how many of these are particles, what adds one, what makes it empty.
+# Kind -> number of terms, a term's parameters, how many of these are particles, what adds one.
 _BONDED: dict[str, tuple[str, str, int, str]] = {
     "HarmonicBondForce": ("getNumBonds", "getBondParameters", 2, "addBond"),
     "HarmonicAngleForce": ("getNumAngles", "getAngleParameters", 3, "addAngle"),
@@ -30,7 +31,7 @@ Energies = dict[str, float]
 
 
 def term_by_term(
-    system: openmm.System, positions: NDArray[np.float64], region: Collection[int]
+    system: openmm.System, positions: NDArray[np.float64], region: Collection[int], mechanical: bool = False
 ) -> tuple[Energies, NDArray[np.float64]]:
     """Energies by kind of force (kJ/mol) and their forces [N,3] (kJ/mol/nm), of what stays around a region.
 
@@ -38,6 +39,7 @@ def term_by_term(
         system: The system as the force field made it, without box or cut-off.
         positions: [N,3], nm.
         region: Particle indices, virtual sites included.
+        mechanical: Whether the region's charges go on acting on those outside.
 
     Raises:
         ValueError: A kind of force that this does not know.
@@ -50,7 +52,7 @@ def term_by_term(
         if kind == "CMMotionRemover":
             continue
         if kind == "NonbondedForce":
-            for name, energy, gradient in _pairs(force, positions, inside):
+            for name, energy, gradient in _pairs(force, positions, inside, mechanical):
                 energies[name] += energy
                 forces -= gradient
             continue
@@ -119,7 +121,7 @@ def _evaluate(
 
 
 def _pairs(
-    force: openmm.NonbondedForce, positions: NDArray[np.float64], inside: set[int]
+    force: openmm.NonbondedForce, positions: NDArray[np.float64], inside: set[int], mechanical: bool
 ) -> list[tuple[str, float, NDArray[np.float64]]]:
     """Lennard-Jones and Coulomb energy of pairs, and their gradients [N,3]."""
     count = force.getNumParticles()
@@ -143,7 +145,7 @@ def _pairs(
     sixth = (sigmas / distance) ** 6
     terms: list[tuple[str, NDArray[Any], NDArray[Any], NDArray[Any]]] = [
         ("LennardJones", 4 * epsilons * (sixth**2 - sixth), 4 * epsilons * (-12 * sixth**2 + 6 * sixth), both),
-        ("Coulomb", COULOMB * products / distance, -COULOMB * products / distance, either),
+        ("Coulomb", COULOMB * products / distance, -COULOMB * products / distance, both if mechanical else either),
     ]
     results = []
     for name, energy, slope, gone in terms:
@@ -154,6 +156,3 @@ def _pairs(
 
 def _plain(value: Any) -> float:
     return float(getattr(value, "_value", value))
-
-
-Reference = Callable[[openmm.System, NDArray[np.float64], Collection[int]], tuple[Energies, NDArray[np.float64]]]
