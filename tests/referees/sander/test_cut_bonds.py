@@ -29,7 +29,7 @@ from tests.support.referees.link_atoms import (
 )
 from tests.support.referees.orca_program import SETTINGS
 from tests.support.referees.sander import Answer, calculate, positions_of, tleap, with_charges
-from tests.support.referees.terms import deviations, terms_of
+from tests.support.referees.terms import TOLERANCE, deviations, terms_of
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def test_ends_without_charge(peptide, tmp_path, record_property):
     )
     found = compare(peptide, peptide.mixed(prmtop), theirs)
     record_property("deviations", found)
-    assert max(found.values()) < 1e-6, found
+    assert max(found.values()) < TOLERANCE, found
 
 
 @pytest.mark.parametrize("adjust", [0, 1, 2])
@@ -123,12 +123,12 @@ def test_charges_of_the_ends(peptide, adjust, tmp_path, record_property):
     mixed = peptide.mixed(peptide.prmtop)
     without_change = terms_of(mixed, peptide.positions).energies
     kept = deviations(terms_of(mixed, peptide.positions), theirs, without=("coulomb", "coulomb_14", "qm"))
-    assert max(kept.values()) < 1e-6, kept
+    assert max(kept.values()) < TOLERANCE, kept
     replace_charges(mixed, charges, charges_of(peptide.prmtop))
     replace_embedding(mixed, seen, charges[seen])
     found = compare(peptide, mixed, theirs)
     record_property("deviations", found)
-    assert max(found.values()) < 1e-6, found
+    assert max(found.values()) < TOLERANCE, found
     assert abs(without_change["coulomb"] - theirs.energies["coulomb"]) > 0.01
 
 

@@ -8,7 +8,7 @@ from openmm import app
 from openmmkstep import QMMMPotential
 from tests.support.referees.orca_program import SETTINGS
 from tests.support.referees.sander import calculate, positions_of, program, tleap
-from tests.support.referees.terms import deviations, terms_of
+from tests.support.referees.terms import TOLERANCE, deviations, terms_of
 
 
 @pytest.mark.parametrize("residue", ["ALA", "WAT"])
@@ -29,7 +29,7 @@ def test_molecule_among_waters(residue, tmp_path, record_property):
     found = deviations(terms_of(mixed, positions), theirs)
     record_property("deviations", found)
     assert len(theirs.charges) == len(positions) - len(region)
-    assert max(found.values()) < 1e-6, found
+    assert max(found.values()) < TOLERANCE, found
 
 
 def test_chorismate_mutase(chorismate_mutase, tmp_path, record_property):
@@ -45,4 +45,4 @@ def test_chorismate_mutase(chorismate_mutase, tmp_path, record_property):
     found = deviations(terms_of(mixed, positions), theirs)
     record_property("deviations", found)
     assert len(theirs.charges) == 6764
-    assert max(found.values()) < 1e-6, found
+    assert max(found.values()) < TOLERANCE, found

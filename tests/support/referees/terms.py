@@ -20,6 +20,8 @@ from .sander import CALORIE, ELECTRON, Answer
 
 COULOMB_RATIO = ELECTRON**2 * CALORIE / 10 / COULOMB
 """Amber's Coulomb constant over ours: 1 - 3.5e-5."""
+TOLERANCE = 1e-7
+"""Of deviations(): a prmtop has eight digits of each pair's Lennard-Jones parameters, which OpenMM has by its rule."""
 PARTS = {
     "lennard_jones": (False, True, False),
     "coulomb": (True, False, False),
