@@ -13,8 +13,8 @@ from openmm import app, unit
 
 from openmmkstep import QMMMForce, QMMMPotential
 from openmmkstep.qmmm.region import QMRegion
-from tests.support.qmmm import butane
-from tests.support.qmmm.hand_division import term_by_term
+from tests.support.force_fields import butane
+from tests.support.force_fields.hand_division import term_by_term
 from tests.support.qmmm.molecules import ALA2_PDB
 from tests.support.referees.sander import positions_of, tleap
 
