@@ -29,6 +29,10 @@ def make(changes: dict[str, Any], **molecule: Any) -> Any:
     [
         ({"xc": "b3lip"}, "xc 'b3lip' is not known to PySCF"),
         ({"xc": "b3lyp-d3bj"}, "give it as the setting dispersion"),
+        ({"xc": "wb97x-d"}, "give it as the setting dispersion"),
+        ({"xc": "b97-3c"}, "xc 'b97-3c' is a composite method"),
+        ({"xc": "b2plyp"}, "xc 'b2plyp' is not known to PySCF .* double hybrids are not covered"),
+        ({"xc": "0.5*hf"}, r"xc '0.5\*hf' holds no density functional"),
         ({"xc": ""}, "xc must be a text"),
         ({"basis": "6-31k"}, "basis '6-31k' is not known to PySCF for the element H"),
         ({"basis": {"O": "sto-3g"}}, "basis names no basis set for H"),
@@ -46,6 +50,20 @@ def make(changes: dict[str, Any], **molecule: Any) -> Any:
     ],
 )
 def test_settings(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(EngineError, match=message):
+        make(changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"xc": "wb97m-v", "dispersion": "d3bj"}, "has VV10 dispersion already"),
+        ({"xc": "b88,", "dispersion": "d4"}, "there is no dispersion 'd4' for xc 'b88,'"),
+        ({"xc": "0.2*b88,lyp", "dispersion": "d3bj"}, "there is no dispersion 'd3bj' for xc"),
+    ],
+)
+def test_dispersion_without_parameters(changes: dict[str, Any], message: str) -> None:
+    pytest.importorskip("pyscf.dispersion", reason="not installed: pip install 'openmm-kstep[pyscf]'")
     with pytest.raises(EngineError, match=message):
         make(changes)
 

@@ -86,7 +86,7 @@ def test_effective_core_potential() -> None:
     np.testing.assert_allclose(output.gradient[1], slope, rtol=1e-5, atol=1e-3)
 
 
-@pytest.mark.parametrize("guess", ["last", "aspc"])
+@pytest.mark.parametrize("guess", ["last", "aspc", "grassmann"])
 def test_the_guess_saves_iterations_and_changes_nothing(guess: str) -> None:
     fresh, other = (engine(xc="hf", basis="6-31g", conv_tol=1e-10, initial_guess=name) for name in ("fresh", guess))
     motion = RANDOM.normal(scale=0.0004, size=(4, 3))
@@ -94,7 +94,7 @@ def test_the_guess_saves_iterations_and_changes_nothing(guess: str) -> None:
     for one, two in zip(*calls, strict=True):
         assert one.energy == pytest.approx(two.energy, abs=1e-5)
         np.testing.assert_allclose(one.gradient, two.gradient, atol=0.05)
-    assert sum(c.iterations for c in calls[1][3:]) < {"last": 0.95, "aspc": 0.7}[guess] * sum(
+    assert sum(c.iterations for c in calls[1][3:]) < {"last": 0.95, "aspc": 0.7, "grassmann": 0.6}[guess] * sum(
         c.iterations for c in calls[0][3:]
     )
 
@@ -132,3 +132,35 @@ def test_in_a_context_as_by_hand(xc: str) -> None:
     some = [0, 10] if xc == "hf" else [2]
     expected = -derivative(energy_at, positions, 1e-4, rows=some)
     assert_close_vectors(forces[some], expected, 1e-5, 1e-3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"xc": "pbe", "dispersion": "d3bj"},
+        {"xc": "hf", "dispersion": "d4"},
+        # Range separation, kinetic energy density, and non-local correlation on a grid of its own.
+        pytest.param({"xc": "wb97m-v"}, marks=pytest.mark.slow),
+    ],
+    ids=lambda settings: "-".join(settings.values()),
+)
+def test_forces_of_dispersion_are_derivatives(settings: dict[str, Any]) -> None:
+    if "dispersion" in settings:
+        pytest.importorskip("pyscf.dispersion", reason="not installed: pip install 'openmm-kstep[pyscf]'")
+    made = engine([8, 1, 1], basis="sto-3g", grid_level=0, **settings)
+    x = np.array([[0.001, 0.002, 0.0117], [0.0765, 0.003, -0.0469], [-0.0757, 0.0012, -0.0472]])
+    output = compute(made, x)
+    slope = derivative(lambda moved: compute(made, moved).energy, x, 1e-4, rows=[1])[0]
+    # To the threshold of the orbital gradient, 1e-7 hartree/bohr.
+    np.testing.assert_allclose(output.gradient[1], slope, rtol=1e-5, atol=1e-2)
+
+
+def test_dispersion_is_that_of_its_program() -> None:
+    dispersion = pytest.importorskip(
+        "pyscf.dispersion.dftd3", reason="not installed: pip install 'openmm-kstep[pyscf]'"
+    )
+    mol = pyscf.gto.M(atom=list(zip("OCHH", FORMALDEHYDE * 10, strict=True)), basis="sto-3g", verbose=0)
+    expected = dispersion.DFTD3Dispersion(mol, "hf", "d3bj").get_dispersion()["energy"]
+    bare, corrected = (compute(engine(xc="hf", basis="sto-3g", dispersion=name)).energy for name in (None, "d3bj"))
+    # PySCF's bohr is of another year.
+    assert (corrected - bare) / KJ_MOL_PER_HARTREE == pytest.approx(expected, abs=1e-8)

@@ -17,11 +17,12 @@ from ..protocol import EngineError, Orbitals, QMOutput
 from .guess import DensityGuess
 from .mean_field import Converged, converge, create_mean_field, gradient
 from .point_charges import PointCharges
-from .settings import Basis, Settings, load_pyscf
+from .settings import Basis, Settings, check_dispersion_parameters, load_pyscf
 
 Array = NDArray[np.float64]
 
 _KJ_MOL_NM = KJ_MOL_PER_HARTREE / NM_PER_BOHR
+_BLOCK = 64.0  # MB of integrals over charges at a time; larger blocks are not faster
 
 
 class PySCF:
@@ -49,8 +50,10 @@ class PySCF:
         max_cycle: Bound of the iterations of one attempt.
         level_shift: Shift of unoccupied orbitals, hartree.
         damp: Part of the old Fock matrix that is kept in each iteration.
-        initial_guess: ``"last"`` starts from the last density, ``"aspc"`` from one extrapolated over up to five, for
-            dynamics; ``"fresh"`` starts anew.
+        initial_guess: ``"last"`` starts from the last density, ``"aspc"`` from one extrapolated over up to five,
+            ``"grassmann"`` from one over up to twelve, by what their geometries say of the new one; ``"fresh"`` starts
+            anew. Iterations per call for ethanol (HF/6-31G) at calls every 0.5 fs and every 4 fs: fresh 9.7 and 9.9,
+            last 8.0 and 9.1, aspc 5.9 and 9.9, grassmann 3.9 and 8.5.
         threads: Threads of PySCF.
         max_memory: Memory that it may use, MB.
 
@@ -73,7 +76,7 @@ class PySCF:
         max_cycle: int = 50,
         level_shift: float = 0.0,
         damp: float = 0.0,
-        initial_guess: str = "last",
+        initial_guess: str = "grassmann",
         threads: int = 1,
         max_memory: int = 4000,
     ) -> None:
@@ -128,6 +131,7 @@ class PySCF:
             verbose=0,
             max_memory=self._settings.max_memory,
         )
+        check_dispersion_parameters(self._settings, self._mol)
         self._pyscf = pyscf
         self._guess.forget()
 
@@ -151,15 +155,22 @@ class PySCF:
         if self._pyscf is None:
             raise EngineError("check() gives the molecule, and has not been called")
         with _threads(self._pyscf, self._settings.threads):
-            return self._compute(self._pyscf, positions, charge_positions, charges)
+            return self._compute(self._pyscf, positions, charge_positions, charges, needs_potential)
 
-    def _compute(self, pyscf: ModuleType, positions: Array, charge_positions: Array, charges: Array) -> QMOutput:
+    def _compute(
+        self,
+        pyscf: ModuleType,
+        positions: Array,
+        charge_positions: Array,
+        charges: Array,
+        needs_potential: NDArray[np.bool_],
+    ) -> QMOutput:
         mol = self._mol.copy()
         mol.set_geom_(np.asarray(positions) / NM_PER_BOHR, unit="Bohr")
         mol.verbose = 0
         surroundings = None
         if len(charges):
-            memory = self._settings.max_memory / 8
+            memory = min(_BLOCK, self._settings.max_memory / 8)
             surroundings = PointCharges(mol, np.asarray(charge_positions) / NM_PER_BOHR, np.asarray(charges), memory)
         mean_field = create_mean_field(pyscf, self._settings, mol, surroundings)
         overlap = np.asarray(mean_field.get_ovlp())
@@ -171,7 +182,7 @@ class PySCF:
         slopes = gradient(converged, self._settings)
         on_charges, potential = np.zeros((len(charges), 3)), np.zeros(len(charges))
         if surroundings is not None:
-            derivatives = surroundings.derivatives(converged.total_density)
+            derivatives = surroundings.derivatives(converged.total_density, needs_potential)
             slopes = slopes + derivatives.atoms
             on_charges, potential = derivatives.positions, derivatives.charges
         return QMOutput(

@@ -54,33 +54,51 @@ class PointCharges:
     def core_hamiltonian(self) -> Array:
         """What the charges add to the core Hamiltonian [b,b]."""
         nao = self._mol.nao_nr()
-        total = np.zeros((nao, nao))
+        total = np.zeros(nao * nao)
         for block in self._blocks(1):
-            integrals = self._mol.intor("int1e_grids", grids=self._positions[block])
-            total -= np.tensordot(self._charges[block], integrals, axes=1)
-        return total
+            total -= self._integrals(block).reshape(nao * nao, -1) @ self._charges[block]
+        return total.reshape(nao, nao)
 
     def nuclear_energy(self) -> float:
         """Energy of the nuclei in the field of the charges."""
         return float(self._nuclear_charges @ self._nuclear_field()[0])
 
-    def derivatives(self, density: Array) -> ChargeDerivatives:
-        """All derivatives for a density matrix [b,b], summed over spins."""
-        atoms = np.zeros((len(self._nuclei), 3))
-        positions = np.zeros((len(self._charges), 3))
-        potential = np.zeros(len(self._charges))
+    def derivatives(self, density: Array, needs_potential: NDArray[np.bool_]) -> ChargeDerivatives:
+        """All derivatives for a density matrix [b,b], summed over spins.
+
+        Args:
+            density: The density matrix, symmetric.
+            needs_potential: The charges [m] with respect to which derivatives are wanted; they are 0 for the others.
+        """
+        nao = len(density)
+        at_charges = np.zeros((3, len(self._charges)))
+        matrices = np.zeros(3 * nao * nao)
+        for block in self._blocks(3):
+            # (grad mu | 1/|r - R_k| | nu); moving an atom moves its functions by -grad. Read twice, by matrix-vector
+            # products that run at the speed of memory.
+            slopes = self._slopes(block)
+            at_charges[:, block] = density.ravel() @ slopes.reshape(3, nao * nao, -1)
+            matrices += slopes.reshape(3 * nao * nao, -1) @ self._charges[block]
+        by_function = 2 * np.einsum("xnm,nm->mx", matrices.reshape(3, nao, nao), density)
         ranges = self._mol.aoslice_by_atom()[:, 2:]
-        for block in self._blocks(4):
-            places, values = self._positions[block], self._charges[block]
-            potential[block] -= np.einsum("kmn,mn->k", self._mol.intor("int1e_grids", grids=places), density)
-            # (grad mu | 1/|r - R_k| | nu); moving an atom moves its functions by -grad.
-            slopes = np.einsum("xkmn,mn->xkm", self._mol.intor("int1e_grids_ip", grids=places), density)
-            positions[block] -= 2 * values[:, None] * slopes.sum(axis=2).T
-            by_function = 2 * np.einsum("xkm,k->mx", slopes, values)
-            for atom, (first, end) in enumerate(ranges):
-                atoms[atom] += by_function[first:end].sum(axis=0)
-        _, on_nuclei, at_charges, on_charges = self._nuclear_field()
-        return ChargeDerivatives(atoms + on_nuclei, positions + on_charges, potential + at_charges)
+        atoms = np.array([by_function[first:end].sum(axis=0) for first, end in ranges])
+        positions = -2 * (self._charges * at_charges).T
+        _, on_nuclei, potential, on_charges = self._nuclear_field()
+        potential[~needs_potential] = 0.0
+        wanted = np.flatnonzero(needs_potential)
+        for chosen in self._blocks(1, len(wanted)):
+            potential[wanted[chosen]] -= density.ravel() @ self._integrals(wanted[chosen]).reshape(nao * nao, -1)
+        return ChargeDerivatives(atoms + on_nuclei, positions + on_charges, potential)
+
+    def _integrals(self, chosen: slice | NDArray[np.intp]) -> Array:
+        """(mu | 1/|r - R_k| | nu) as [nu,mu,k], which is how they lie in memory."""
+        integrals: Array = self._mol.intor("int1e_grids", grids=self._positions[chosen]).transpose(2, 1, 0)
+        return integrals
+
+    def _slopes(self, chosen: slice) -> Array:
+        """(grad mu | 1/|r - R_k| | nu) as [x,nu,mu,k], which is how they lie in memory."""
+        integrals: Array = self._mol.intor("int1e_grids_ip", grids=self._positions[chosen]).transpose(0, 3, 2, 1)
+        return integrals
 
     def _nuclear_field(self) -> tuple[Array, Array, Array, Array]:
         """Nuclei and charges: the potential at the nuclei [n], and derivatives of the energy with respect to positions
@@ -91,8 +109,9 @@ class PointCharges:
         slopes = -self._nuclear_charges[:, None, None] * self._charges[None, :, None] * delta * inverse[..., None] ** 3
         return inverse @ self._charges, slopes.sum(axis=1), self._nuclear_charges @ inverse, -slopes.sum(axis=0)
 
-    def _blocks(self, matrices: int) -> Iterator[slice]:
-        """Ranges of charges, for so many matrices of integrals per charge at a time."""
+    def _blocks(self, matrices: int, number: int | None = None) -> Iterator[slice]:
+        """Ranges of so many charges, by default all, for so many matrices of integrals per charge at a time."""
+        number = len(self._charges) if number is None else number
         size = max(1, int(self._memory * 1e6 / (8 * matrices * max(1, self._mol.nao_nr()) ** 2)))
-        for first in range(0, len(self._charges), size):
-            yield slice(first, min(first + size, len(self._charges)))
+        for first in range(0, number, size):
+            yield slice(first, min(first + size, number))

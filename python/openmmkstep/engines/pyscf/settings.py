@@ -17,7 +17,7 @@ from ..setting_values import check_choice, check_flag, check_integer, check_rang
 HARTREE_FOCK = "hf"
 REFERENCES = (None, "restricted", "unrestricted", "restricted-open")
 DISPERSIONS = (None, "d3bj", "d3zero", "d4")
-INITIAL_GUESSES = ("fresh", "last", "aspc")
+INITIAL_GUESSES = ("fresh", "last", "aspc", "grassmann")
 _FINEST_GRID = 9
 
 Basis = str | Mapping[str, str]
@@ -117,6 +117,8 @@ class Settings:
                 _check_basis(pyscf, "auxbasis", _of_element("auxbasis", self.auxbasis, symbol), symbol)
         if not self.is_hartree_fock:
             _check_functional(pyscf, self.xc)
+            if self.dispersion is not None and pyscf.dft.libxc.is_nlc(self.xc):
+                raise EngineError(f"xc {self.xc!r} has VV10 dispersion already: leave dispersion out")
         if self.dispersion is not None:
             _check_dispersion()
 
@@ -209,18 +211,27 @@ def _has_core_potential(pyscf: ModuleType, name: str, symbol: str) -> bool:
 
 
 def _check_functional(pyscf: ModuleType, name: str) -> None:
-    if re.search(r"-d[234]", name.lower()):
+    terms = [term.strip() for term in re.split(r"[,+*]", name.lower())]
+    if any(re.search(r"[-_ ]?3c$", term) for term in terms):
+        raise EngineError(
+            f"xc {name!r} is a composite method, with a basis set and corrections of its own, which are not all there: "
+            "name a functional, a basis and a dispersion instead"
+        )
+    # Also those, such as wb97x-d, of which libxc knows the functional alone.
+    if any(re.search(r"[-_]d(\d\w*)?$", term) for term in terms):
         raise EngineError(
             f"xc {name!r} names a dispersion correction: give it as the setting dispersion, such as 'd3bj' or 'd4'"
         )
     try:
-        hybrid, parts = pyscf.dft.libxc.parse_xc(name)
+        _, parts = pyscf.dft.libxc.parse_xc(name)
     except Exception as error:  # KeyError or ValueError, by what is wrong
         raise EngineError(
-            f"xc {name!r} is not known to PySCF ({error}): use 'hf' or a functional such as 'b3lyp', 'pbe0', 'pbe,pbe'"
+            f"xc {name!r} is not known to PySCF ({error}): use 'hf' or a functional such as 'b3lyp', 'pbe0', "
+            "'pbe,pbe'; double hybrids are not covered, because PySCF has no gradients for them"
         ) from error
-    if not parts and not any(hybrid):
-        raise EngineError(f"xc {name!r} is empty: use 'hf' or a functional such as 'b3lyp'")
+    if not parts:
+        # A bare part of exact exchange too, which would run as Kohn-Sham theory on a grid without a functional.
+        raise EngineError(f"xc {name!r} holds no density functional: use 'hf' or a functional such as 'b3lyp'")
 
 
 def _check_dispersion() -> None:
@@ -230,4 +241,27 @@ def _check_dispersion() -> None:
         raise EngineError(
             f"dispersion needs the package pyscf-dispersion, which cannot be imported ({error}): "
             "pip install pyscf-dispersion"
+        ) from error
+
+
+def check_dispersion_parameters(settings: Settings, mol: Any) -> None:
+    """Refuse a dispersion correction without parameters for the functional or the elements of a molecule.
+
+    Raises:
+        EngineError: So it is.
+    """
+    if settings.dispersion is None:
+        return
+    from pyscf.dispersion import dftd3, dftd4
+    from pyscf.scf.dispersion import parse_disp
+
+    xc = settings.xc.strip().lower()
+    try:
+        method, version, _ = parse_disp(xc, settings.dispersion)
+        made = dftd4.DFTD4Dispersion(mol, xc=method) if version == "d4" else dftd3.DFTD3Dispersion(mol, method, version)
+        made.get_dispersion()
+    except Exception as error:  # RuntimeError or NotImplementedError, by what is missing
+        raise EngineError(
+            f"there is no dispersion {settings.dispersion!r} for xc {xc!r} and these elements ({error}): choose "
+            "another one or leave it out"
         ) from error

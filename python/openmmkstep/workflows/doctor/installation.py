@@ -25,6 +25,7 @@ _LIBRARIES = ("openmm", "torch")
 # extra -> its modules, and the commands that need them
 _EXTRAS = {
     "training": (("lightning",), "kstep train and kstep export"),
+    "pyscf": (("pyscf", "threadpoolctl"), "the QM engine pyscf"),
     "rttddft": (("pyscf", "ase", "distributed", "threadpoolctl"), "kstep spectrum"),
 }
 _LOAD = "import openmmkstep; print(openmmkstep.pluginLoadFailures)"
