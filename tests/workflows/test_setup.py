@@ -33,7 +33,7 @@ def test_selections(solvated_ala2: Molecule) -> None:
     with pytest.raises(SelectionError, match="runs backwards"):
         select_atoms(topology, "5-2")
     with pytest.raises(SelectionError, match="cannot understand"):
-        select_atoms(topology, "protein")
+        select_atoms(topology, "enzyme")
 
 
 def test_topology_round_trip(solvated_ala2: Molecule) -> None:

@@ -83,7 +83,9 @@ class QMSection(Section):
 
     Attributes:
         method: Name of the QM method; upper and lower case are the same.
-        atoms: Indices ("0-21,30"), a list of indices, "all", or "solute" (everything but water and ions).
+        atoms: Indices ("0-21,30"), "all", "solute" (everything but water and ions), a selection such as "sidechain and
+            resid 11 20" or "resname LIG or same residue as (water and within 4 A of resname LIG)", whose distances are
+            those of the starting structure; or a list of indices and selections, which are united.
         charge: Total charge of the region, e.
         multiplicity: Spin multiplicity of the region.
         embedding: "electrostatic" or "mechanical".
@@ -101,7 +103,7 @@ class QMSection(Section):
     """
 
     method: str = "gfn2-xtb"
-    atoms: str | tuple[int, ...] = "solute"
+    atoms: str | tuple[int | str, ...] = "solute"
     charge: int = 0
     multiplicity: int = Field(default=1, ge=1)
     embedding: Literal["electrostatic", "mechanical"] = "electrostatic"

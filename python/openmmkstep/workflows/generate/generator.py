@@ -76,6 +76,8 @@ class Generator:
         self._report = report
         self._builder = SystemBuilder(config.system)
         self._region = region_of(self._builder.build_in_vacuum(), config.qm)
+        # The region is chosen once: distances in a selection would choose another one in every conformer.
+        self._qm = config.qm.model_copy(update={"atoms": self._region.particles})
         self._engine = engine_of(config.qm)
         self._command = command
 
@@ -122,9 +124,7 @@ class Generator:
         self._log(writer, index, "force-field equilibration")
         molecules = self._builder.build(conformer)
         start = equilibrate(molecules, temperature, sampling.force_field_equilibration, seed, config.platform)
-        mixed = build_mixed_system(
-            molecules, config.qm, config.surrogate, split_nonbonded=sampling.nonbonded_period > 1
-        )
+        mixed = build_mixed_system(molecules, self._qm, config.surrogate, split_nonbonded=sampling.nonbonded_period > 1)
         integrator = integrator_for(mixed.system, config.levels, temperature, sampling.friction)
         integrator.setRandomNumberSeed(seed)
         platform, properties = find_platform(config.platform)

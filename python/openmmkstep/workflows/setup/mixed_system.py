@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import openmm
 
 from openmmkstep.engines.registry import EngineSpecification, specification
@@ -38,7 +39,8 @@ class MixedSystem:
 
 def region_of(molecules: MolecularSystem, qm: QMSection) -> QMRegion:
     """The QM region that a configuration means, checked."""
-    atoms = select_atoms(molecules.topology, qm.atoms)
+    # To the digits of the structure file, so that a run that is taken up has the same region.
+    atoms = select_atoms(molecules.topology, qm.atoms, np.round(molecules.positions, 4))
     return QMRegion.create(
         molecules.topology,
         molecules.system,
