@@ -32,10 +32,15 @@ class SystemSection(Section):
     """The molecules and their force field.
 
     Attributes:
-        structure: PDB or mmCIF file; or none, with ``prmtop`` and ``coordinates``.
+        structure: PDB or mmCIF file; or none, with ``prmtop``, ``psf`` or ``top``, and ``coordinates``.
         force_field: files for openmm.app.ForceField, beside the configuration or of OpenMM.
         prmtop: Amber topology, instead of structure and force field.
-        coordinates: Amber coordinates (inpcrd or rst7) for ``prmtop``.
+        psf: CHARMM topology, instead of structure and force field; with ``parameters``.
+        parameters: CHARMM parameter files (rtf, par or prm, str) for ``psf``.
+        top: GROMACS topology, instead of structure and force field; bonds that ``constraints`` holds have no terms.
+        include_folder: Where files that ``top`` includes are; that of an installed GROMACS if none.
+        coordinates: Positions for ``prmtop``, ``psf`` or ``top``: inpcrd, rst7, crd, cor, gro, pdb or cif.
+        box: Widths of a rectangular box, nm, where the files have none.
         solvent: water to add; none if the structure is complete.
         nonbonded_method: of the force field.
         nonbonded_cutoff: of the force field, nm.
@@ -49,7 +54,12 @@ class SystemSection(Section):
     structure: Path | None = None
     force_field: tuple[FileOrName, ...] = ("amber14-all.xml", "amber14/tip3p.xml")
     prmtop: Path | None = None
+    psf: Path | None = None
+    parameters: tuple[Path, ...] = ()
+    top: Path | None = None
+    include_folder: Path | None = None
     coordinates: Path | None = None
+    box: tuple[Length, Length, Length] | None = None
     solvent: SolventSection | None = None
     nonbonded_method: Literal["NoCutoff", "CutoffNonPeriodic", "CutoffPeriodic", "Ewald", "PME"] | None = None
     nonbonded_cutoff: Length = 0.9
@@ -60,12 +70,22 @@ class SystemSection(Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> SystemSection:
-        if (self.structure is None) == (self.prmtop is None):
-            raise ValueError("give either 'structure' (with 'force_field') or 'prmtop' (with 'coordinates')")
-        if (self.prmtop is None) != (self.coordinates is None):
-            raise ValueError("'prmtop' and 'coordinates' belong together")
-        if self.prmtop is not None and self.solvent is not None:
-            raise ValueError("'solvent' needs 'structure' and 'force_field': an Amber topology is complete as it is")
+        complete = [name for name in ("prmtop", "psf", "top") if getattr(self, name) is not None]
+        if len(complete) + (self.structure is not None) != 1:
+            raise ValueError(
+                "give either 'structure' (with 'force_field') or one of 'prmtop', 'psf' and 'top' (with 'coordinates')"
+            )
+        if bool(complete) != (self.coordinates is not None):
+            raise ValueError("'coordinates' and one of 'prmtop', 'psf' and 'top' belong together")
+        if (self.psf is not None) != bool(self.parameters):
+            raise ValueError("'psf' and 'parameters' belong together")
+        if self.include_folder is not None and self.top is None:
+            raise ValueError("'include_folder' is for 'top'")
+        if self.solvent is not None and (complete or self.box is not None):
+            what = "has a box of its own: leave out 'box'" if self.box is not None else "needs 'structure'"
+            raise ValueError(f"'solvent' {what}; the topologies of Amber, CHARMM and GROMACS are complete as they are")
+        if complete and "force_field" in self.model_fields_set:
+            raise ValueError(f"'force_field' is for 'structure': the file of {complete[0]!r} has its own")
         return self
 
     @model_validator(mode="after")

@@ -71,6 +71,9 @@ def _files(plan: SystemPlan) -> Iterator[Check]:
     named: list[tuple[str, Path | None]] = [
         ("structure", molecules.structure),
         ("prmtop", molecules.prmtop),
+        ("psf", molecules.psf),
+        *(("parameters", file) for file in molecules.parameters),
+        ("top", molecules.top),
         ("coordinates", molecules.coordinates),
         ("surrogate", None if surrogate is None else surrogate.archive),
     ]

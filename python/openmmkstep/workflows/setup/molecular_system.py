@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,9 @@ from openmm import app, unit
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from openmmkstep.workflows.config.sections import SolventSection, SystemSection
 
+from .complete_files import CompleteFiles, PreparationError, chosen_box, existing, read_complete_files
 
-class PreparationError(ValueError):
-    """A structure or force field from which no system can be made."""
+__all__ = ["MolecularSystem", "PreparationError", "Structure", "SystemBuilder"]
 
 
 @dataclass(frozen=True)
@@ -60,10 +59,11 @@ class SystemBuilder:
 
     def __init__(self, section: SystemSection) -> None:
         self._section = section
-        self._prmtop: app.AmberPrmtopFile | None = None
+        self._complete: CompleteFiles | None = None
         self._force_field: app.ForceField | None = None
-        if section.prmtop is not None:
-            self.structure = self._read_amber()
+        if section.structure is None:
+            self._complete = read_complete_files(section)
+            self.structure = Structure(self._complete.topology, self._complete.positions)
         else:
             self.structure = self._read_structure()
             try:
@@ -98,7 +98,8 @@ class SystemBuilder:
         if not periodic and method in ("CutoffPeriodic", "Ewald", "PME"):
             if not in_vacuum:
                 raise PreparationError(
-                    f"system.nonbonded_method {method} needs a periodic box: add system.solvent, or a box in the file"
+                    f"system.nonbonded_method {method} needs a periodic box: add system.solvent or "
+                    "system.box, or a box in the file"
                 )
             method = "NoCutoff"
         options: dict[str, Any] = {
@@ -114,8 +115,13 @@ class SystemBuilder:
             options["switchDistance"] = section.switch_distance * unit.nanometer
         if section.hydrogen_mass is not None:
             options["hydrogenMass"] = section.hydrogen_mass * unit.dalton
-        if self._force_field is None and self._prmtop is not None:
-            system = self._prmtop.createSystem(**options)
+        if self._complete is not None:
+            try:
+                system = self._complete.create_system(**options)
+            except Exception as error:
+                # The readers of CHARMM and GROMACS files raise errors of many kinds for parameters that are missing.
+                file = section.prmtop or section.psf or section.top
+                raise PreparationError(f"system: no system can be made of {file}: {error}") from error
         elif self._force_field is not None:
             try:
                 system = self._force_field.createSystem(structure.topology, **options)
@@ -137,29 +143,15 @@ class SystemBuilder:
         return Structure(modeller.topology, _array(modeller.positions))
 
     def _read_structure(self) -> Structure:
-        path = self._existing(self._section.structure, "structure")
+        path = existing(self._section.structure, "structure")
         try:
             file = app.PDBxFile(str(path)) if path.suffix in (".cif", ".mmcif") else app.PDBFile(str(path))
         except Exception as error:
             # OpenMM's readers raise whatever their parsing hits; the user needs the file's name.
             raise PreparationError(f"system.structure: {path} cannot be read: {error}") from error
+        box = chosen_box(self._section, file.topology.getPeriodicBoxVectors(), "structure")
+        file.topology.setPeriodicBoxVectors(box)
         return Structure(file.topology, _array(file.positions))
-
-    def _read_amber(self) -> Structure:
-        prmtop = self._existing(self._section.prmtop, "prmtop")
-        coordinates = self._existing(self._section.coordinates, "coordinates")
-        try:
-            inpcrd = app.AmberInpcrdFile(str(coordinates))
-            self._prmtop = app.AmberPrmtopFile(str(prmtop), periodicBoxVectors=inpcrd.boxVectors)
-        except Exception as error:
-            raise PreparationError(f"system.prmtop: {prmtop} and {coordinates} cannot be read: {error}") from error
-        return Structure(self._prmtop.topology, _array(inpcrd.positions))
-
-    @staticmethod
-    def _existing(path: Path | None, key: str) -> Path:
-        if path is None or not path.is_file():
-            raise PreparationError(f"system.{key}: {path} does not exist")
-        return path
 
 
 def _array(positions: Any) -> NDArray[np.float64]:
