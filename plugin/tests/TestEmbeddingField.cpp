@@ -1,8 +1,11 @@
 #include "Points.h"
 #include "openmm/OpenMMException.h"
 #include "openmmkstep/internal/EmbeddingField.h"
+#include "openmmkstep/internal/PeriodicBox.h"
 #include <algorithm>
+#include <array>
 #include <doctest/doctest.h>
+#include <map>
 #include <memory>
 
 using namespace KStep;
@@ -157,6 +160,187 @@ TEST_CASE("the energy is continuous while a group goes through the switching reg
         CHECK(largest > 0.01);
         CHECK(findLargestChange(1e-4) < 0.15 * largest);
     }
+}
+
+namespace {
+
+/** What the region sees by the definition in EmbeddingCharges.h, of all groups and all images near and far. */
+struct Seen {
+    std::vector<int> particles;
+    std::vector<double> factors;
+    std::vector<Vec3> positions;
+};
+
+double switchValue(double distance, double begin, double end) {
+    const double t = std::min(1.0, std::max(0.0, (distance - begin) / (end - begin)));
+    return 1 - t * t * t * (10 - t * (15 - 6 * t));
+}
+
+Seen searchEverywhere(const EmbeddingCharges &charges, const std::vector<Vec3> &sites, const std::vector<Vec3> &places,
+                      const Vec3 vectors[3]) {
+    std::map<int, std::vector<int>> groups;
+    for (int i = 0; i < charges.getNumCharges(); i++) {
+        int particle, group;
+        double charge;
+        charges.getChargeParameters(i, particle, charge, group);
+        groups[group].push_back(particle);
+    }
+    Seen seen;
+    for (const auto &[group, members] : groups) {
+        std::vector<Vec3> whole;
+        Vec3 mean;
+        for (const int particle : members) {
+            Vec3 place = places[particle];
+            if (!whole.empty())
+                place = whole.back() + KStep::minimumImage(place - whole.back(), vectors);
+            whole.push_back(place);
+            mean += place * (1.0 / static_cast<double>(members.size()));
+        }
+        for (int image = 0; image < 7 * 7 * 7; image++) {
+            const Vec3 shift =
+                vectors[0] * (image % 7 - 3) + vectors[1] * (image / 7 % 7 - 3) + vectors[2] * (image / 49 - 3);
+            double unseen = 1;
+            for (const Vec3 &site : sites)
+                if (members.size() <= 3)
+                    unseen *= 1 - switchValue(distance(mean + shift, site), charges.getSwitchingDistance(),
+                                              charges.getCutoffDistance());
+                else
+                    for (const Vec3 &place : whole)
+                        unseen *= 1 - switchValue(distance(place + shift, site), charges.getSwitchingDistance(),
+                                                  charges.getCutoffDistance());
+            if (unseen == 1)
+                continue;
+            for (size_t j = 0; j < members.size(); j++) {
+                seen.particles.push_back(members[j]);
+                seen.factors.push_back(1 - unseen);
+                seen.positions.push_back(whole[j] + shift);
+            }
+        }
+    }
+    return seen;
+}
+
+} // namespace
+
+TEST_CASE("a field that has seen a long walk equals one that has seen nothing, and a search everywhere") {
+    std::vector<int> sizes = {1, 2, 2, 4, 5, 6, 6, 9};
+    sizes.resize(60, 3);
+    int numSeen = 0, numChanges = 0;
+    for (int seed = 0; seed < 4; seed++) {
+        CAPTURE(seed);
+        std::mt19937 generator(seed);
+        std::normal_distribution<double> normal;
+        const auto random = [&](double width) {
+            const double x = width * normal(generator), y = width * normal(generator);
+            return Vec3(x, y, width * normal(generator));
+        };
+        Field walker(sizes, 1.0, 0.7, 50 * seed);
+        Vec3 vectors[3] = {Vec3(4.4, 0, 0), Vec3(0.6, 4.5, 0), Vec3(-0.9, 1.3, 4.3)};
+        if (seed == 0)
+            vectors[1] = Vec3(0, 4.5, 0), vectors[2] = Vec3(0, 0, 4.3);
+        std::vector<Vec3> places = walker.positions;
+        // Into the whole box; one group has members that are half a box apart.
+        for (int i = 0; i < walker.charges.getNumCharges(); i++) {
+            int particle, group;
+            double charge;
+            walker.charges.getChargeParameters(i, particle, charge, group);
+            for (int axis = 0; axis < 3; axis++)
+                places[particle] += vectors[axis] * std::fmod(std::array{0.37, 0.21, 0.59}[axis] * group, 1.0);
+            if (group == 6)
+                places[particle] += vectors[0] * (0.49 * (i % 2));
+        }
+        std::vector<int> before;
+        for (int step = 0; step < 150; step++) {
+            CAPTURE(step);
+            for (Vec3 &place : places)
+                place += random(0.02);
+            const size_t one = generator() % places.size();
+            if (step % 29 == 13)
+                places[one] += random(1.0); // a large move of one particle
+            if (step % 31 == 15)
+                places[one] += vectors[generator() % 3]; // its other image, as when atoms are wrapped
+            if (step % 37 == 16)                         // the region's other image
+                for (int atom = 0; atom < 2; atom++)
+                    places[atom] += vectors[1] * (step % 2 == 0 ? 1 : -1);
+            if (step % 41 == 28)
+                for (Vec3 &vector : vectors)
+                    vector *= 1 + 0.02 * (generator() % 3 - 1.0);
+            const std::vector<Vec3> sites(places.begin(), places.begin() + 2);
+            walker.field->update(sites, places, vectors);
+            EmbeddingField fresh(walker.charges, {0, 1}, walker.system, "test");
+            fresh.update(sites, places, vectors);
+            // To the last bit, in the same order.
+            CHECK(walker.field->getParticles() == fresh.getParticles());
+            CHECK(walker.field->getCharges() == fresh.getCharges());
+            CHECK(walker.field->getPositions() == fresh.getPositions());
+            const Seen expected = searchEverywhere(walker.charges, sites, places, vectors);
+            REQUIRE(walker.field->getNumSelected() == static_cast<int>(expected.particles.size()));
+            for (size_t i = 0; i < expected.particles.size(); i++) {
+                CHECK(walker.field->getParticles()[i] == expected.particles[i]);
+                CHECK(walker.field->getSwitchFactors()[i] == doctest::Approx(expected.factors[i]).epsilon(1e-9));
+                CHECK(distance(walker.field->getPositions()[i], expected.positions[i]) < 1e-9);
+            }
+            numSeen += walker.field->getNumSelected();
+            numChanges += before != walker.field->getParticles() ? 1 : 0;
+            before = walker.field->getParticles();
+        }
+    }
+    // The walks are such that something is seen and unseen.
+    CHECK(numSeen > 5000);
+    CHECK(numChanges > 100);
+}
+
+TEST_CASE("a group and a region that move towards each other see each other in time") {
+    for (const int size : {1, 3, 6})
+        for (const double start : {0.05, 0.5, 0.95, 1.05, 1.5, 3.0}) {
+            CAPTURE(size);
+            CAPTURE(start);
+            Field walker({size}, 1.0, 0.7, 3);
+            std::vector<Vec3> places = walker.positions;
+            // The nearest charge and the nearest atom, which is at 0.1 nm, are the cut-off and some skins apart.
+            for (size_t particle = 2; particle < places.size(); particle++)
+                places[particle] = Vec3(0.1 + 1.0 + start * NearGroups::SKIN + 0.001 * particle, 0, 0);
+            const Vec3 vectors[3] = {Vec3(9, 0, 0), Vec3(0, 9, 0), Vec3(0, 0, 9)};
+            bool isSeen = false;
+            for (int step = 0; step < 100 && !isSeen; step++) {
+                const std::vector<Vec3> sites(places.begin(), places.begin() + 2);
+                walker.field->update(sites, places, vectors);
+                EmbeddingField fresh(walker.charges, {0, 1}, walker.system, "test");
+                fresh.update(sites, places, vectors);
+                isSeen = fresh.getNumSelected() > 0;
+                CHECK(walker.field->getCharges() == fresh.getCharges());
+                for (size_t particle = 0; particle < places.size(); particle++)
+                    places[particle][0] += (particle < 2 ? 0.04 : -0.04) * NearGroups::SKIN;
+            }
+            CHECK(isSeen);
+        }
+}
+
+TEST_CASE("a list of near groups holds until something has moved by half the skin, or the box is another") {
+    const std::vector<Vec3> atoms = randomPoints(3, 1, 1), charges = randomPoints(5, 1, 2);
+    const NearGroups::Box vectors = {box[0], box[1], box[2]};
+    NearGroups list;
+    const auto holds = [&](const std::vector<Vec3> &someAtoms, const std::vector<Vec3> &someCharges,
+                           const NearGroups::Box &someBox) {
+        return list.holdFor(someAtoms, [&](size_t i) { return someCharges[i]; }, someBox);
+    };
+    CHECK_FALSE(holds(atoms, charges, vectors));
+    list.start(atoms, [&](size_t i) { return charges[i]; }, charges.size(), vectors);
+    list.add(7);
+    CHECK_FALSE(holds(atoms, charges, vectors)); // it is not finished
+    list.finish();
+    CHECK(holds(atoms, charges, vectors));
+    CHECK(list.getGroups() == std::vector<int>{7});
+    const double half = 0.5 * NearGroups::SKIN;
+    for (const bool movesAtom : {true, false})
+        for (const double move : {0.99 * half, 1.01 * half, std::nan("")}) {
+            std::vector<Vec3> movedAtoms = atoms, movedCharges = charges;
+            (movesAtom ? movedAtoms : movedCharges)[2][1] += move;
+            CHECK(holds(movedAtoms, movedCharges, vectors) == (move < half));
+        }
+    NearGroups::Box other = vectors;
+    other[2][0] += 1e-12;
+    CHECK_FALSE(holds(atoms, charges, other));
 }
 
 TEST_CASE("charges that make no sense are refused") {

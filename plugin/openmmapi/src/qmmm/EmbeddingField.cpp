@@ -147,6 +147,31 @@ void EmbeddingField::validateBox(const Vec3 box[3], const char *which) const {
     }
 }
 
+template <class Visitor>
+void EmbeddingField::visitImages(const Sphere &sphere, double distance, const Vec3 box[3], Visitor visit) const {
+    if (!periodic) {
+        visit(Vec3());
+        return;
+    }
+    // In fractional coordinates, the distance of an image from the region's centre is at least the component along
+    // each box vector times the width of the box in that direction.
+    const Vec3 delta = sphere.center - regionCenter;
+    double fraction[3];
+    fraction[2] = delta[2] / box[2][2];
+    fraction[1] = (delta[1] - fraction[2] * box[2][1]) / box[1][1];
+    fraction[0] = (delta[0] - fraction[1] * box[1][0] - fraction[2] * box[2][0]) / box[0][0];
+    const double reach = distance + regionRadius + sphere.radius;
+    int low[3], high[3];
+    for (int i = 0; i < 3; i++) {
+        low[i] = static_cast<int>(std::ceil(-reach / widths[i] - fraction[i]));
+        high[i] = static_cast<int>(std::floor(reach / widths[i] - fraction[i]));
+    }
+    for (int i = low[0]; i <= high[0]; i++)
+        for (int j = low[1]; j <= high[1]; j++)
+            for (int k = low[2]; k <= high[2]; k++)
+                visit(box[0] * i + box[1] * j + box[2] * k);
+}
+
 void EmbeddingField::update(const vector<Vec3> &sites, const vector<Vec3> &positions, const Vec3 box[3]) {
     if (periodic) {
         validateBox(box, "periodic box");
@@ -161,18 +186,60 @@ void EmbeddingField::update(const vector<Vec3> &sites, const vector<Vec3> &posit
     selectedPosition.clear();
     switchedImages.clear();
     switchTerms.clear();
-    for (const Group &group : groups) {
-        const Sphere sphere = makeGroupWhole(group, positions, box);
-        if (!isFinite(sphere.center))
-            throw OpenMMException(owner + ": the position of particle " + std::to_string(particles[group.first]) +
-                                  " or of another embedding charge of its group is not a finite number");
-        if (cutoff == 0)
+    if (cutoff == 0) {
+        for (const Group &group : groups) {
+            requireFinite(group, makeGroupWhole(group, positions, box));
             append(group, Vec3(), 1.0);
-        else if (periodic)
-            selectImages(group, sphere, box);
-        else
-            selectImage(group, sphere, Vec3());
+        }
+        return;
     }
+    findNearGroups(positions, box);
+    for (const int index : nearGroups.getGroups()) {
+        const Group &group = groups[index];
+        const Sphere sphere = makeGroupWhole(group, positions, box);
+        requireFinite(group, sphere);
+        visitImages(sphere, cutoff, box, [&](const Vec3 &shift) { selectImage(group, sphere, shift); });
+    }
+}
+
+void EmbeddingField::requireFinite(const Group &group, const Sphere &sphere) const {
+    if (!isFinite(sphere.center))
+        throw OpenMMException(owner + ": the position of particle " + std::to_string(particles[group.first]) +
+                              " or of another embedding charge of its group is not a finite number");
+}
+
+void EmbeddingField::findNearGroups(const vector<Vec3> &positions, const Vec3 box[3]) {
+    const auto placeOf = [&](size_t i) { return positions[particles[i]]; };
+    const NearGroups::Box vectors = periodic ? NearGroups::Box{box[0], box[1], box[2]} : NearGroups::Box{};
+    if (nearGroups.holdFor(region, placeOf, vectors))
+        return;
+    nearGroups.start(region, placeOf, particles.size(), vectors);
+    for (size_t index = 0; index < groups.size(); index++) {
+        const Sphere sphere = makeGroupWhole(groups[index], positions, box);
+        requireFinite(groups[index], sphere);
+        if (mayComeNear(groups[index], sphere, box))
+            nearGroups.add(static_cast<int>(index));
+    }
+    nearGroups.finish();
+}
+
+bool EmbeddingField::mayComeNear(const Group &group, const Sphere &sphere, const Vec3 box[3]) const {
+    if (periodic) {
+        // Charges that a small move brings beside other images of each other: where they are then cannot be foretold.
+        const double halfBox = 0.5 * std::min({box[0][0], box[1][1], box[2][2]});
+        for (int i = group.first + 1; i < group.end; i++)
+            if (norm(whole[i] - whole[i - 1]) + NearGroups::SKIN >= halfBox)
+                return true;
+    }
+    const double reach = cutoff + NearGroups::SKIN + sphere.radius;
+    bool isNear = false;
+    visitImages(sphere, cutoff + NearGroups::SKIN, box, [&](const Vec3 &shift) {
+        for (size_t i = 0; i < region.size() && !isNear; i++) {
+            const Vec3 delta = sphere.center + shift - region[i];
+            isNear = delta.dot(delta) <= reach * reach;
+        }
+    });
+    return isNear;
 }
 
 void EmbeddingField::placeRegion(const vector<Vec3> &sites) {
@@ -211,26 +278,6 @@ EmbeddingField::Sphere EmbeddingField::makeGroupWhole(const Group &group, const 
             sphere.center = wholeBondCharges[i]; // what update() complains of
     }
     return sphere;
-}
-
-void EmbeddingField::selectImages(const Group &group, const Sphere &sphere, const Vec3 box[3]) {
-    // In fractional coordinates, the distance of an image from the region's centre is at least the component along
-    // each box vector times the width of the box in that direction.
-    const Vec3 delta = sphere.center - regionCenter;
-    double fraction[3];
-    fraction[2] = delta[2] / box[2][2];
-    fraction[1] = (delta[1] - fraction[2] * box[2][1]) / box[1][1];
-    fraction[0] = (delta[0] - fraction[1] * box[1][0] - fraction[2] * box[2][0]) / box[0][0];
-    const double reach = cutoff + regionRadius + sphere.radius;
-    int low[3], high[3];
-    for (int i = 0; i < 3; i++) {
-        low[i] = static_cast<int>(std::ceil(-reach / widths[i] - fraction[i]));
-        high[i] = static_cast<int>(std::floor(reach / widths[i] - fraction[i]));
-    }
-    for (int i = low[0]; i <= high[0]; i++)
-        for (int j = low[1]; j <= high[1]; j++)
-            for (int k = low[2]; k <= high[2]; k++)
-                selectImage(group, sphere, box[0] * i + box[1] * j + box[2] * k);
 }
 
 void EmbeddingField::selectImage(const Group &group, const Sphere &sphere, const Vec3 &shift) {

@@ -4,6 +4,7 @@
 #include "openmm/System.h"
 #include "openmm/Vec3.h"
 #include "openmmkstep/EmbeddingCharges.h"
+#include "openmmkstep/internal/NearGroups.h"
 #include <string>
 #include <vector>
 
@@ -126,7 +127,14 @@ private:
         double radius;
     };
     Sphere makeGroupWhole(const Group &group, const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
-    void selectImages(const Group &group, const Sphere &sphere, const OpenMM::Vec3 box[3]);
+    void requireFinite(const Group &group, const Sphere &sphere) const;
+    /** Make the list of candidates anew, if it has to be. */
+    void findNearGroups(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
+    /** Whether a group may come within the cut-off before the list is made anew. */
+    bool mayComeNear(const Group &group, const Sphere &sphere, const OpenMM::Vec3 box[3]) const;
+    /** Call visit(shift) for the images of a group of which a charge may be within a distance of the region. */
+    template <class Visitor>
+    void visitImages(const Sphere &sphere, double distance, const OpenMM::Vec3 box[3], Visitor visit) const;
     void selectImage(const Group &group, const Sphere &sphere, const OpenMM::Vec3 &shift);
     void append(const Group &group, const OpenMM::Vec3 &shift, double factor);
     void append(int particle, int bondCharge, double charge, double factor, const OpenMM::Vec3 &position);
@@ -141,6 +149,7 @@ private:
     std::vector<double> charges;
     std::vector<BondCharge> bondCharges; // sorted by group
     std::vector<Group> groups;
+    NearGroups nearGroups;
 
     std::vector<OpenMM::Vec3> region; // atoms only
     OpenMM::Vec3 regionCenter;
