@@ -6,6 +6,7 @@
 #include "openmm/reference/SimTKOpenMMRealType.h"
 #include <cmath>
 #include <limits>
+#include <set>
 
 using OpenMM::ContextImpl;
 using OpenMM::Vec3;
@@ -36,7 +37,14 @@ void ReferencePropagationKernel::initialize(const OpenMM::System &system, int nu
         inverseMasses[i] = masses[i] == 0 ? 0 : 1 / masses[i];
         inverseRootMasses[i] = std::sqrt(inverseMasses[i]);
     }
-    hasConstraints = system.getNumConstraints() > 0;
+    std::set<int> bound;
+    for (int i = 0; i < system.getNumConstraints(); i++) {
+        int first, second;
+        double length;
+        system.getConstraintParameters(i, first, second, length);
+        bound.insert({first, second});
+    }
+    constrained.assign(bound.begin(), bound.end());
     region = regionParticles;
     buffers.assign(numBuffers, vector<Vec3>(numParticles));
     noise.seed(static_cast<unsigned int>(seed == 0 ? osrngseed() : seed));
@@ -118,25 +126,24 @@ void ReferencePropagationKernel::kickWithForces(ContextImpl &, double weight) {
 }
 
 void ReferencePropagationKernel::constrainVelocities(ContextImpl &, double tolerance) {
-    if (hasConstraints)
+    if (hasConstraints())
         data.constraints->applyToVelocities(*data.positions, *data.velocities, inverseMasses, tolerance);
 }
 
 void ReferencePropagationKernel::drift(ContextImpl &context, double dt, double tolerance) {
     vector<Vec3> &positions = *data.positions;
     vector<Vec3> &velocities = *data.velocities;
-    if (hasConstraints)
+    if (hasConstraints())
         previousPositions = positions;
     for (size_t i = 0; i < positions.size(); i++)
         if (inverseMasses[i] != 0)
             positions[i] += velocities[i] * dt;
-    if (hasConstraints) {
+    if (hasConstraints()) {
         // The constraint forces act along the bonds before the move, and change the velocities that made it (RATTLE).
-        unconstrainedPositions = positions;
         data.constraints->apply(previousPositions, positions, inverseMasses, tolerance);
-        for (size_t i = 0; i < positions.size(); i++)
-            if (inverseMasses[i] != 0)
-                velocities[i] += (positions[i] - unconstrainedPositions[i]) * (1 / dt);
+        const double inverse = 1 / dt;
+        for (const int i : constrained)
+            velocities[i] = (positions[i] - previousPositions[i]) * inverse;
     }
     data.virtualSites->computePositions(context.getSystem(), positions, data.periodicBoxVectors);
 }
@@ -170,7 +177,7 @@ void ReferencePropagationKernel::thermostat(ContextImpl &context, double decay, 
         shifts.resize(velocities.size());
         for (size_t i = 0; i < velocities.size(); i++)
             shifts[i] = forces[i] * (shift.weight * inverseMasses[i]);
-        if (hasConstraints)
+        if (hasConstraints())
             for (vector<Vec3> *array : {&kicks, &shifts})
                 data.constraints->applyToVelocities(*data.positions, *array, inverseMasses, tolerance);
         for (size_t i = 0; i < velocities.size(); i++)

@@ -35,15 +35,14 @@ public:
     void loadCheckpoint(std::istream &stream) override;
 
 private:
+    bool hasConstraints() const { return !constrained.empty(); }
     double measureKineticEnergies(OpenMM::ContextImpl &context);
     OpenMM::ReferencePlatform::PlatformData &data;
-    bool hasConstraints = false;
     /** Of particles without mass, which never move, the inverse mass is 0. */
     std::vector<double> masses, inverseMasses, inverseRootMasses;
-    std::vector<int> region;
+    std::vector<int> region, constrained;
     std::vector<std::vector<OpenMM::Vec3>> buffers;
-    std::vector<OpenMM::Vec3> markedPositions, savedVelocities, previousPositions, unconstrainedPositions, kicks,
-        shifts;
+    std::vector<OpenMM::Vec3> markedPositions, savedVelocities, previousPositions, kicks, shifts;
     GaussianNoise noise, savedNoise;
     /** Collected since beginStep(). */
     Summary summary;

@@ -9,7 +9,7 @@ namespace KStep {
 
 namespace {
 
-constexpr int checkpointVersion = 3;
+constexpr int checkpointVersion = 4;
 
 /** Everything of a step's end but the forces. */
 template <class Archive, class End> void visit(Archive &archive, End &end) {

@@ -43,7 +43,6 @@ void FlowPropagator::propagate(int start) {
                 kernel.storeForces(context, slowBuffer);
             }
         }
-        kernel.constrainVelocities(context, integrator.getConstraintTolerance());
     }
 }
 
@@ -55,8 +54,10 @@ void FlowPropagator::advance(int innerStep, int slowBuffer) {
     const auto &stroke = strokes[innerStep - 1];
     statistics.values.innerSteps++;
     if (!stroke || friction == 0) {
-        if (friction == 0 && innerStep == middle)
+        if (friction == 0 && innerStep == middle) {
+            kernel.constrainVelocities(context, tolerance);
             kernel.measureMiddle(context);
+        }
         kernel.drift(context, d, tolerance);
         return;
     }

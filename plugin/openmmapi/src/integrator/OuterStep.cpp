@@ -11,6 +11,7 @@ Attempt OuterStep::take(Propagator &propagator, int start, bool stopAtFailure) {
     if (attempt.end.rejection && stopAtFailure)
         return attempt;
     halfKick(propagator, side);
+    kernel.constrainVelocities(context, integrator.getConstraintTolerance());
     const int top = schedule.getTopSurrogate();
     const bool isMeasured = top >= 0 && !attempt.end.rejection;
     attempt.summary = kernel.finishStep(context, isMeasured ? evaluator.getBuffer(side, schedule.getQMSlot()) : -1,
@@ -26,7 +27,6 @@ void OuterStep::halfKick(const Propagator &propagator, int side) {
     for (PropagationKernel::Impulse &impulse : impulses)
         impulse.weight *= 0.5;
     kernel.kick(context, impulses);
-    kernel.constrainVelocities(context, integrator.getConstraintTolerance());
 }
 
 } // namespace KStep

@@ -96,11 +96,12 @@ public:
     virtual void kick(OpenMM::ContextImpl &context, const std::vector<Impulse> &impulses) = 0;
     /** v += weight (ps) * F / m with the forces that the platform computed last */
     virtual void kickWithForces(OpenMM::ContextImpl &context, double weight) = 0;
-    /** Make the velocities consistent with the constraints, after all kicks at one place. */
+    /** Make the velocities consistent with the constraints, where they are measured or left to the user. */
     virtual void constrainVelocities(OpenMM::ContextImpl &context, double tolerance) = 0;
     /**
      * x += dt * v under the constraints (which also change v), then virtual sites are placed. The velocities need not
-     * be consistent with the constraints at the new place before the next constrainVelocities() or thermostat().
+     * be consistent with the constraints before: what of them is along the constraint forces, those forces take out, as
+     * constrainVelocities() would. Nor after, before the next constrainVelocities() or thermostat().
      */
     virtual void drift(OpenMM::ContextImpl &context, double dt, double tolerance) = 0;
     /**
