@@ -1,6 +1,7 @@
 #include "Points.h"
 #include "integrator/LevelSchedule.h"
 #include "openmm/CustomExternalForce.h"
+#include "openmm/NonbondedForce.h"
 #include "openmm/OpenMMException.h"
 #include <doctest/doctest.h>
 #include <map>
@@ -94,12 +95,69 @@ TEST_CASE("strokes of the thermostat fill the time, in the middle of the slowest
         for (int step = 1; step <= 12; step++)
             if (const auto stroke = schedule.getStroke(step)) {
                 time += stroke->duration;
-                shift += stroke->shift;
+                for (const auto &[slot, weight] : stroke->shifts) {
+                    CHECK(slot == schedule.getSlowestCommon());
+                    shift += weight;
+                }
                 meanPlace += stroke->duration * (step - 0.5);
             }
         CHECK(time == 12);
         CHECK(shift == 0);
         CHECK(meanPlace / time == 6);
+    }
+}
+
+TEST_CASE("at every stroke the impulses of all common periods are shifted to where constant forces would have them") {
+    const OpenMM::System system = makeSystemWithGroups({0, 4, 5, 6, 1, 31});
+    KStepIntegrator integrator(0.001, 12);
+    for (const auto &[group, period] : std::map<int, int>{{0, 1}, {4, 2}, {5, 3}, {6, 12}})
+        integrator.addCommonGroup(group, period);
+    integrator.addSurrogateLevel(1, 1);
+    integrator.setQMGroup(31);
+    const LevelSchedule schedule = LevelSchedule::create(integrator, system);
+    const LevelSchedule::Table table = schedule.makeTable(12);
+    int numStrokes = 0;
+    for (int step = 1; step <= 12; step++) {
+        const auto stroke = schedule.getStroke(step);
+        if (!stroke)
+            continue;
+        numStrokes++;
+        std::map<int, double> shifts;
+        for (const auto &[slot, weight] : stroke->shifts)
+            shifts[slot] = weight;
+        for (int slot = 0; slot < schedule.getNumCommon(); slot++) {
+            // Impulses counted one by one; that at the start is half of what row 0 names.
+            double given = 0;
+            for (int row = 0; row < step; row++)
+                for (const LevelSchedule::Due &due : table[row])
+                    if (due.slot == slot)
+                        given += row == 0 ? 0.5 * due.weight : due.weight;
+            CAPTURE(slot);
+            CHECK(given - shifts[slot] == step - 0.5);
+        }
+    }
+    CHECK(numStrokes == 2);
+}
+
+TEST_CASE("the reciprocal space of an Ewald sum is a group like others") {
+    Levels levels;
+    auto *force = new OpenMM::NonbondedForce();
+    force->addParticle(1, 0.1, 0);
+    force->setForceGroup(4);
+    force->setReciprocalSpaceForceGroup(5);
+    levels.system.addForce(force);
+    SUBCASE("it has to be named") {
+        force->setNonbondedMethod(OpenMM::NonbondedForce::PME);
+        CHECK_THROWS_WITH(levels.create(), doctest::Contains("the reciprocal space of NonbondedForce"));
+        levels.integrator.addCommonGroup(5, 8);
+        const LevelSchedule schedule = levels.create();
+        CHECK(schedule.getNumCommon() == 3);
+        CHECK(schedule.getSlots()[schedule.getSlowestCommon()].groups == 1 << 5);
+        CHECK(schedule.getSlots()[schedule.getSlowestCommon()].period == 8);
+    }
+    SUBCASE("there is none without an Ewald sum") {
+        force->setNonbondedMethod(OpenMM::NonbondedForce::CutoffPeriodic);
+        CHECK(levels.create().getNumCommon() == 2);
     }
 }
 

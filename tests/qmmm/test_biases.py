@@ -148,7 +148,7 @@ def collective_torsion(particles: tuple[int, ...]) -> openmm.CustomTorsionForce:
     return force
 
 
-@pytest.mark.parametrize("group", [*range(6), 17, 31])
+@pytest.mark.parametrize("group", [*range(7), 17, 31])
 def test_groups_of_own_forces(ala2: Molecule, ala2_atoms: list[int], group: int) -> None:
     """They are kept, unless the levels need them; those of the force field never are."""
     system = ala2.create_system()
@@ -159,7 +159,7 @@ def test_groups_of_own_forces(ala2: Molecule, ala2_atoms: list[int], group: int)
     system.addForce(bias)
     left = mixed(ala2, system, ala2_atoms)
     groups = {force.getName(): force.getForceGroup() for force in left.getForces()}
-    kept = group not in (*force_groups.LEVELS, force_groups.SLOW_COMMON)
+    kept = group not in (*force_groups.LEVELS, force_groups.SLOW_COMMON, force_groups.RECIPROCAL)
     assert groups["bias"] == (group if kept else force_groups.COMMON)
     assert groups["CMMotionRemover"] == force_groups.COMMON
 

@@ -13,6 +13,7 @@ from openmm import app, unit
 
 from openmmkstep import KStepIntegrator, QMMMPotential, createIntegrator, minimize
 from openmmkstep.qmmm import force_groups
+from openmmkstep.qmmm.force_field.recognition import UnsupportedForceFieldError
 from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.levels import LevelError, LevelSettings
 from tests.support.models.springs import write_springs
@@ -210,6 +211,48 @@ def test_nonbonded_forces_that_were_not_split_off(solvated_ala2: Molecule, ala2_
     mixed = solvated(solvated_ala2, ala2_atoms, baseLevel="force-field")
     with pytest.raises(LevelError, match=r"nonbonded forces every 2 inner steps .* splitNonbonded=True"):
         createIntegrator(mixed, 0.0005, 2, nonbondedPeriod=2)
+
+
+def test_the_reciprocal_space_as_a_level_of_its_own(solvated_ala2: Molecule, ala2_atoms: list[int]) -> None:
+    """The same Hamiltonian, and dynamics that are no others where all periods are the same."""
+    states = []
+    for split in (False, True):
+        mixed = solvated(solvated_ala2, ala2_atoms, baseLevel="force-field", splitNonbonded=True, splitReciprocal=split)
+        integrator = createIntegrator(mixed, 0.0005, 4, nonbondedPeriod=2)
+        groups = {force_groups.SLOW_COMMON: 2} | ({force_groups.RECIPROCAL: 2} if split else {})
+        assert integrator.getCommonGroups() == groups
+        integrator.setMaxEnergyError(1e9)
+        integrator.setMaxCorrection(1e9)
+        context = start(mixed, integrator, solvated_ala2.positions)
+        integrator.step(2)
+        state = context.getState(positions=True, energy=True, groups={force_groups.QM, *groups})
+        assert integrator.getStatistics().potentialEnergy == pytest.approx(state.getPotentialEnergy()._value, rel=1e-9)
+        states.append(state)
+    one, two = (state.getPositions(asNumpy=True)._value for state in states)
+    assert np.abs(one - two).max() < 1e-9
+    slower = createIntegrator(mixed, 300, 1.0, 0.0005, 4, nonbondedPeriod=2, reciprocalPeriod=4)
+    assert slower.getCommonGroups() == {force_groups.SLOW_COMMON: 2, force_groups.RECIPROCAL: 4}
+    slower.setMaxEnergyError(1e9)
+    slower.setMaxCorrection(1e9)
+    context = start(mixed, slower, solvated_ala2.positions)
+    slower.step(2)
+    assert context.getStepCount() == 2
+    # Both at the ends, the direct space once more in between; at the start too.
+    assert slower.getStatistics().commonCalls == 2 + 2 * 3
+
+
+def test_a_reciprocal_space_that_is_not_there(solvated_ala2: Molecule, ala2: Molecule, ala2_atoms: list[int]) -> None:
+    mixed = solvated(solvated_ala2, ala2_atoms, baseLevel="force-field", splitNonbonded=True)
+    with pytest.raises(LevelError, match=r"reciprocal space every 4 inner steps .* splitReciprocal=True"):
+        createIntegrator(mixed, 0.0005, 4, nonbondedPeriod=2, reciprocalPeriod=4)
+    with pytest.raises(LevelError, match="reciprocal_period 3 must divide k = 4"):
+        createIntegrator(mixed, 0.0005, 4, nonbondedPeriod=2, reciprocalPeriod=3)
+    with pytest.raises(UnsupportedForceFieldError, match="no reciprocal space that could be split off"):
+        isolated(ala2, splitReciprocal=True)
+    nonbonded = next(force for force in mixed.getForces() if isinstance(force, openmm.NonbondedForce))
+    nonbonded.setReciprocalSpaceForceGroup(force_groups.QM)
+    with pytest.raises(LevelError, match=r"the reciprocal space of force .* is in force group 2"):
+        createIntegrator(mixed, 0.0005, 4, nonbondedPeriod=2)
 
 
 def test_systems_without_a_qm_level_and_wrong_arguments(ala2: Molecule) -> None:

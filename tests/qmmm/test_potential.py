@@ -49,7 +49,7 @@ def test_groups_of_all_levels(solvated_ala2: Molecule, ala2: Molecule, ala2_atom
         **CUTOFF,
     )
     groups = groups_of(mixed)
-    assert set(groups.values()) == force_groups.RESERVED
+    assert set(groups.values()) == force_groups.RESERVED - {force_groups.RECIPROCAL}
     assert groups["NonbondedForce"] == force_groups.SLOW_COMMON
     assert [force.getForceGroup() for force in mixed.getForces()].count(force_groups.SURROGATE) == 1
     assert find_qm_force(mixed).getForceGroup() == force_groups.QM

@@ -149,7 +149,7 @@ void ReferencePropagationKernel::drift(ContextImpl &context, double dt, double t
 }
 
 void ReferencePropagationKernel::thermostat(ContextImpl &context, double decay, double temperature,
-                                            const Impulse &shift, double tolerance) {
+                                            const vector<Impulse> &impulses, double tolerance) {
     constrainVelocities(context, tolerance);
     const double width = std::sqrt(BOLTZ * temperature * (1 - decay * decay));
     const auto nextKick = [&](size_t i) {
@@ -162,7 +162,7 @@ void ReferencePropagationKernel::thermostat(ContextImpl &context, double decay, 
     vector<Vec3> &velocities = *data.velocities;
     const double before = computeKineticEnergy(context);
     double shiftWork = 0;
-    if (shift.buffer < 0) {
+    if (impulses.empty()) {
         for (size_t i = 0; i < velocities.size(); i++)
             if (inverseMasses[i] != 0)
                 velocities[i] = velocities[i] * decay + nextKick(i);
@@ -173,10 +173,12 @@ void ReferencePropagationKernel::thermostat(ContextImpl &context, double decay, 
             if (inverseMasses[i] != 0)
                 kicks[i] = nextKick(i);
         // v = decay (v - u) + noise + u; all three obey the constraints, so their sum does.
-        const vector<Vec3> &forces = buffers[shift.buffer];
-        shifts.resize(velocities.size());
-        for (size_t i = 0; i < velocities.size(); i++)
-            shifts[i] = forces[i] * (shift.weight * inverseMasses[i]);
+        shifts.assign(velocities.size(), Vec3());
+        for (const Impulse &impulse : impulses) {
+            const vector<Vec3> &forces = buffers[impulse.buffer];
+            for (size_t i = 0; i < velocities.size(); i++)
+                shifts[i] += forces[i] * (impulse.weight * inverseMasses[i]);
+        }
         if (hasConstraints())
             for (vector<Vec3> *array : {&kicks, &shifts})
                 data.constraints->applyToVelocities(*data.positions, *array, inverseMasses, tolerance);

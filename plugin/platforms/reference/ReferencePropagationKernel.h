@@ -25,8 +25,8 @@ public:
     void kickWithForces(OpenMM::ContextImpl &context, double weight) override;
     void constrainVelocities(OpenMM::ContextImpl &context, double tolerance) override;
     void drift(OpenMM::ContextImpl &context, double dt, double tolerance) override;
-    void thermostat(OpenMM::ContextImpl &context, double decay, double temperature, const Impulse &shift,
-                    double tolerance) override;
+    void thermostat(OpenMM::ContextImpl &context, double decay, double temperature,
+                    const std::vector<Impulse> &impulses, double tolerance) override;
     void measureMiddle(OpenMM::ContextImpl &context) override;
     double computeKineticEnergy(OpenMM::ContextImpl &context) override;
     std::vector<OpenMM::Vec3> getForces(int buffer) override;

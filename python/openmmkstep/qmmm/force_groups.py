@@ -20,10 +20,12 @@ BASE_LEVEL = 3
 """The base level: a fitted potential or the region's own force-field terms in vacuum."""
 SLOW_COMMON = 4
 """Nonbonded MM forces and far field, when they are split off to be evaluated less often than the bonded ones."""
+RECIPROCAL = 5
+"""The reciprocal space of PME or Ewald sums, when it is split off to be evaluated less often still."""
 
 LEVELS = frozenset({SURROGATE, QM, BASE_LEVEL})
 """Groups of which every force describes the QM region. A force of another kind there would be taken for a level."""
-RESERVED = LEVELS | {SLOW_COMMON}
+RESERVED = LEVELS | {SLOW_COMMON, RECIPROCAL}
 """Groups that createMixedSystem() fills by itself; forces of the user that are in one of them move to COMMON."""
 
 BASE_LEVEL_PREFIX = "Base"
@@ -35,6 +37,15 @@ def place_base_level(force: openmm.Force) -> None:
     force.setForceGroup(BASE_LEVEL)
     if not force.getName().startswith(BASE_LEVEL_PREFIX):
         force.setName(BASE_LEVEL_PREFIX + force.getName())
+
+
+def reciprocal_group(force: openmm.Force) -> int | None:
+    """The group of the reciprocal space of an Ewald sum; None if it has none of its own."""
+    ewald = (openmm.NonbondedForce.Ewald, openmm.NonbondedForce.PME, openmm.NonbondedForce.LJPME)
+    if not isinstance(force, openmm.NonbondedForce) or force.getNonbondedMethod() not in ewald:
+        return None
+    group = int(force.getReciprocalSpaceForceGroup())
+    return None if group < 0 else group
 
 
 def is_level(force: openmm.Force) -> bool:

@@ -54,6 +54,7 @@ class MixingOptions:
         compile_surrogate: Whether the surrogate is compiled for this machine.
         base_level: File of a bonded fit, or "force-field"; None for none.
         split_nonbonded: Whether nonbonded MM forces get a force group of their own.
+        split_reciprocal: Whether the reciprocal space of their Ewald sums gets another one.
         keep_forces: Forces of the MM system that stay as they are.
         remove_forces: Forces of the MM system whose terms inside the region are the force field's.
     """
@@ -68,6 +69,7 @@ class MixingOptions:
     compile_surrogate: bool = False
     base_level: str | os.PathLike[str] | None = None
     split_nonbonded: bool = False
+    split_reciprocal: bool = False
     keep_forces: Collection[ForceReference] = ()
     remove_forces: Collection[ForceReference] = ()
 
@@ -123,6 +125,8 @@ def mix(
     )
     if options.split_nonbonded:
         division.split_off_nonbonded()
+    if options.split_reciprocal:
+        division.split_off_reciprocal()
     mixed = division.system
     if environment.region_charges and not division.divides_charges:
         refuse_far_field(options.far_field, "keepForces keeps the NonbondedForce as it is")

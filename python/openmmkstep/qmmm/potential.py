@@ -58,6 +58,7 @@ class QMMMPotential:
         compileSurrogate: bool = False,
         baseLevel: str | os.PathLike[str] | None = None,
         splitNonbonded: bool = False,
+        splitReciprocal: bool = False,
         keepForces: Collection[ForceReference] = (),
         removeForces: Collection[ForceReference] = (),
     ) -> openmm.System:
@@ -121,6 +122,8 @@ class QMMMPotential:
 
             splitNonbonded: The MM forces: put nonbonded forces of the surroundings into a force group of their own, so
                 that they can be evaluated less often.
+            splitReciprocal: The MM forces: put the reciprocal space of PME or Ewald sums into another force group, so
+                that it can be evaluated less often than the rest of them.
             keepForces: The MM forces: those that stay as they are, by name, index or as Force objects. A name that
                 several forces share does not keep what is recognised as the force field's.
             removeForces: The MM forces: those whose terms inside the region are the force field's and are taken out.
@@ -146,6 +149,7 @@ class QMMMPotential:
             compile_surrogate=compileSurrogate,
             base_level=baseLevel,
             split_nonbonded=splitNonbonded,
+            split_reciprocal=splitReciprocal,
             keep_forces=keepForces,
             remove_forces=removeForces,
         )

@@ -34,6 +34,7 @@ class SystemPlan:
         qm: QM region and method.
         surrogate: potential and the level below it; none for plain QM dynamics.
         split_nonbonded: whether nonbonded MM forces are called less often than the others.
+        split_reciprocal: whether the reciprocal space of PME is called at other times than they.
         platform: OpenMM platform.
         threads: Threads of the CPU platform.
     """
@@ -42,6 +43,7 @@ class SystemPlan:
     qm: QMSection
     surrogate: SurrogateSection | None
     split_nonbonded: bool
+    split_reciprocal: bool
     platform: str
     threads: int
 
@@ -51,7 +53,7 @@ class SystemPlan:
 
     def mix(self, molecules: MolecularSystem) -> MixedSystem:
         """The QM/MM system with all levels."""
-        return build_mixed_system(molecules, self.qm, self.surrogate, split_nonbonded=self.split_nonbonded)
+        return build_mixed_system(molecules, self.qm, self.surrogate, self.split_nonbonded, self.split_reciprocal)
 
     def mix_plain(self, molecules: MolecularSystem) -> MixedSystem:
         """The QM/MM system without surrogates."""
@@ -198,6 +200,7 @@ class RunPlan:
                 config.qm,
                 config.surrogate,
                 section.nonbonded_period > 1,
+                config.levels.splits_reciprocal,
                 config.platform,
                 config.threads,
             ),

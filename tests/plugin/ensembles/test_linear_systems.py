@@ -128,6 +128,22 @@ def test_temperatures_at_recommended_settings(reference: openmm.Platform, k: int
     assert abs(exact.heat) / (2 * k * scheme.inner_step) < 0.05 / 27
 
 
+def test_temperatures_with_two_slow_periods(reference: openmm.Platform) -> None:
+    """As with direct space every 2 fs and reciprocal space every 4 fs."""
+    springs = {
+        0: Spring(heavy=0.1 * SLOW),
+        4: Spring(between=SWING),
+        5: Spring(heavy=0.9 * SLOW),
+        1: Spring(light=STRETCH),
+        2: Spring(light=STRETCH),
+    }
+    oscillators, scheme = Oscillators(springs), Scheme(0.0005, 8, {0: 1, 4: 4, 5: 8}, {1: 1}, friction=1.0)
+    assert_cold_step_is_the_matrix(oscillators, scheme, reference)
+    exact = Exact.of(oscillators, scheme, TEMPERATURE)
+    assert np.abs(exact.middle / (0.5 * KT) - 1).max() < 0.01
+    assert abs(exact.heat) / (2 * scheme.k * scheme.inner_step) < 0.05 / 27
+
+
 def test_heat_of_flexible_water(reference: openmm.Platform) -> None:
     """Librations under forces that act every 2 fs: less than 0.5 kJ/mol/ps in a box of 1,600 atoms."""
     water = {

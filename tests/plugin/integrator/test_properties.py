@@ -42,7 +42,8 @@ class KStepProperties(IntegratorProperties):
 
     def chain(self, atoms: int = 5) -> Chain:
         constraints = [pair for pair in self.constraints if max(pair) < atoms]
-        return make_chain({group: LEVELS[group] for group in (2, *self.surrogates)}, atoms, constraints=constraints)
+        groups = (2, *self.surrogates, *(group for group in self.commons if group in LEVELS))
+        return make_chain({group: LEVELS[group] for group in groups}, atoms, constraints=constraints)
 
     def expected(
         self, x: NDArray[np.float64], v: NDArray[np.float64], reference: openmm.Platform
@@ -140,6 +141,17 @@ class TestLangevinWithOddPeriods(Langevin):
 
     k = 6
     commons: ClassVar[Mapping[int, int]] = {0: 3}
+
+
+class TestLangevinWithTwoSlowPeriods(Langevin):
+    """The noise acts where one of them has just acted, and the other is in the middle."""
+
+    k = 8
+    commons: ClassVar[Mapping[int, int]] = {3: 2, 0: 8}
+
+
+class TestLangevinWithConstraintsAndTwoSlowPeriods(TestLangevinWithTwoSlowPeriods):
+    constraints = ((0, 1), (3, 4))
 
 
 class TestLangevinWithConstraints(Langevin):

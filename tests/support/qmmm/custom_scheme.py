@@ -11,10 +11,9 @@ from tests.support.qmmm.respa import Scheme
 def custom_integrator(scheme: Scheme) -> openmm.CustomIntegrator:
     """A step of it is an outer step, with friction but no noise."""
     integrator = openmm.CustomIntegrator(scheme.inner_step)
-    for name in ("unconstrained", "slow", "kept"):
+    for name in ("unconstrained", "kept", *(f"last{group}" for group in scheme.commons)):
         integrator.addPerDofVariable(name, 0)
     levels = [*scheme.surrogates.items(), (scheme.qm_group, scheme.k)]
-    slowest = max(scheme.commons.values(), default=1)
 
     def push(group: int, weight: float) -> None:
         integrator.addComputePerDof("v", f"v+{weight}*dt*f{group}/m")
@@ -25,13 +24,10 @@ def custom_integrator(scheme: Scheme) -> openmm.CustomIntegrator:
                 push(group, part * period)
                 if index:
                     push(levels[index - 1][0], -part * period)
-        if step % slowest == 0:
-            integrator.addComputePerDof("slow", "0")
         for group, period in scheme.commons.items():
             if step % period == 0:
                 push(group, part * period)
-                if period == slowest:
-                    integrator.addComputePerDof("slow", f"slow+f{group}")
+                integrator.addComputePerDof(f"last{group}", f"f{group}")
         integrator.addConstrainVelocities()
 
     def drift(part: float) -> None:
@@ -40,12 +36,12 @@ def custom_integrator(scheme: Scheme) -> openmm.CustomIntegrator:
         integrator.addConstrainPositions()
         integrator.addComputePerDof("v", f"v+(x-unconstrained)/({part}*dt)")
 
-    def slow_down(duration: float, ahead: float) -> None:
+    def slow_down(duration: float, ahead: dict[int, float]) -> None:
         """Friction on what velocities are beyond the impulse that they were given too early."""
         decay = float(np.exp(-scheme.friction * duration * scheme.inner_step))
         integrator.addConstrainVelocities()
         integrator.addComputePerDof("kept", "v")
-        integrator.addComputePerDof("v", f"{ahead}*dt*slow/m")
+        integrator.addComputePerDof("v", "+".join(["0", *(f"({w})*dt*last{g}/m" for g, w in ahead.items())]))
         integrator.addConstrainVelocities()
         integrator.addComputePerDof("v", f"{decay!r}*kept+{1 - decay!r}*v")
 

@@ -27,19 +27,23 @@ class Scheme:
     qm_group: int = 2
     friction: float = 0.0
 
-    def strokes(self, step: int) -> tuple[float, float] | None:
+    def strokes(self, step: int) -> tuple[float, dict[int, float]] | None:
         """Friction and noise in the middle of an inner step (from 0): for how long, and how far velocities are ahead.
 
         In the middle of the period of the slowest common group, where its impulses are halfway given: the middle drift
-        of an odd period, the two drifts beside the middle of an even one. Both in inner steps.
+        of an odd period, the two drifts beside the middle of an even one. Both in inner steps, the latter by common
+        group, where it is not 0.
         """
         period = max(self.commons.values(), default=1)
         place, middle = step % period, (period - 1) / 2
         if abs(place - middle) > 0.5:
             return None
-        # Half the period's impulse is given; a constant force would by now have given place + 1/2.
-        ahead = period / 2 - (place + 0.5)
-        return (float(period), 0.0) if ahead == 0 else (period / 2, ahead)
+        ahead = {}
+        for group, n in self.commons.items():
+            # Half the period's impulse is given; a constant force would by now have given step % n + 1/2.
+            if n / 2 != step % n + 0.5:
+                ahead[group] = n / 2 - (step % n + 0.5)
+        return (float(period) if period % 2 else period / 2, ahead)
 
     def propagate(
         self, force: Force, masses: Array, x: Array, v: Array, steps: int, thermal: Callable[[], Array] | None = None
@@ -55,7 +59,6 @@ class Scheme:
             thermal: Draws velocities of the bath's temperature, nm/ps; without it the bath is at 0 K.
         """
         levels = [*self.surrogates.items(), (self.qm_group, self.k)]
-        slow = max(self.commons.values(), default=1)
         motion = Motion(x.copy(), v.copy())
 
         def kick(step: int) -> None:
@@ -70,16 +73,16 @@ class Scheme:
         def push(period: int, impulse: Array) -> None:
             motion.v = motion.v + 0.5 * period * self.inner_step * impulse / masses
 
-        slow_force: Array | float = 0.0
+        last: dict[int, Array] = {}
         for step in range(self.k * steps):
             kick(step)
-            if step % slow == 0:
-                slow_force = sum((force(motion.x, g) for g, period in self.commons.items() if period == slow), 0.0 * x)
+            last |= {group: force(motion.x, group) for group, period in self.commons.items() if step % period == 0}
             motion.x = motion.x + 0.5 * self.inner_step * motion.v
             stroke = self.strokes(step)
             if self.friction and stroke is not None:
                 decay = np.exp(-self.friction * stroke[0] * self.inner_step)
-                ahead = stroke[1] * self.inner_step * slow_force / masses
+                impulses = [weight * last[group] for group, weight in stroke[1].items()]
+                ahead = self.inner_step * sum(impulses, 0.0 * x) / masses
                 noise = np.sqrt(1 - decay**2) * thermal() if thermal is not None else 0.0 * x
                 after = decay * (motion.v - ahead) + noise + ahead
                 motion.heat += (0.5 * masses * (after**2 - motion.v**2) - masses * ahead * noise).sum()

@@ -16,10 +16,12 @@ class Evaluator {
 public:
     Evaluator(const LevelSchedule &schedule, OpenMM::ContextImpl &context, PropagationKernel &kernel,
               Statistics &statistics);
-    /** One buffer per slot at either end of a step, and one for the slow common forces in between. */
-    static int countBuffers(const LevelSchedule &schedule) { return 2 * schedule.getNumSlots() + 1; }
+    /** One buffer per slot at either end of a step, and one per common slot in between. */
+    static int countBuffers(const LevelSchedule &schedule) {
+        return 2 * schedule.getNumSlots() + schedule.getNumCommon();
+    }
     int getBuffer(int side, int slot) const { return side * schedule.getNumSlots() + slot; }
-    int getInteriorBuffer() const { return 2 * schedule.getNumSlots(); }
+    int getInteriorBuffer(int commonSlot) const { return 2 * schedule.getNumSlots() + commonSlot; }
     /** Compute the forces of a slot at the present positions; they are then the last ones that the platform computed.
      */
     void evaluate(int slot);

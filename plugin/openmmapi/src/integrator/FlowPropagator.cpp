@@ -8,10 +8,8 @@ FlowPropagator::FlowPropagator(const LevelSchedule::Table &table, const LevelSch
                                PropagationKernel &kernel, Evaluator &evaluator, Statistics &statistics)
     : table(table), schedule(schedule), integrator(integrator), context(context), kernel(kernel), evaluator(evaluator),
       statistics(statistics) {
-    // A table in which they act at every inner step, as in plain steps, has no impulse that is given too early.
-    if (schedule.getNumCommon() > 0)
-        for (const LevelSchedule::Due &due : table.front())
-            keepsSlowForces |= due.slot == schedule.getSlowestCommon() && due.weight > 1;
+    for (const LevelSchedule::Due &due : table.front())
+        hasSlowForces |= schedule.isCommon(due.slot) && due.weight > 1;
     const int k = static_cast<int>(table.size());
     for (int innerStep = 1; innerStep <= k; innerStep++)
         strokes.push_back(schedule.getStroke(innerStep));
@@ -30,24 +28,27 @@ std::vector<PropagationKernel::Impulse> FlowPropagator::getEndImpulses(int side)
 void FlowPropagator::propagate(int start) {
     const double d = integrator.getInnerStepSize();
     const int k = static_cast<int>(table.size());
-    int slowBuffer = keepsSlowForces ? evaluator.getBuffer(start, schedule.getSlowestCommon()) : -1;
+    lastForces.clear();
+    for (int slot = 0; slot < schedule.getNumCommon(); slot++)
+        lastForces.push_back(evaluator.getBuffer(start, slot));
+    const bool areNeeded = hasSlowForces && integrator.getFriction() != 0;
     for (int innerStep = 1; innerStep <= k; innerStep++) {
-        advance(innerStep, slowBuffer);
+        advance(innerStep);
         if (innerStep == k)
             return;
         for (const LevelSchedule::Due &due : table[innerStep]) {
             evaluator.evaluate(due.slot);
             kernel.kickWithForces(context, due.weight * d);
-            if (keepsSlowForces && due.slot == schedule.getSlowestCommon()) {
-                slowBuffer = evaluator.getInteriorBuffer();
-                kernel.storeForces(context, slowBuffer);
+            if (areNeeded && schedule.isCommon(due.slot) && due.weight > 1) {
+                lastForces[due.slot] = evaluator.getInteriorBuffer(due.slot);
+                kernel.storeForces(context, lastForces[due.slot]);
             }
         }
     }
 }
 
 /** The drift between kicks, with friction and noise in its middle where they are due. */
-void FlowPropagator::advance(int innerStep, int slowBuffer) {
+void FlowPropagator::advance(int innerStep) {
     const double d = integrator.getInnerStepSize();
     const double tolerance = integrator.getConstraintTolerance();
     const double friction = integrator.getFriction();
@@ -62,8 +63,11 @@ void FlowPropagator::advance(int innerStep, int slowBuffer) {
         return;
     }
     kernel.drift(context, d / 2, tolerance);
-    const PropagationKernel::Impulse shift = {stroke->shift == 0 ? -1 : slowBuffer, stroke->shift * d};
-    kernel.thermostat(context, std::exp(-friction * stroke->duration * d), integrator.getTemperature(), shift,
+    std::vector<PropagationKernel::Impulse> shifts;
+    if (hasSlowForces)
+        for (const LevelSchedule::Stroke::Shift &shift : stroke->shifts)
+            shifts.push_back({lastForces[shift.slot], shift.weight * d});
+    kernel.thermostat(context, std::exp(-friction * stroke->duration * d), integrator.getTemperature(), shifts,
                       tolerance);
     kernel.drift(context, d / 2, tolerance);
 }

@@ -21,7 +21,7 @@ public:
     void propagate(int start) override;
 
 private:
-    void advance(int innerStep, int slowBuffer);
+    void advance(int innerStep);
     LevelSchedule::Table table;
     /** What the thermostat does in each inner step. */
     std::vector<std::optional<LevelSchedule::Stroke>> strokes;
@@ -31,8 +31,10 @@ private:
     PropagationKernel &kernel;
     Evaluator &evaluator;
     Statistics &statistics;
-    /** Whether the thermostat needs the slow common forces in the middle of the step. */
-    bool keepsSlowForces = false;
+    /** Whether impulses are given earlier than a constant force would give them: not in plain steps. */
+    bool hasSlowForces = false;
+    /** Of each common slot, the buffer of the forces that acted last. */
+    std::vector<int> lastForces;
     /** The inner step at which kinetic energies are measured where there is no thermostat that does. */
     int middle;
 };

@@ -1,8 +1,10 @@
 #include "LevelSchedule.h"
 #include "openmm/CMMotionRemover.h"
 #include "openmm/Force.h"
+#include "openmm/NonbondedForce.h"
 #include "openmm/OpenMMException.h"
 #include <bit>
+#include <cmath>
 #include <map>
 #include <set>
 #include <string>
@@ -11,11 +13,34 @@ using OpenMM::OpenMMException;
 
 namespace KStep {
 
+namespace {
+
+/** The group of the reciprocal space of an Ewald sum that has one of its own. */
+std::optional<int> findReciprocalGroup(const OpenMM::Force &force) {
+    const auto *nonbonded = dynamic_cast<const OpenMM::NonbondedForce *>(&force);
+    if (nonbonded == nullptr || nonbonded->getReciprocalSpaceForceGroup() < 0)
+        return std::nullopt;
+    switch (nonbonded->getNonbondedMethod()) {
+    case OpenMM::NonbondedForce::Ewald:
+    case OpenMM::NonbondedForce::PME:
+    case OpenMM::NonbondedForce::LJPME:
+        return nonbonded->getReciprocalSpaceForceGroup();
+    default:
+        return std::nullopt;
+    }
+}
+
+} // namespace
+
 LevelSchedule LevelSchedule::create(const KStepIntegrator &integrator, const OpenMM::System &system) {
     std::set<int> occupied, acting;
     for (int i = 0; i < system.getNumForces(); i++) {
         const OpenMM::Force &force = system.getForce(i);
         occupied.insert(force.getForceGroup());
+        if (const auto reciprocal = findReciprocalGroup(force)) {
+            occupied.insert(*reciprocal);
+            acting.insert(*reciprocal);
+        }
         // It acts between steps, not through forces.
         if (dynamic_cast<const OpenMM::CMMotionRemover *>(&force) == nullptr)
             acting.insert(force.getForceGroup());
@@ -45,11 +70,16 @@ LevelSchedule LevelSchedule::create(const KStepIntegrator &integrator, const Ope
     }
     for (int i = 0; i < system.getNumForces(); i++) {
         const OpenMM::Force &force = system.getForce(i);
-        if (!named.contains(force.getForceGroup()))
-            throw OpenMMException("KStepIntegrator: " + force.getName() + " (force " + std::to_string(i) +
-                                  ") is in force group " + std::to_string(force.getForceGroup()) +
-                                  ", which is neither common, a surrogate level nor the QM group, so it would be "
-                                  "ignored; name its group with addCommonGroup() or addSurrogateLevel()");
+        const auto requireName = [&](int group, const char *part) {
+            if (!named.contains(group))
+                throw OpenMMException("KStepIntegrator: " + std::string(part) + force.getName() + " (force " +
+                                      std::to_string(i) + ") is in force group " + std::to_string(group) +
+                                      ", which is neither common, a surrogate level nor the QM group, so it would be "
+                                      "ignored; name its group with addCommonGroup() or addSurrogateLevel()");
+        };
+        requireName(force.getForceGroup(), "");
+        if (const auto reciprocal = findReciprocalGroup(force))
+            requireName(*reciprocal, "the reciprocal space of ");
     }
     for (int particle : integrator.getMonitoredParticles())
         if (particle < 0 || particle >= system.getNumParticles())
@@ -120,14 +150,19 @@ LevelSchedule::Table LevelSchedule::makePlainTable(int k) const {
 
 std::optional<LevelSchedule::Stroke> LevelSchedule::getStroke(int innerStep) const {
     const int n = numCommon > 0 ? slots[getSlowestCommon()].period : 1;
-    const int place = (innerStep - 1) % n + 1; // within the period, 1 to n
-    if (n % 2 == 1)
-        return place == (n + 1) / 2 ? std::optional<Stroke>({static_cast<double>(n), 0}) : std::nullopt;
-    if (place == n / 2)
-        return Stroke{0.5 * n, 0.5};
-    if (place == n / 2 + 1)
-        return Stroke{0.5 * n, -0.5};
-    return std::nullopt;
+    const int place = (innerStep - 1) % n; // within the period
+    const double time = innerStep - 0.5;
+    if (std::abs(place + 0.5 - 0.5 * n) > 0.5)
+        return std::nullopt;
+    Stroke stroke = {n % 2 == 1 ? n : 0.5 * n, {}};
+    for (int slot = 0; slot < numCommon; slot++) {
+        // What acted last has given what is due until half a period later.
+        const int period = slots[slot].period;
+        const double given = (innerStep - 1) / period * period + 0.5 * period;
+        if (given != time)
+            stroke.shifts.push_back({slot, given - time});
+    }
+    return stroke;
 }
 
 } // namespace KStep

@@ -25,10 +25,15 @@ public:
     using Table = std::vector<std::vector<Due>>;
     /** What the thermostat does in the middle of an inner step; in units of inner steps. */
     struct Stroke {
+        /** Of the impulse of a slow common slot, what has been given earlier than a constant force would give it. */
+        struct Shift {
+            int slot;
+            double weight;
+        };
         /** the time for which friction and noise act */
         double duration;
-        /** of the slow common forces' impulse, what has been given earlier than a constant force would have given it */
-        double shift;
+        /** of the slots of which that is not 0 */
+        std::vector<Shift> shifts;
     };
 
     /**
@@ -69,7 +74,8 @@ public:
      * noise that act there take the kinetic energy of that for heat. It vanishes in the middle of the period, so
      * friction and noise act there, once for all n inner steps. That is in the middle of a drift, too, as BAOAB wants
      * it, if n is odd. If n is even the middle lies between two drifts, and half of friction and noise act in each, on
-     * velocities less the half step's impulse by which they are off there.
+     * velocities less the half step's impulse by which they are off there. So it is with the impulses of other common
+     * periods wherever they are off.
      */
     std::optional<Stroke> getStroke(int innerStep) const;
 

@@ -83,6 +83,24 @@ class SystemDivision:
         for index in self._slow_forces:
             self.system.getForce(index).setForceGroup(force_groups.SLOW_COMMON)
 
+    def split_off_reciprocal(self) -> None:
+        """Put the reciprocal space of the force field's Ewald sums into a group of its own.
+
+        Raises:
+            UnsupportedForceFieldError: There is none.
+        """
+        found = False
+        for index in self._slow_forces:
+            force = self.system.getForce(index)
+            if isinstance(force, openmm.NonbondedForce):
+                force.setReciprocalSpaceForceGroup(force_groups.RECIPROCAL)
+                found = found or force_groups.reciprocal_group(force) is not None
+        if not found:
+            raise UnsupportedForceFieldError(
+                "the force field has no reciprocal space that could be split off: splitReciprocal is for PME and Ewald "
+                "sums, leave it out"
+            )
+
     def region_forces(self) -> list[openmm.Force]:
         """The force field's own terms inside the region, in vacuum; not part of any system yet.
 

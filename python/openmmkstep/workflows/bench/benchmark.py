@@ -89,6 +89,7 @@ class _Case:
             "method": self._case.qm.method,
             "embedding": self._case.qm.embedding,
             "nonbonded_period": self._case.nonbonded_period,
+            "reciprocal_period": self._case.reciprocal_period,
             "platform": self._platform.getName(),
             "compiled_surrogate": _is_compiled(methods),
             "reference": methods[0].label,
@@ -103,9 +104,10 @@ class _Case:
         for step in config.plain_steps:
             context = self._context(plain, KStepIntegrator(step, 1))
             methods.append(PluginMethod(f"plain {1000 * step:g} fs", context, step))
-        split = case.nonbonded_period > 1
-        mixed = build_mixed_system(molecules, case.qm, config.surrogate, split_nonbonded=split)
         levels = config.levels(case)
+        mixed = build_mixed_system(
+            molecules, case.qm, config.surrogate, case.nonbonded_period > 1, levels.splits_reciprocal
+        )
         integrator = integrator_for(mixed.system, levels, config.temperature, config.friction)
         outer_step = levels.outer_step
         methods.append(PluginMethod("kstep", self._context(mixed.system, integrator), outer_step))

@@ -19,6 +19,7 @@ class BenchCase(Section):
         qm: region and method.
         equilibration: Time at the force-field level before measuring, ps.
         nonbonded_period: inner steps between nonbonded MM forces in k-step dynamics.
+        reciprocal_period: the same for the reciprocal space of PME; none for nonbonded_period.
         platform: OpenMM platform, with one thread, for all methods. Below some hundred particles Reference is the
             fastest: sharing out the work of one force call takes the CPU platform 0.2 ms.
     """
@@ -27,6 +28,7 @@ class BenchCase(Section):
     qm: QMSection
     equilibration: Duration = 2.0
     nonbonded_period: int = Field(default=1, ge=1)
+    reciprocal_period: int | None = Field(default=None, ge=1)
     platform: str = "CPU"
 
 
@@ -61,7 +63,7 @@ class BenchConfig(Section):
 
     def levels(self, case: BenchCase) -> LevelSettings:
         """Time step and periods of a case."""
-        return level_settings(self.k, self.inner_step, self.surrogate, case.nonbonded_period)
+        return level_settings(self.k, self.inner_step, self.surrogate, case.nonbonded_period, case.reciprocal_period)
 
     @model_validator(mode="after")
     def _check_levels(self) -> BenchConfig:

@@ -176,7 +176,11 @@ class SurrogateSection(Section):
 
 
 def level_settings(
-    k: int, inner_step: float, surrogate: SurrogateSection | None, nonbonded_period: int = 1
+    k: int,
+    inner_step: float,
+    surrogate: SurrogateSection | None,
+    nonbonded_period: int = 1,
+    reciprocal_period: int | None = None,
 ) -> LevelSettings:
     """The time step and periods that a configuration means, checked against each other.
 
@@ -185,10 +189,13 @@ def level_settings(
         inner_step: Length of an inner step, ps.
         surrogate: The surrogate and its period.
         nonbonded_period: Inner steps between evaluations of nonbonded MM forces.
+        reciprocal_period: Inner steps between evaluations of the reciprocal space of Ewald sums; None for the same.
 
     Raises:
         ValueError: Periods that do not divide k; more than one inner step without a surrogate.
     """
     if surrogate is None and k > 1:
         raise ValueError(f"k = {k} needs a surrogate between the QM calls: add the section 'surrogate', or set k to 1")
-    return LevelSettings(k, inner_step, 1 if surrogate is None else surrogate.period, nonbonded_period)
+    return LevelSettings(
+        k, inner_step, 1 if surrogate is None else surrogate.period, nonbonded_period, reciprocal_period
+    )

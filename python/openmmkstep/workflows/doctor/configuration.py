@@ -148,6 +148,8 @@ def _levels(plan: SystemPlan, levels: LevelSettings) -> str:
         if plan.surrogate.base_level is not None:
             parts.append(f"base level {Path(plan.surrogate.base_level).name} {every(1)}")
     parts.append(f"nonbonded MM forces {every(levels.nonbonded_period)}")
+    if levels.splits_reciprocal and levels.reciprocal_period is not None:
+        parts.append(f"reciprocal space {every(levels.reciprocal_period)}")
     return ", ".join(parts)
 
 

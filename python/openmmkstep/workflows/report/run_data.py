@@ -101,6 +101,7 @@ def _dynamics(plan: RunPlan, production: dict[str, Any]) -> dict[str, Any]:
         "surrogate_period": levels.surrogate_period if surrogate else None,
         "base_level": surrogate.has_base_level if surrogate else None,
         "nonbonded_period": levels.nonbonded_period,
+        "reciprocal_period": levels.reciprocal_period,
         "wall_time_s": wall,
         "ns_per_day": 86.4 * time / wall if wall > 0 else None,
     }

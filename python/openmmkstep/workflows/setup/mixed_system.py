@@ -62,6 +62,7 @@ def build_mixed_system(
     qm: QMSection,
     surrogate: SurrogateSection | None = None,
     split_nonbonded: bool = False,
+    split_reciprocal: bool = False,
 ) -> MixedSystem:
     """The QM/MM system that a configuration means.
 
@@ -70,6 +71,7 @@ def build_mixed_system(
         qm: Region, method, embedding.
         surrogate: Archive and the level below it; none for plain QM dynamics.
         split_nonbonded: Whether nonbonded forces are put into the slow common group.
+        split_reciprocal: Whether the reciprocal space of Ewald sums is put into a group of its own.
     """
     region = region_of(molecules, qm)
     isolated = len(region.members) == molecules.system.getNumParticles()
@@ -84,6 +86,7 @@ def build_mixed_system(
         compile_surrogate=surrogate is not None and surrogate.compiled,
         base_level=None if surrogate is None else surrogate.base_level,
         split_nonbonded=split_nonbonded,
+        split_reciprocal=split_reciprocal,
         keep_forces=qm.keep_forces,
         remove_forces=qm.remove_forces,
     )

@@ -105,19 +105,19 @@ public:
      */
     virtual void drift(OpenMM::ContextImpl &context, double dt, double tolerance) = 0;
     /**
-     * Friction and noise on w = v - u with u = shift.weight * shift.buffer / m, the velocity that an impulse has given
-     * too early: w = decay * w + kick, kick = sqrt(kT (1 - decay^2) / m) * noise. Velocities are made consistent with
-     * the constraints before and after, u and kick too.
+     * Friction and noise on w = v - u with u = sum of shift.weight * shift.buffer / m, the velocity that impulses have
+     * given too early: w = decay * w + kick, kick = sqrt(kT (1 - decay^2) / m) * noise. Velocities are made consistent
+     * with the constraints before and after, u and kick too.
      *
      * The heat is the change of sum m v^2 / 2, less sum m u kick: of the work of the noise, the part that it does only
      * because velocities are off by u. It vanishes on average, and from the energy at the end of the step; left in, it
      * would make the conserved quantity a random walk. Heat, and kinetic energies after it, are added to what
      * finishStep() reports.
      *
-     * @param shift  buffer -1 for none
+     * @param shifts  may be empty
      */
-    virtual void thermostat(OpenMM::ContextImpl &context, double decay, double temperature, const Impulse &shift,
-                            double tolerance) = 0;
+    virtual void thermostat(OpenMM::ContextImpl &context, double decay, double temperature,
+                            const std::vector<Impulse> &shifts, double tolerance) = 0;
     /** Add the present kinetic energies of region and rest to what finishStep() reports. */
     virtual void measureMiddle(OpenMM::ContextImpl &context) = 0;
 
