@@ -193,12 +193,17 @@ def test_bench_writes_its_schema(work_folder: Path, gas_run: dict[str, Any], mon
     assert list(case["methods"]) == ["plain 0.5 fs", "kstep", "stock MTS"]
     for method in case["methods"].values():
         assert len(method["seconds_per_ps"]["all"]) == 2
-        assert set(method["parts"]) == {"qm", "surrogate", "common", "rest"}
+        assert set(method["parts"]) == {"qm", "surrogate", "common", "integrator", "rest"}
         assert method["seconds_per_ps"]["median"] > 0
     assert case["methods"]["plain 0.5 fs"]["speed_up"]["median"] == 1.0
     assert case["methods"]["kstep"]["qm_calls_per_ps"] == pytest.approx(1000)
     assert case["methods"]["kstep"]["surrogate_calls_per_ps"] == pytest.approx([2000, 1000])
     assert case["methods"]["stock MTS"]["qm_calls_per_ps"] == pytest.approx(1000, rel=0.51)
+    calls = {cost["force"]: (cost["level"], cost["calls_per_ps"]) for cost in case["forces"]}
+    assert calls["QMMMForce"] == ("qm", pytest.approx(1000))
+    assert calls["nothing"] == (None, None)
+    assert {"base level", "surrogate"} <= {level for level, _ in calls.values()}
+    assert all(cost["seconds"] > 0 for cost in case["forces"])
 
 
 @pytest.mark.compile

@@ -39,10 +39,13 @@ def place_base_level(force: openmm.Force) -> None:
         force.setName(BASE_LEVEL_PREFIX + force.getName())
 
 
+EWALD = frozenset({openmm.NonbondedForce.Ewald, openmm.NonbondedForce.PME, openmm.NonbondedForce.LJPME})
+"""Nonbonded methods with a reciprocal space."""
+
+
 def reciprocal_group(force: openmm.Force) -> int | None:
     """The group of the reciprocal space of an Ewald sum; None if it has none of its own."""
-    ewald = (openmm.NonbondedForce.Ewald, openmm.NonbondedForce.PME, openmm.NonbondedForce.LJPME)
-    if not isinstance(force, openmm.NonbondedForce) or force.getNonbondedMethod() not in ewald:
+    if not isinstance(force, openmm.NonbondedForce) or force.getNonbondedMethod() not in EWALD:
         return None
     group = int(force.getReciprocalSpaceForceGroup())
     return None if group < 0 else group

@@ -20,11 +20,13 @@ from openmmkstep.workflows.setup.mixed_system import build_mixed_system
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem, SystemBuilder
 from openmmkstep.workflows.setup.platforms import find_platform
 
+from .force_costs import force_costs
 from .methods import Cost, Method, PluginMethod, StockMethod
 from .stock_mts import stock_context
 
 SCHEMA = "kstep-bench"
 VERSION = 1
+PARTS = ("qm", "surrogate", "common", "integrator")
 
 
 def run_benchmark(config: BenchConfig, log: Callable[[str], None]) -> dict[str, Any]:
@@ -35,7 +37,8 @@ def run_benchmark(config: BenchConfig, log: Callable[[str], None]) -> dict[str, 
         log: called with what is being done.
 
     Returns:
-        JSON values; see the keys in the code below. Times are wall seconds per simulated ps.
+        JSON values; see the keys in the code below. Times are wall seconds per simulated ps; those of "forces" are of
+        one call.
     """
     cases = {name: _Case(config, case, name, log).measure() for name, case in config.cases.items()}
     return {
@@ -94,8 +97,14 @@ class _Case:
             "compiled_surrogate": _is_compiled(methods),
             "reference": methods[0].label,
             "methods": results,
+            "forces": self._force_costs(methods, start),
             "efficiency": kstep / config.k,
         }
+
+    def _force_costs(self, methods: list[Method], start: Equilibrated) -> list[dict[str, Any]]:
+        mixed = next(method.context.getSystem() for method in methods if method.label == "kstep")
+        levels = self._config.levels(self._case)
+        return force_costs(mixed, levels, start, self._platform, self._properties)
 
     def _methods(self, molecules: MolecularSystem) -> list[Method]:
         config, case = self._config, self._case
@@ -141,7 +150,7 @@ def _result(
 ) -> dict[str, Any]:
     # Ratios within a repeat, where both methods met about the same machine.
     ratios = [plain / own for plain, own in zip(reference, seconds, strict=True)]
-    parts = {name: (getattr(after, name) - getattr(before, name)) / simulated for name in ("qm", "surrogate", "common")}
+    parts = {name: (getattr(after, name) - getattr(before, name)) / simulated for name in PARTS}
     parts["rest"] = sum(seconds) / len(seconds) - sum(parts.values())
     calls = [new - old for new, old in zip(after.surrogate_calls, before.surrogate_calls, strict=False)]
     return {

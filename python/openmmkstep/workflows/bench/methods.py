@@ -22,6 +22,7 @@ class Cost:
         qm: wall seconds in the QM program.
         surrogate: wall seconds in the levels below.
         common: wall seconds in forces that all levels share; with "rest" where they cannot be told apart.
+        integrator: wall seconds of the integrator's own work; likewise.
         surrogate_calls: Calls of each level, lowest first.
     """
 
@@ -29,6 +30,7 @@ class Cost:
     qm: float
     surrogate: float
     common: float
+    integrator: float
     surrogate_calls: tuple[int, ...]
 
 
@@ -65,7 +67,12 @@ class PluginMethod(Method):
         """From its statistics."""
         values = KStepIntegrator.cast(self.context.getIntegrator()).getStatistics()
         return Cost(
-            values.qmCalls, values.qmTime, sum(values.surrogateTime), values.commonTime, tuple(values.surrogateCalls)
+            values.qmCalls,
+            values.qmTime,
+            sum(values.surrogateTime),
+            values.commonTime,
+            values.integratorTime,
+            tuple(values.surrogateCalls),
         )
 
 
@@ -85,4 +92,4 @@ class StockMethod(Method):
 
     def cost(self) -> Cost:
         """From the PythonForce."""
-        return Cost(self._spent.calls, self._spent.qm, self._spent.surrogate, 0.0, ())
+        return Cost(self._spent.calls, self._spent.qm, self._spent.surrogate, 0.0, 0.0, ())
