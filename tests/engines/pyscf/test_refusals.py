@@ -74,6 +74,12 @@ def test_settings_that_must_be_given() -> None:
             specification("pyscf", given)
 
 
+@pytest.mark.parametrize("ecp", ["lanl9dz", {"O": "lanl2dz"}])
+def test_core_potentials_that_are_not_there(ecp: Any) -> None:
+    with pytest.raises(EngineError, match=r"ecp 'lanl.dz' is not known to PySCF for the element [HO]"):
+        make({"ecp": ecp})
+
+
 def test_elements_without_basis_functions() -> None:
     with pytest.raises(EngineError, match="basis '6-311g' is not known to PySCF for the element Au"):
         make({"basis": "6-311g"}, numbers=[79], multiplicity=2)

@@ -25,7 +25,7 @@ _ASPC = {
 
 
 # Polack, Mikhalev, Dusson, Stamm, Lipparini, Mol. Phys. 118, e1779834 (2020); there with six.
-# Along ethanol at 300 K twelve are as good at steps of 0.5 fs and better at 4 fs.
+# Along ethanol at 300 K six need 3.3 iterations at steps of 0.5 fs and 9.1 at 4 fs, twelve 3.9 and 8.5.
 _GRASSMANN_GEOMETRIES = 12
 # Relative size of those parts of the overlap's changes that are too small to fit: the errors of convergence that the
 # densities carry would be multiplied by their inverse.

@@ -125,19 +125,26 @@ class Settings:
     def core_potentials(self, pyscf: ModuleType, numbers: Collection[int]) -> dict[str, str]:
         """The effective core potential of each element that has one, by name.
 
+        A name for all elements applies to those that it has a potential for; one that has none is refused.
+
         Raises:
-            EngineError: A potential that PySCF does not know for an element.
+            EngineError: A potential that PySCF does not know.
         """
-        found = {}
-        for symbol in sorted({symbol_of(int(number)) for number in numbers}):
-            named = isinstance(self.ecp, str) or (self.ecp is not None and symbol in self.ecp)
-            name = _of_element("ecp", self.ecp, symbol) if named and self.ecp is not None else self.basis_of(symbol)
-            if self.ecp is not None and not named:
-                continue
-            if _has_core_potential(pyscf, name, symbol):
-                found[symbol] = name
-            elif named and not isinstance(self.ecp, str):
-                raise EngineError(f"PySCF knows no effective core potential {name!r} for {symbol}")
+        symbols = sorted({symbol_of(int(number)) for number in numbers})
+        if self.ecp is None:
+            named = {symbol: self.basis_of(symbol) for symbol in symbols}
+        elif isinstance(self.ecp, str):
+            named = dict.fromkeys(symbols, self.ecp)
+        else:
+            named = {key.strip().capitalize(): name for key, name in self.ecp.items()}
+            named = {symbol: name for symbol, name in named.items() if symbol in symbols}
+        found = {symbol: name for symbol, name in named.items() if _has_core_potential(pyscf, name, symbol)}
+        missing = sorted(set(named) - set(found))
+        if self.ecp is not None and missing and (not isinstance(self.ecp, str) or not found):
+            raise EngineError(
+                f"ecp {named[missing[0]]!r} is not known to PySCF for the element {missing[0]}: leave ecp "
+                "out for those that belong to the basis set"
+            )
         return found
 
 

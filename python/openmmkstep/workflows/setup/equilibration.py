@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .molecular_system import MolecularSystem
 from .platforms import find_platform
 
+_MOST_ITERATIONS = 1000  # of the minimiser: large proteins are relaxed enough for dynamics long before they converge
 _FRICTION = 5.0  # 1/ps: strong, because it is only there to equilibrate
 
 
@@ -48,7 +49,7 @@ def equilibrate(
     context = openmm.Context(molecules.system, integrator, chosen, properties)
     context.setPositions(molecules.positions)
     if minimise:
-        openmm.LocalEnergyMinimizer.minimize(context, 10.0)
+        openmm.LocalEnergyMinimizer.minimize(context, 10.0, _MOST_ITERATIONS)
     context.setVelocitiesToTemperature(temperature, seed)
     integrator.step(round(time / time_step))
     state = context.getState(positions=True, velocities=True)
