@@ -39,9 +39,12 @@ def region_of(topology: app.Topology, system: openmm.System, atoms: Sequence[int
 
 def test_charge_of_an_anion_left_out() -> None:
     topology, system = make_topology([ACETATE]), system_of(ACETATE_CHARGES)
-    message = region_charge_mismatch(system, region_of(topology, system, range(7), 1))
+    message = region_charge_mismatch(system, region_of(topology, system, range(7), 1), MoleculeGraph(topology, system))
     assert message is not None and "given the charge +1" in message and "sum to -1: pass charge=-1" in message
-    assert region_charge_mismatch(system, region_of(topology, system, range(7), -1)) is None
+    assert (
+        region_charge_mismatch(system, region_of(topology, system, range(7), -1), MoleculeGraph(topology, system))
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,7 +59,7 @@ def test_charge_of_an_anion_left_out() -> None:
 )
 def test_charges_that_need_or_need_no_word(charges: list[float], charge: int, expected: str | None) -> None:
     topology, system = make_topology([ION]), system_of(charges)
-    message = region_charge_mismatch(system, region_of(topology, system, [0], charge))
+    message = region_charge_mismatch(system, region_of(topology, system, [0], charge), MoleculeGraph(topology, system))
     if expected is None:
         assert message is None
     else:
@@ -68,7 +71,7 @@ def test_without_one_nonbonded_force_nothing_is_said() -> None:
     topology, system = make_topology([ION]), system_of([1.0])
     system.addForce(openmm.NonbondedForce())
     system.getForce(1).addParticle(0, 1, 0)
-    assert region_charge_mismatch(system, region_of(topology, system, [0], -1)) is None
+    assert region_charge_mismatch(system, region_of(topology, system, [0], -1), MoleculeGraph(topology, system)) is None
 
 
 def ion_in_water(ion: str, model: str) -> tuple[app.Topology, openmm.System, list[int]]:

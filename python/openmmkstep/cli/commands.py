@@ -25,6 +25,7 @@ ENTRY_POINTS = "openmmkstep.commands"
 
 _OWN = {
     "doctor": "dynamics.doctor:doctor",
+    "region": "dynamics.region:region",
     "generate": "surrogates.generate:generate",
     "train": "surrogates.train:train",
     "evaluate": "surrogates.evaluate:evaluate",

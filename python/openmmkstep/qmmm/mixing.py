@@ -97,7 +97,7 @@ def mix(
         engine.check(region.site_numbers, region.charge, region.multiplicity)
     if any(QMMMForce.isInstance(force) for force in system.getForces()):
         raise UnsupportedForceFieldError("the system has a QM region already: start from the MM system")
-    mismatch = region_charge_mismatch(system, region)
+    mismatch = region_charge_mismatch(system, region, graph)
     if mismatch is not None:
         warnings.warn(mismatch, RegionChargeWarning, stacklevel=3)
     environment = _environment(system, region, graph, options)
@@ -203,9 +203,7 @@ def _environment(system: openmm.System, region: QMRegion, graph: MoleculeGraph, 
     return _Environment(
         settings,
         RegionCharges.IN_FULL if kept else RegionCharges.REMOVED,
-        collect_embedding_charges(
-            nonbonded[0], region.members, graph, region.charge, region.links, options.charge_scheme
-        ),
+        collect_embedding_charges(nonbonded[0], region.members, graph, region.links, options.charge_scheme),
         kept,
     )
 

@@ -18,6 +18,7 @@ from openmmkstep.units import value_in
 from .boundary.cut_bonds import CutBond, find_cut_bonds
 from .boundary.link_atoms import HYDROGEN_MASS, LinkAtomDistance, place_link_atoms
 from .molecule_graph import MoleculeGraph
+from .part_charges import charge_of_parts
 
 
 class RegionError(ValueError):
@@ -143,7 +144,7 @@ class QMRegion:
             charge, multiplicity = _checked_spin(site_numbers, charge, multiplicity)
         except _UnpairedError as error:
             # More often than not it is the charge that was left out.
-            total = _force_field_charge(system, (*particles, *sites))
+            total = force_field_charge(system, (*particles, *sites), graph)
             if total is None or abs(total - charge) < 0.5:
                 raise
             raise RegionError(f"{error}; but the force field gives the region the charge {_shown(total)}") from error
@@ -166,20 +167,22 @@ class QMRegion:
         return tuple(sorted((*self.particles, *self.sites)))
 
 
-def region_charge_mismatch(system: openmm.System, region: QMRegion) -> str | None:
+def region_charge_mismatch(system: openmm.System, region: QMRegion, graph: MoleculeGraph) -> str | None:
     """What is wrong with the charge of a region, judged by the force field's charges of its particles.
 
     Force fields give whole molecules whole charges, so that a difference of half a charge or more is a charge that was
-    left out or counted wrongly, unless the region is in a state that the force field does not describe.
+    left out or counted wrongly, unless the region is in a state that the force field does not describe. Of residues
+    that are cut the part that is in the region counts with the nearest whole charge.
 
     Args:
         system: The system as the force field describes it, with one NonbondedForce.
         region: The region.
+        graph: The molecular graph of the system.
 
     Returns:
         A sentence that names both charges and the remedy; None if they fit, or if the force field has no charges there.
     """
-    total = _force_field_charge(system, region.members)
+    total = force_field_charge(system, region.members, graph)
     if total is None or abs(total - region.charge) < 0.5:
         return None
     return (
@@ -189,13 +192,13 @@ def region_charge_mismatch(system: openmm.System, region: QMRegion) -> str | Non
     )
 
 
-def _force_field_charge(system: openmm.System, members: Iterable[int]) -> float | None:
-    """Sum of the force field's charges of particles, e; None if it is not known, or has none there."""
+def force_field_charge(system: openmm.System, members: Sequence[int], graph: MoleculeGraph) -> float | None:
+    """Charge of a region by the force field, e; None if it is not known, or has none there."""
     nonbonded = [force for force in system.getForces() if isinstance(force, openmm.NonbondedForce)]
     if len(nonbonded) != 1:
         return None
     charges = [value_in(nonbonded[0].getParticleParameters(i)[0], unit.elementary_charge) for i in members]
-    return sum(charges) if any(charges) else None
+    return charge_of_parts(members, charges, graph) if any(charges) else None
 
 
 def _shown(charge: float) -> str:

@@ -11,6 +11,7 @@ from openmmkstep.openmmapi.region import LinkAtom
 from openmmkstep.qmmm.embedding.boundary_charges import CHARGE_SCHEMES, BoundaryCharges, ChargeScheme, boundary_charges
 from openmmkstep.qmmm.embedding.errors import EmbeddingError
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
+from openmmkstep.qmmm.part_charges import charge_of_parts
 from tests.support.qmmm.cut_molecules import HOST, SIDE_CHAIN
 from tests.support.qmmm.molecules import Molecule, make_topology
 
@@ -24,10 +25,10 @@ def charges_of(molecule: Molecule) -> NDArray[np.float64]:
     return np.array([force.getParticleParameters(i)[0]._value for i in range(system.getNumParticles())])
 
 
-def apply(molecule: Molecule, scheme: ChargeScheme, charge: int = 0) -> tuple[NDArray[np.float64], BoundaryCharges]:
+def apply(molecule: Molecule, scheme: ChargeScheme) -> tuple[NDArray[np.float64], BoundaryCharges]:
     charges = charges_of(molecule)
     graph = MoleculeGraph(molecule.topology, molecule.create_system())
-    return charges, boundary_charges(charges, SIDE_CHAIN, charge, [LINK], graph, scheme)
+    return charges, boundary_charges(charges, SIDE_CHAIN, [LINK], graph, scheme)
 
 
 def seen(result: BoundaryCharges, positions: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -40,10 +41,8 @@ def seen(result: BoundaryCharges, positions: NDArray[np.float64]) -> tuple[NDArr
 
 
 @pytest.mark.parametrize("scheme", CHARGE_SCHEMES)
-@pytest.mark.parametrize("charge", [0, -1])
-def test_all_charges_sum_to_that_of_the_whole_system(ala2: Molecule, scheme: ChargeScheme, charge: int) -> None:
-    """A region that is meant to have another charge than the force field's takes it along."""
-    charges, result = apply(ala2, scheme, charge)
+def test_all_charges_sum_to_that_of_the_whole_system(ala2: Molecule, scheme: ChargeScheme) -> None:
+    charges, result = apply(ala2, scheme)
     values, _ = seen(result, np.asarray(ala2.positions))
     assert values.sum() == pytest.approx(charges.sum(), abs=1e-12)
 
@@ -64,6 +63,22 @@ def test_the_fraction_of_a_charge_goes_to_the_end_of_the_bond(ala2: Molecule) ->
     expected = charges.copy()
     expected[HOST] += charges[SIDE_CHAIN].sum()
     np.testing.assert_allclose(result.charges, expected, atol=1e-12)
+
+
+def test_many_side_chains_have_their_charges() -> None:
+    """Fractions of many parts add up to more than half a charge, and every part keeps its own."""
+    symbols, bonds = ["C", "C", "H", "H"], [(0, 1), (1, 2), (1, 3)]
+    topology = make_topology([("RES", symbols, bonds)] * 7)
+    system = openmm.System()
+    for _ in range(28):
+        system.addParticle(12)
+    graph = MoleculeGraph(topology, system)
+    charges = [-0.9, -0.1, 0.05, -0.05] * 7
+    region = [4 * residue for residue in range(7)]
+    links = [LinkAtom(atom, atom + 1, 0.7) for atom in region]
+    assert charge_of_parts(region, [-0.9] * 7, graph) == -7
+    result = boundary_charges(charges, region, links, graph, "none")
+    np.testing.assert_allclose(result.charges[1::4], -0.1 + 0.1, atol=1e-12)
 
 
 def test_deleted_charge_is_shared_by_the_residue(ala2: Molecule) -> None:
@@ -94,13 +109,13 @@ def test_several_cuts_at_one_atom_and_at_neighbours() -> None:
         system.addParticle(12)
     graph = MoleculeGraph(topology, system)
     charges = [0.1, -0.3, 0.2, 0.05, -0.2, 0.1, 0.05]
-    twice = boundary_charges(charges, [0, 3], 0, [LinkAtom(0, 1, 0.7), LinkAtom(3, 1, 0.7)], graph, "shift")
+    twice = boundary_charges(charges, [0, 3], [LinkAtom(0, 1, 0.7), LinkAtom(3, 1, 0.7)], graph, "shift")
     assert twice.charges[1] == 0
     assert {b.first for b in twice.bond_charges} == {2}
     inside = sum(charges[i] for i in (0, 3))
     assert twice.charges[2] == pytest.approx(0.2 + (-0.3 + inside))
     # 1 and 2 are bonded to each other, and neither gives its charge to the other.
-    row = boundary_charges(charges, [0, 4, 6], 0, [LinkAtom(0, 1, 0.7), LinkAtom(4, 2, 0.7)], graph, "rc")
+    row = boundary_charges(charges, [0, 4, 6], [LinkAtom(0, 1, 0.7), LinkAtom(4, 2, 0.7)], graph, "rc")
     assert {(b.first, b.second) for b in row.bond_charges} == {(3, 1), (5, 2)}
     assert row.charges[[1, 2]].tolist() == [0, 0]
 
@@ -113,9 +128,9 @@ def test_an_end_that_stands_alone_is_refused() -> None:
     graph = MoleculeGraph(topology, system)
     for scheme in ("shift", "rc", "rcd"):
         with pytest.raises(EmbeddingError, match=r"C1 of ETH 1 .*has no MM neighbour"):
-            boundary_charges([0.1, -0.1], [0], 0, [LinkAtom(0, 1, 0.7)], graph, scheme)
+            boundary_charges([0.1, -0.1], [0], [LinkAtom(0, 1, 0.7)], graph, scheme)
     with pytest.raises(EmbeddingError, match="alone in its residue"):
-        boundary_charges([0.1, -0.1], [0], 0, [LinkAtom(0, 1, 0.7)], graph, "delete")
+        boundary_charges([0.1, -0.1], [0], [LinkAtom(0, 1, 0.7)], graph, "delete")
 
 
 def test_unknown_scheme(ala2: Molecule) -> None:

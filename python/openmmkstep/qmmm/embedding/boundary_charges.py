@@ -11,8 +11,8 @@ molecule is. The schemes take it away and keep the sum of all charges:
     rcd     charges 2 q/n there and -q/n at M2, which keeps the dipole moments of the bonds (same source)
 
 A cut through a residue leaves fractions of a charge on both sides, where the QM region has a whole one. What the region
-of the force field has more goes to the MM ends first, with all schemes, so that the charges which the region sees and
-its own charge sum to that of the whole system.
+of the force field has more than a whole charge goes to the MM ends first, with all schemes, so that the charges which
+the region sees and its own charge sum to that of the whole system.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from openmmkstep.openmmapi.region import LinkAtom
 
 from ..molecule_graph import MoleculeGraph
+from ..part_charges import charge_of_parts
 from .errors import EmbeddingError
 
 ChargeScheme = Literal["none", "delete", "shift", "rc", "rcd"]
@@ -64,7 +65,6 @@ class BoundaryCharges:
 def boundary_charges(
     charges: ArrayLike,
     region: Collection[int],
-    region_charge: int,
     links: Sequence[LinkAtom],
     graph: MoleculeGraph,
     scheme: ChargeScheme,
@@ -74,7 +74,6 @@ def boundary_charges(
     Args:
         charges: Charges of all particles [N], e.
         region: Particle indices of the QM region, virtual sites included.
-        region_charge: Its total charge, e.
         links: Its link atoms.
         graph: The molecular graph of the system.
         scheme: One of CHARGE_SCHEMES.
@@ -89,7 +88,7 @@ def boundary_charges(
     if not hosts:
         return BoundaryCharges(values, ())
     members = set(region)
-    for host, excess in _excess_by_host(values, members, region_charge, hosts, graph).items():
+    for host, excess in _excess_by_host(values, members, hosts, graph).items():
         values[host] += excess
     if scheme == "none":
         return BoundaryCharges(values, ())
@@ -123,32 +122,24 @@ def boundary_charges(
 
 
 def _excess_by_host(
-    values: NDArray[np.float64],
-    members: set[int],
-    region_charge: int,
-    hosts: Sequence[int],
-    graph: MoleculeGraph,
+    values: NDArray[np.float64], members: set[int], hosts: Sequence[int], graph: MoleculeGraph
 ) -> dict[int, float]:
-    """What the force field's charges of the region have more than the QM region, to be given to each MM end, e.
+    """What the force field's charges of the region have more than a whole charge, to be given to each MM end, e.
 
     Each residue that is cut keeps its own fraction of a charge; what is left is shared by all.
     """
-    total = float(values[sorted(members)].sum())
-    # A region in another state than the force field's is meant to have another charge.
-    whole = region_charge if abs(total - region_charge) < 0.5 else round(total)
+    inside = sorted(members)
+    whole = round(charge_of_parts(inside, values[inside].tolist(), graph))
     residues = graph.residues
-    inside: dict[int, float] = defaultdict(float)
-    for particle in members:
-        inside[residues[particle]] += float(values[particle])
     by_residue: dict[int, list[int]] = defaultdict(list)
     for host in hosts:
         by_residue[residues[host]].append(host)
     excess = dict.fromkeys(hosts, 0.0)
     for residue, ends in by_residue.items():
-        fraction = inside[residue] - round(inside[residue])
+        part = float(values[[particle for particle in inside if residues[particle] == residue]].sum())
         for host in ends:
-            excess[host] += fraction / len(ends)
-    left = (total - whole) - sum(excess.values())
+            excess[host] += (part - round(part)) / len(ends)
+    left = float(values[inside].sum()) - whole - sum(excess.values())
     return {host: value + left / len(hosts) for host, value in excess.items()}
 
 

@@ -104,7 +104,6 @@ def collect_embedding_charges(
     force: openmm.NonbondedForce,
     region: Collection[int],
     graph: MoleculeGraph,
-    region_charge: int = 0,
     links: Sequence[LinkAtom] = (),
     scheme: ChargeScheme = DEFAULT_CHARGE_SCHEME,
 ) -> SeenCharges:
@@ -114,7 +113,6 @@ def collect_embedding_charges(
         force: The nonbonded force as the force field made it.
         region: Particle indices of the region, virtual sites included.
         graph: The molecular graph of the system.
-        region_charge: Total charge of the region, e.
         links: Its link atoms.
         scheme: What becomes of the charges beside them.
 
@@ -133,7 +131,7 @@ def collect_embedding_charges(
         value_in(force.getParticleParameters(particle)[0], unit.elementary_charge)
         for particle in range(force.getNumParticles())
     ]
-    seen = boundary_charges(charges, members, region_charge, links, graph, scheme)
+    seen = boundary_charges(charges, members, links, graph, scheme)
     # Of the charges that are seen: what a cut leaves of a residue has a whole charge then.
     groups = charge_groups(graph, seen.charges, members)
     anchors = {bond.first for bond in seen.bond_charges}

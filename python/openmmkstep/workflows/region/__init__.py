@@ -1,0 +1,1 @@
+"""What a QM region would be, looked at before anything is calculated."""
