@@ -74,12 +74,14 @@ void CompiledModel::compare(TorchScriptModel &original, size_t numAtoms) {
         deviation = std::max(deviation, std::sqrt(difference.dot(difference)));
     }
     // Repulsion that all models share dominates the forces of this geometry; charges tell trained models apart better.
-    double chargeDeviation = 0;
-    for (size_t i = 0; i < expected.charges.size(); i++)
+    double chargeScale = 1, chargeDeviation = 0;
+    for (size_t i = 0; i < expected.charges.size(); i++) {
+        chargeScale = std::max(chargeScale, std::abs(expected.charges[i]));
         chargeDeviation = std::max(chargeDeviation, std::abs(compiled.charges[i] - expected.charges[i]));
+    }
     // Round-off of single precision is some 1e-7.
     constexpr double tolerance = 1e-5;
-    if (!(deviation <= tolerance * scale) || !(chargeDeviation <= tolerance))
+    if (!(deviation <= tolerance * scale) || !(chargeDeviation <= tolerance * chargeScale))
         throw OpenMMException(owner + ": the compiled package " + package +
                               " does not give the forces of the archive: it was made from another one" + remedy);
 }
