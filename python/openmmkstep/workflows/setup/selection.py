@@ -2,7 +2,7 @@
 
 Their own parsers are no dependency here: MDTraj's knows no distances, and MDAnalysis brings its own topology.
 
-    all, solute, water, protein, backbone, sidechain
+    all, solute, water, ions, protein, backbone, sidechain
     resname GLU ASP        resid 11 20 30-35      chain A
     name CA CB             element C N            index 0-21,30
     within 4 A of (...)    within 0.4 nm of ...   same residue as (...)
@@ -41,7 +41,7 @@ _NM_PER = {"nm": 1.0, "a": 0.1, "angstrom": 0.1}
 _RANGE = re.compile(r"(-?\d+)(?:-(-?\d+))?")
 _TOKEN = re.compile(r"\s*([(),]|[^\s(),]+)")
 _WITH_VALUES = ("resname", "resid", "chain", "name", "element", "index")
-_ALONE = ("all", "solute", "water", "protein", "backbone", "sidechain")
+_ALONE = ("all", "solute", "water", "ions", "protein", "backbone", "sidechain")
 _OPERATORS = ("and", "or", "not", "within", "same", "of", "as", "residue")
 _RESERVED = frozenset({*_WITH_VALUES, *_ALONE, *_OPERATORS, "(", ")"})
 
@@ -82,7 +82,11 @@ def select_atoms(
 
 def is_solvent(residue: app.topology.Residue) -> bool:
     """Whether a residue is water or a monatomic ion."""
-    return residue.name in _WATER or (residue.name in _IONS and sum(1 for _ in residue.atoms()) == 1)
+    return residue.name in _WATER or _is_ion(residue)
+
+
+def _is_ion(residue: app.topology.Residue) -> bool:
+    return residue.name in _IONS and sum(1 for _ in residue.atoms()) == 1
 
 
 class _Parser:
@@ -161,6 +165,7 @@ class _Parser:
                 mask[atom.index] = {
                     "solute": not is_solvent(residue),
                     "water": residue.name in _WATER,
+                    "ions": _is_ion(residue),
                     "protein": amino_acid,
                     "backbone": amino_acid and atom.name in _BACKBONE,
                     "sidechain": amino_acid and atom.name not in _BACKBONE,
