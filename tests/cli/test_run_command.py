@@ -237,7 +237,7 @@ def test_two_runs_in_one_folder(work_folder: Path, gas_run: dict[str, Any], envi
     ("section", "changes", "message"),
     [
         ("surrogate", {"archive": "nothing.pt"}, "does not exist"),
-        ("qm", {"atoms": "0-5"}, "cuts 1 bond"),
+        ("qm", {"atoms": "0-5"}, "cannot be cut"),
         ("qm", {"charge": 1}, "multiplicity must be even"),
         ("qm", {"method": "gfn7"}, "unknown QM method"),
         ("system", {"structure": "nothing.pdb"}, "nothing.pdb does not exist"),
