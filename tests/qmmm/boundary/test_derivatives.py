@@ -28,7 +28,10 @@ ENGINES: dict[str, tuple[str, dict[str, Any]]] = {
             "flux": [{"atoms": [0, 4], "slope": 3.0, "length": 0.109}],
         },
     ),
+    "hartree-fock": ("pyscf", {"xc": "hf", "basis": "sto-3g", "conv_tol": 1e-12}),
 }
+# PySCF is tested in fewer surroundings: what is around the engine is the same for all.
+EVERYWHERE = [name for name in ENGINES if name != "hartree-fock"]
 CUT = {"cutoff": 0.85, "switchDistance": 0.55}
 SURROUNDINGS: dict[str, dict[str, Any]] = {
     "molecule": {},
@@ -113,6 +116,13 @@ def test_all_native_engines_are_here() -> None:
 
 @pytest.mark.parametrize("scheme", CHARGE_SCHEMES)
 @pytest.mark.parametrize("surroundings", [*SURROUNDINGS])
-@pytest.mark.parametrize("engine", [*ENGINES])
+@pytest.mark.parametrize("engine", EVERYWHERE)
 def test_forces(engine: str, surroundings: str, scheme: str, ala2: Molecule, small_box: Molecule) -> None:
     check(engine, surroundings, scheme, ala2, small_box)
+
+
+@pytest.mark.parametrize("scheme", ["shift", "rcd"])
+@pytest.mark.parametrize("surroundings", ["molecule", "periodic"])
+def test_forces_of_hartree_fock(surroundings: str, scheme: str, ala2: Molecule, small_box: Molecule) -> None:
+    pytest.importorskip("pyscf", reason="PySCF is not installed: pip install 'openmm-kstep[pyscf]'")
+    check("hartree-fock", surroundings, scheme, ala2, small_box)
