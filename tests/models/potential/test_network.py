@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from kstep_models.potential import KStepPotential, PairStatistics, PotentialConfig, Topology, TopologyError
 from kstep_models.potential.export import compile_graph
+from kstep_models.potential.interface import MoleculeData
+from kstep_models.potential.parts import SOFTENING, coulomb_between_parts
+from kstep_models.units import COULOMB
 from tests.suites.network import Function, PotentialProperties
 from tests.support.models import methanol
 
@@ -19,6 +22,27 @@ def double_precision() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
+
+
+def two_waters(config: PotentialConfig) -> tuple[KStepPotential, NDArray[np.float64]]:
+    """A network with random weights for two water molecules, and the frames [20,6,3] of its scales."""
+    water = np.array([[0.0, 0.0, 0.0], [0.0958, 0.0, 0.0], [-0.024, 0.0927, 0.0]])
+    x = np.concatenate([water, water @ np.diag([-1.0, 1.0, 1.0]) + [0.05, -0.28, 0.03]])
+    rng = np.random.default_rng(3)
+    frames = x + rng.normal(scale=0.01, size=(20, 6, 3))
+    charges = np.array([-0.6, 0.3, 0.3] * 2) + rng.normal(scale=0.03, size=(20, 6))
+    data = MoleculeData(
+        np.array([8, 1, 1] * 2),
+        np.array([(0, 1), (0, 2), (3, 4), (3, 5)]),
+        0.0,
+        frames,
+        rng.normal(scale=5.0, size=20) - 4e5,
+        -2e5 * (frames - x),
+        charges,
+        frames,
+    )
+    torch.manual_seed(2)
+    return KStepPotential.create(config, data), frames
 
 
 class Methanol(PotentialProperties):
@@ -62,6 +86,41 @@ class TestOneLayer(Eager):
     config = PotentialConfig(
         channels=8, message_channels=6, vector_channels=4, cubic_channels=4, hidden=16, readout=8, layers=1, cutoff=0.6
     )
+
+
+class TwoWaters(Methanol):
+    """Two molecules in one region: atoms of one swap places as well as the molecules."""
+
+    def model(self) -> KStepPotential:
+        return two_waters(self.config)[0].eval()
+
+    def geometry(self) -> NDArray[np.float64]:
+        return two_waters(self.config)[1][7]
+
+    def equivalent_atoms(self) -> list[tuple[int, int]]:
+        return [(1, 2), (4, 5)]
+
+
+class TestTwoParts(Eager, TwoWaters):
+    pass
+
+
+class TestTwoPartsScripted(TwoWaters):
+    def function(self) -> Function:
+        scripted = torch.jit.script(self.model())
+
+        def call(x: torch.Tensor, phi: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            energy, forces, charges = scripted(x.unsqueeze(0), phi.unsqueeze(0))
+            return energy[0], forces[0], charges[0]
+
+        return call
+
+
+class TestTwoPartsExported(TwoWaters):
+    derivative = 1e-6
+
+    def function(self) -> Function:
+        return compile_graph(self.model(), torch.float64)  # type: ignore[no-any-return]
 
 
 class TestScripted(Methanol):
@@ -146,6 +205,33 @@ def test_energy_is_smooth_to_second_order(place: str) -> None:
     jumps = [abs(curvature(at + d) - curvature(at - d)) for d in (1e-4, 1e-5)]
     # Ten times closer, ten times smaller: no jump remains.
     assert jumps[1] < 0.2 * jumps[0]
+
+
+def test_parts_far_from_each_other_attract_by_their_charges() -> None:
+    model, frames = two_waters(PotentialConfig(cutoff=0.6, polarisable=False))
+    x = torch.as_tensor(np.stack([frames[0], frames[0]]))
+    x[:, 3:, 2] += torch.tensor([[0.8], [50.0]])
+    model.eval()
+    energy, forces, charge = model(x, torch.zeros(2, 6))
+    expected, pull = coulomb_between_parts(model.topology, x.numpy(), charge.numpy())
+    assert abs(expected[0]) > 0.01
+    assert float(energy[0] - energy[1]) == pytest.approx(expected[0] - expected[1], rel=1e-6)
+    # Charges depend on each molecule's own geometry, so that the net force on one is Coulomb's at fixed charges.
+    assert np.allclose(forces[:, 3:].sum(1).numpy(), pull[:, 3:].sum(1), rtol=1e-6, atol=1e-9)
+
+
+def test_coulomb_between_parts_is_the_soft_law() -> None:
+    topology = Topology.build([8, 1, 11], [(0, 1)])
+    x = np.array([[[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.0, 0.4, 0.0]]])
+    q = np.array([[-0.8, -0.2, 1.0]])
+    energies, forces = coulomb_between_parts(topology, x, q)
+    soft = [np.hypot(0.4, SOFTENING), np.sqrt(0.17 + SOFTENING**2)]
+    assert energies[0] == pytest.approx(COULOMB * (-0.8 / soft[0] - 0.2 / soft[1]), rel=1e-12)
+    step = np.zeros_like(x)
+    step[0, 2, 1] = 1e-5
+    up, down = (coulomb_between_parts(topology, x + sign * step, q)[0][0] for sign in (1, -1))
+    assert forces[0, 2, 1] == pytest.approx((down - up) / 2e-5, rel=1e-8)
+    assert np.abs(forces.sum(1)).max() < 1e-10
 
 
 def test_response_can_be_switched_off() -> None:

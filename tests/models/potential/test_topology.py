@@ -45,6 +45,26 @@ def test_without_bonds_classes_are_elements() -> None:
     assert topology.bond_distance[0, 1] == 5
 
 
+def test_parts_that_no_bond_joins() -> None:
+    # Formate, methanol's OH end as water, and a sodium ion.
+    topology = Topology.build([6, 8, 8, 1, 8, 1, 1, 11], [(0, 1), (0, 2), (0, 3), (4, 5), (4, 6)])
+    assert topology.part.tolist() == [0, 0, 0, 0, 1, 1, 1, 2]
+    assert topology.between_parts[0, 4]
+    assert not topology.between_parts[4, 5]
+    # Within a part pairs are told apart by their atoms' classes, between parts by elements and neighbours.
+    assert topology.pair_class[1, 5] == topology.pair_class[2, 6]
+    assert topology.pair_class[1, 5] != topology.pair_class[5, 1]
+    assert topology.pair_class[3, 7] != topology.pair_class[5, 7]
+
+
+def test_long_chains_meet_as_short_ones_do() -> None:
+    butane = [(0, 1), (1, 2), (2, 3)]
+    topology = Topology.build([6, 6, 6, 6, 11], butane)
+    assert topology.atom_class[0] != topology.atom_class[1]
+    assert topology.pair_class[0, 4] == topology.pair_class[3, 4] != topology.pair_class[1, 4]
+    assert len(set(topology.part[:4].tolist())) == 1
+
+
 def test_undirected_classes_are_symmetric() -> None:
     topology = Topology.build(methanol.NUMBERS, methanol.BONDS)
     undirected = topology.undirected_pair_class()

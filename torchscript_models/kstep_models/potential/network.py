@@ -2,13 +2,14 @@
 
 With x the positions and phi_i the electrostatic potential of the environment at atom i (nm, kJ/mol, e):
 
-    U(x, phi) = P(x) + E(x) + W(x) + sum_i q_i(x) phi_i - 1/4 sum_ij a_ij (phi_i - phi_j)^2
+    U(x, phi) = P(x) + E(x) + W(x) + sum_i q_i (phi_i + psi_i / 2) - 1/4 sum_ij a_ij (phi_i + psi_i - phi_j - psi_j)^2
 
 P is a pair potential fitted beforehand (:mod:`kstep_models.potential.pair_series`), E and q come from one equivariant
-message-passing network, W is a wall that acts only at distances shorter than any in the training data, and a_ij >= 0 is
-a constant polarisability that moves charge between atoms along potential differences (charge is conserved and the
-response always lowers the energy, as in quantum mechanics). The charges that act on the environment are
-dU/dphi_i = q_i - sum_j a_ij (phi_i - phi_j).
+message-passing network, W is a wall that acts only at distances shorter than any in the training data, psi_i(x) is the
+potential of the charges of other parts where no bond joins all atoms (:mod:`kstep_models.potential.parts`), and
+a_ij >= 0 is a constant polarisability that moves charge between atoms of one part along potential differences (charge
+is conserved and the response always lowers the energy, as in quantum mechanics). The charges that act on the
+environment are dU/dphi_i = q_i - sum_j a_ij (phi_i + psi_i - phi_j - psi_j).
 
 Network (dense pairs, no neighbour list: a region has tens of atoms):
 
@@ -34,6 +35,7 @@ from torch import Tensor, nn
 
 from kstep_models.potential.interface import MoleculeData, NetworkConfig, PotentialModel
 from kstep_models.potential.layers import ClassLinear, Messages, Moments, normalised_hermite, second_order
+from kstep_models.potential.parts import SOFTENING
 from kstep_models.potential.statistics import PairStatistics
 from kstep_models.potential.topology import Topology, TopologyError
 from kstep_models.units import COULOMB
@@ -90,6 +92,7 @@ class KStepPotential(PotentialModel, name="kstep"):
     scaled_mean: Tensor
     diagonal: Tensor
     off_diagonal: Tensor
+    between_parts: Tensor
     hermite: Tensor
     second_moment: Tensor
     nuclear: Tensor
@@ -125,6 +128,10 @@ class KStepPotential(PotentialModel, name="kstep"):
         self._real("pair_series", 0.5 * statistics.pair_series)
         self._real("diagonal", np.eye(n))
         self._real("off_diagonal", 1 - np.eye(n))
+        # TorchScript sees a module's attributes, not Python's globals.
+        self.coulomb, self.softening = COULOMB, SOFTENING**2
+        self.several_parts = bool(topology.between_parts.any())
+        self._real("between_parts", topology.between_parts.astype(float))
         self._real("hermite", normalised_hermite(config.radial_order))
         self._real("second_moment", second_order())
         numbers = topology.numbers.astype(float)
@@ -231,8 +238,14 @@ class KStepPotential(PotentialModel, name="kstep"):
     def response_matrix(self) -> Tensor:
         """Laplacian L [n,n] of the polarisabilities, e^2 mol/kJ: charges change by -L phi."""
         # 1e-4 makes a parameter of one a typical bond: 0.1 e for 1000 kJ/mol/e. Squared, so never negative.
-        a = 1e-4 * (self.response * self.response)[self.undirected_class] * self.off_diagonal
+        a = 1e-4 * (self.response * self.response)[self.undirected_class] * (self.off_diagonal - self.between_parts)
         return torch.diag(a.sum(1)) - a
+
+    def potential_of_parts(self, positions: Tensor, charge: Tensor) -> Tensor:
+        """Potential at each atom of the charges of other parts [B,n], kJ/mol/e, for charges [B,n] in e."""
+        d = positions.unsqueeze(2) - positions.unsqueeze(1)
+        inverse = torch.rsqrt((d * d).sum(-1) + self.softening) * self.between_parts
+        return self.coulomb * torch.matmul(inverse, charge.unsqueeze(-1)).squeeze(-1)
 
     def coupled(self, positions: Tensor, potential: Tensor) -> tuple[Tensor, Tensor]:
         """U(x, phi) without the mean energy [B], and dU/dphi [B,n].
@@ -242,6 +255,10 @@ class KStepPotential(PotentialModel, name="kstep"):
             potential: [B,n] kJ/mol/e.
         """
         energy, charge = self.energy_and_charges(positions)
+        if self.several_parts:
+            parts = self.potential_of_parts(positions, charge)
+            energy = energy - 0.5 * (charge * parts).sum(1)
+            potential = potential + parts
         if self.polarisable:
             induced = torch.matmul(potential, self.response_matrix())
             return energy + ((charge - 0.5 * induced) * potential).sum(1), charge - induced

@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kstep_models.potential.pair_series import fit_pair_series, pair_series_energy
+from kstep_models.potential.parts import coulomb_between_parts
 from kstep_models.potential.topology import Topology, TopologyError
 
 FloatArray = NDArray[np.float64]
 
 # Distances vary by at least this much (nm) in any data, so that a class seen once does not become infinitely sharp.
 _SMALLEST_SPREAD = 1e-3
+# Parts that no bond joins move freely: their distances vary by more (nm) than a few trajectories show.
+_SMALLEST_SPREAD_BETWEEN_PARTS = 0.05
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class PairStatistics:
         distance_min: shortest distance seen in each pair class [n,n], nm.
         pair_series: coefficients of the fitted pair potential [4,n,n], kJ/mol
             (:mod:`kstep_models.potential.pair_series`).
-        energy_mean: of what the pair potential leaves, kJ/mol; added back in double precision.
+        energy_mean: of what the pair potential and Coulomb's law between parts leave, kJ/mol; added back in double
+            precision.
         energy_scale: kJ/mol per unit of network output.
         charge_mean: mean charge of each atom class, per atom [n], e.
         total_charge: e.
@@ -105,10 +109,13 @@ class PairStatistics:
             count = members.sum() * len(seen)
             mean[members] = total[members].sum() / count
             variance = squares[members].sum() / count - mean[members] ** 2
-            spread[members] = np.sqrt(np.maximum(variance, _SMALLEST_SPREAD**2))
+            between = topology.between_parts[members].any()
+            least_spread = _SMALLEST_SPREAD_BETWEEN_PARTS if between else _SMALLEST_SPREAD
+            spread[members] = np.sqrt(np.maximum(variance, least_spread**2))
             shortest[members] = least[members].min()
-        series = fit_pair_series(topology, mean, spread, positions, forces)
-        left = energies - pair_series_energy(series, mean, spread, positions)
+        coulomb, coulomb_forces = coulomb_between_parts(topology, positions, charges)
+        series = fit_pair_series(topology, mean, spread, positions, forces - coulomb_forces)
+        left = energies - coulomb - pair_series_energy(series, mean, spread, positions)
         charge = np.zeros(n)
         for k in range(topology.atom_classes):
             atoms = topology.atom_class == k

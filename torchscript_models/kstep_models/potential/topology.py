@@ -26,14 +26,18 @@ class Topology:
         numbers: atomic numbers [n].
         bonds: bonded pairs [b,2].
         atom_class: class of each atom [n], 0 .. number of classes - 1.
+        part: number of the bonded part each atom belongs to [n]; one for all if there are no bonds.
         bond_distance: bonds between two atoms [n,n], capped; the cap also stands for "not connected".
-        pair_class: class of each ordered pair [n,n]; pairs share one when the classes of both atoms and their distance
-            in bonds agree.
+        pair_class: class of each ordered pair [n,n]; pairs of one part share one when the classes of both atoms and
+            their distance in bonds agree, pairs of different parts when both atoms are the same element with the same
+            elements bonded to them: few data say something on how two parts meet, and what a carboxylate does to an
+            ammonium is much the same whichever it is.
     """
 
     numbers: NDArray[np.int64]
     bonds: NDArray[np.int64]
     atom_class: NDArray[np.int64]
+    part: NDArray[np.int64]
     bond_distance: NDArray[np.int64]
     pair_class: NDArray[np.int64]
 
@@ -64,10 +68,19 @@ class Topology:
             neighbours[b].append(a)
         atom_class = _refine(z, neighbours)
         distance = _bond_distances(neighbours, max_bond_distance)
-        keys = [[(atom_class[i], atom_class[j], int(distance[i, j])) for j in range(n)] for i in range(n)]
+        part = _parts(neighbours) if len(pairs) else [0] * n
+        kind = _refined_once(_ranked([(number,) for number in z]), neighbours)
+        keys = [
+            [
+                (atom_class[i], atom_class[j], int(distance[i, j])) if part[i] == part[j] else (kind[i], kind[j], -1)
+                for j in range(n)
+            ]
+            for i in range(n)
+        ]
         index = {key: k for k, key in enumerate(sorted({key for row in keys for key in row}))}
         pair_class = np.asarray([[index[key] for key in row] for row in keys], dtype=np.int64)
-        return cls(np.asarray(z, np.int64), pairs, np.asarray(atom_class, np.int64), distance, pair_class)
+        classes, parts = np.asarray(atom_class, np.int64), np.asarray(part, np.int64)
+        return cls(np.asarray(z, np.int64), pairs, classes, parts, distance, pair_class)
 
     @property
     def atom_classes(self) -> int:
@@ -79,8 +92,14 @@ class Topology:
         """Number of ordered pair classes."""
         return int(self.pair_class.max()) + 1
 
+    @property
+    def between_parts(self) -> NDArray[np.bool_]:
+        """Whether two atoms belong to different parts [n,n]."""
+        return self.part[:, None] != self.part
+
     def undirected_pair_class(self) -> NDArray[np.int64]:
         """Pair classes [n,n] in which (i, j) and (j, i) share one."""
+        # The lesser of the numbers of (i, j) and (j, i) names both: they are one class's two directions.
         low = np.minimum(self.pair_class, self.pair_class.T)
         return np.unique(low, return_inverse=True)[1].reshape(low.shape).astype(np.int64)
 
@@ -89,10 +108,29 @@ def _refine(numbers: list[int], neighbours: list[list[int]]) -> list[int]:
     """Weisfeiler-Lehman colours: refined by the multiset of the neighbours' colours until nothing changes."""
     colours = _ranked([(z,) for z in numbers])
     while True:
-        refined = _ranked([(c, *sorted(colours[j] for j in neighbours[i])) for i, c in enumerate(colours)])
+        refined = _refined_once(colours, neighbours)
         if max(refined) == max(colours):
             return refined
         colours = refined
+
+
+def _refined_once(colours: list[int], neighbours: list[list[int]]) -> list[int]:
+    return _ranked([(c, *sorted(colours[j] for j in neighbours[i])) for i, c in enumerate(colours)])
+
+
+def _parts(neighbours: list[list[int]]) -> list[int]:
+    """Number of the connected component of each atom, in order of first appearance."""
+    part = [-1] * len(neighbours)
+    for start in range(len(neighbours)):
+        if part[start] >= 0:
+            continue
+        number, front = max(part) + 1, [start]
+        while front:
+            atom = front.pop()
+            if part[atom] < 0:
+                part[atom] = number
+                front += neighbours[atom]
+    return part
 
 
 def _ranked(keys: list[tuple[int, ...]]) -> list[int]:

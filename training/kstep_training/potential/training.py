@@ -137,17 +137,19 @@ def molecule_data(frames: FrameSet, training: NDArray[np.int64]) -> MoleculeData
         training: indices of those that are trained on.
     """
     region = frames.region
-    # Energies and forces in water contain the coupling, which the network does not have to represent.
+    # Energies and forces in water contain the coupling, which the network does not have to represent. It can be taken
+    # out but for the polarisation, so that frames of the gas phase are better.
     gas = training[~frames.embedded[training]]
     reference = gas if len(gas) else training
+    charges, potential = frames.charges[reference], frames.potential[reference]
     return MoleculeData(
         numbers=region.numbers,
         bonds=region.bonds,
         total_charge=region.charge,
         positions=frames.positions[reference],
-        energies=frames.energy[reference],
-        forces=frames.forces[reference],
-        charges=frames.charges[reference],
+        energies=frames.energy[reference] - (charges * potential).sum(1),
+        forces=frames.forces[reference] + charges[..., None] * frames.potential_gradient[reference],
+        charges=charges,
         geometries=frames.positions[training],
     )
 
