@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import openmm.app
 import pytest
 from rich.console import Console
@@ -21,10 +22,13 @@ from openmmkstep.cli import app
 from openmmkstep.engines.xtb import XTB
 from openmmkstep.io import dcd
 from openmmkstep.io.frames import count_frames
+from openmmkstep.io.statistics import read_table
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.plan import RunPlan
 from openmmkstep.workflows.run import production
 from openmmkstep.workflows.run.runner import Runner
+from openmmkstep.workflows.setup.equilibration import EquilibrationState, ForceFieldEquilibration
+from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 from tests.support.workflows.same_run import assert_same_trajectory
 from tests.support.workflows.stopped_run import kill_at, start
 from tests.support.yaml_files import write_yaml
@@ -41,7 +45,8 @@ def test_run_ends_with_its_report(work_folder: Path, gas_run: dict[str, Any]) ->
     result = CliRunner().invoke(app, ["run", str(config)])
     assert result.exit_code == 0, result.output
     report = work_folder / "out" / "report"
-    for name in ("report.html", "report.json", "energy.png", "correction.png", "ramachandran.png", "cost.png"):
+    plots = ("energy.png", "correction.png", "ramachandran.png", "equilibration.png", "cost.png")
+    for name in ("report.html", "report.json", *plots):
         assert (report / name).stat().st_size > 1000, name
     summary = json.loads((report / "report.json").read_text())
     calls = summary["qm_calls"]
@@ -54,7 +59,7 @@ def test_run_ends_with_its_report(work_folder: Path, gas_run: dict[str, Any]) ->
     assert summary["guard"]["outer_steps"] == 60
     page = (report / "report.html").read_text()
     assert (
-        page.count("data:image/png;base64,") == 4
+        page.count("data:image/png;base64,") == len(plots)
         and "QM calls made by others" in page
         and "temperature, QM region" in page
     )
@@ -290,3 +295,79 @@ def test_run_in_water(work_folder: Path, gas_run: dict[str, Any]) -> None:
     assert "temperature, QM region" in page and "temperature, rest" in page
     assert summary["energy"]["conserved_drift_error_kj_mol_ps"] is None and "drift (kJ/mol/ps)" in page
     assert summary["system"]["far_field"] == "force-field" and "force-field charges beyond its cut-off" in page
+
+
+@pytest.fixture
+def pressure_run(gas_run: dict[str, Any]) -> dict[str, Any]:
+    """Alanine dipeptide in a small box: heated with restraints, then at constant pressure to the end."""
+    held = [{"atoms": "solute and not element H", "force_constant": "200 kJ/mol/A^2"}]
+    return {
+        **gas_run,
+        "system": {
+            "structure": "alanine_dipeptide.pdb",
+            "solvent": {"box_size": "2 nm"},
+            "nonbonded_cutoff": "0.7 nm",
+        },
+        "qm": {"method": "gfn2-xtb", "atoms": "solute", "cutoff": "0.7 nm", "switch_distance": "0.6 nm"},
+        "integrator": {"k": 2, "inner_step": "0.5 fs", "pressure": "1 bar", "barostat_period": 3},
+        "equilibration": {
+            "stages": [
+                {"time": "0.1 ps", "start_temperature": "50 K", "friction": "50 /ps", "restraints": held},
+                {"time": "0.2 ps", "pressure": "1 bar", "restraints": held, "time_step": "2 fs"},
+            ],
+            "kstep": "0 fs",
+        },
+        "time": "12 fs",
+        "speed": {"time": "0 fs"},
+        "platform": "CPU",
+    }
+
+
+def test_the_box_of_the_barostat_goes_on_into_production(work_folder: Path, pressure_run: dict[str, Any]) -> None:
+    config = write_yaml(work_folder / "run.yaml", pressure_run)
+    assert "stage 2 of 2 (0.2 ps)" in invoke("run", config)
+    out = work_folder / "out"
+    table, statistics = read_table(out / "equilibration.csv"), read_table(out / "statistics.csv")
+    assert table["stage"].tolist() == [0.0] * 100 + [1.0] * 100
+    assert table["temperature"][0] < 100 and table["temperature"][99] > 200
+    start, end = (PhaseSpacePoint.from_bytes((out / f"{name}.npz").read_bytes()) for name in ("start", "final"))
+    assert table["volume"][99] == pytest.approx(8.0) and abs(table["volume"][-1] - 8.0) > 1e-3
+    assert np.linalg.det(start.box) == pytest.approx(table["volume"][-1], rel=1e-9)
+    assert statistics["volume"][-1] == pytest.approx(np.linalg.det(end.box), rel=1e-6)
+    # Held: no heavy atom of the solute is where diffusion would have taken it.
+    prepared = openmm.app.PDBFile(str(out / "prepared.pdb")).getPositions(asNumpy=True)._value
+    assert np.linalg.norm((start.positions - prepared)[[1, 4, 6, 8]], axis=1).max() < 0.05
+    summary = json.loads((out / "report" / "report.json").read_text())
+    assert summary["qm_calls"]["made_by_others"] >= 4
+    assert summary["box"]["density_g_cm3"] == pytest.approx(0.9, abs=0.2)
+    assert "density (g/cm³) at 1 bar" in (out / "report" / "report.html").read_text()
+
+
+def test_a_stage_that_is_done_is_not_done_again(work_folder: Path, pressure_run: dict[str, Any]) -> None:
+    """A run that stops in its second stage goes on there."""
+    pressure_run["integrator"].pop("pressure")
+    pressure_run["integrator"].pop("barostat_period")
+    config = write_yaml(work_folder / "run.yaml", pressure_run)
+    plan = RunPlan.of(load_config(config, RunConfig))
+    advance, stages = ForceFieldEquilibration.advance, []
+
+    def stopping(self: ForceFieldEquilibration, state: EquilibrationState) -> EquilibrationState:
+        stages.append(state.stage)
+        if stages == [0, 1]:
+            raise KeyboardInterrupt
+        return advance(self, state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ForceFieldEquilibration, "advance", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            Runner(plan, "test", Console(quiet=True)).run()
+        Runner(plan, "test", Console(quiet=True)).run()
+    assert stages == [0, 1, 1]
+    assert read_table(work_folder / "out" / "equilibration.csv")["stage"].tolist() == [0.0] * 100 + [1.0] * 100
+
+
+def test_a_pressure_without_a_box_is_refused_before_anything_else(work_folder: Path, gas_run: dict[str, Any]) -> None:
+    gas_run["integrator"]["pressure"] = "1 bar"
+    result = CliRunner().invoke(app, ["run", str(write_yaml(work_folder / "run.yaml", gas_run))])
+    assert result.exit_code == 1
+    assert "integrator.pressure: a pressure needs a periodic system" in result.output.replace("\n", " ")

@@ -24,3 +24,5 @@ KJ_MOL_PER_HARTREE = EV_PER_HARTREE * KJ_MOL_PER_EV
 """kJ/mol per atomic unit of energy."""
 NM_PER_BOHR = 0.0529177210903
 """Nanometres per atomic unit of length."""
+GRAMS_PER_CM3 = 1.66053906660e-3
+"""g/cm^3 per amu/nm^3."""

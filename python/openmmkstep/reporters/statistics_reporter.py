@@ -22,10 +22,10 @@ class StatisticsReporter:
     """Writes one line of statistics every so many outer steps.
 
     Columns: ``step`` (outer steps of the Simulation), ``time`` (ps), temperatures (K), ``kinetic_energy`` at the end of
-    the step, and all fields of openmmkstep.KStepStatistics in their units (kJ/mol, kJ/mol/nm, s), in snake_case; lists
-    have one column per level, lowest first. A value that was not measured is an empty cell.
-    ``cumulative_energy_error`` is the change of the conserved quantity; ``total_energy - heat`` also has what others do
-    between steps, such as a CMMotionRemover or a barostat.
+    the step, ``volume`` of the box (nm^3, where there is one), and all fields of openmmkstep.KStepStatistics in their
+    units (kJ/mol, kJ/mol/nm, s), in snake_case; lists have one column per level, lowest first. A value that was not
+    measured is an empty cell. ``cumulative_energy_error`` is the change of the conserved quantity; ``total_energy -
+    heat`` also has what others do between steps, such as a CMMotionRemover or a barostat.
 
     ``region_temperature`` and ``rest_temperature`` are those of the monitored particles and of all others in the middle
     of the step, after the noise, where velocities have the distribution of the temperature; ``temperature`` is that of
@@ -53,7 +53,7 @@ class StatisticsReporter:
 
     def report(self, simulation: app.Simulation, state: openmm.State) -> None:
         """Write a line."""
-        row = self._row(simulation, KStepIntegrator.cast(simulation.integrator))
+        row = self._row(simulation, state)
         with named_errors(self._path):
             if not self._started:
                 self._start(list(row))
@@ -61,13 +61,15 @@ class StatisticsReporter:
             with self._path.open("a", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerow(cell(value) for value in row.values())
 
-    def _row(self, simulation: app.Simulation, integrator: KStepIntegrator) -> dict[str, float | None]:
+    def _row(self, simulation: app.Simulation, state: openmm.State) -> dict[str, float | None]:
+        integrator = KStepIntegrator.cast(simulation.integrator)
         statistics = integrator.getStatistics()
         if self._freedom is None:
             whole = degrees_of_freedom(simulation.system)
             region = degrees_of_freedom(simulation.system, integrator.getMonitoredParticles() or None)
             self._freedom = (region, whole - region)
         region, rest = self._freedom
+        periodic = simulation.system.usesPeriodicBoundaryConditions()
         kinetic = (statistics.regionKineticEnergy, statistics.restKineticEnergy)
         return {
             "step": simulation.currentStep,
@@ -76,6 +78,7 @@ class StatisticsReporter:
             "region_temperature": temperature(kinetic[0], region),
             "rest_temperature": temperature(kinetic[1], rest),
             "kinetic_energy": statistics.totalEnergy - statistics.potentialEnergy,
+            "volume": state.getPeriodicBoxVolume()._value if periodic else None,
             **statistics_to_row(statistics),
         }
 

@@ -14,9 +14,12 @@ from openmm import app
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.integrator import integrator_for
 from openmmkstep.qmmm.levels import LevelSettings
+from openmmkstep.workflows.config.equilibration import StageSection
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.config.sections import QMSection, SurrogateSection, SystemSection
 
+from .setup.barostat import add_barostat
+from .setup.equilibration import ForceFieldEquilibration
 from .setup.mixed_system import MixedSystem, build_mixed_system, engine_of
 from .setup.molecular_system import MolecularSystem, SystemBuilder
 from .setup.platforms import find_platform
@@ -72,6 +75,8 @@ class DynamicsPlan:
         levels: time step and periods.
         temperature: Temperature of the starting velocities and of the thermostat, K.
         friction: Friction of the Langevin thermostat, 1/ps; None for constant energy.
+        pressure: Of the barostat, bar; None for constant volume.
+        barostat_period: outer steps between its moves.
         max_energy_error: bound of the energy error of an outer step, kJ/mol, above which it is redone.
         max_correction: bound of the correction on one atom, kJ/mol/nm.
         max_consecutive_fallbacks: redone outer steps in a row before the run gives up.
@@ -80,6 +85,8 @@ class DynamicsPlan:
     levels: LevelSettings
     temperature: float
     friction: float | None
+    pressure: float | None
+    barostat_period: int
     max_energy_error: float
     max_correction: float
     max_consecutive_fallbacks: int
@@ -126,11 +133,13 @@ class EquilibrationPlan:
     """Before production.
 
     Attributes:
-        force_field: time of dynamics with the force field, ps.
+        minimise: whether to minimise the force field's energy first.
+        stages: dynamics with the force field.
         steps: outer steps of QM/MM dynamics.
     """
 
-    force_field: float
+    minimise: bool
+    stages: tuple[StageSection, ...]
     steps: int
 
 
@@ -186,6 +195,8 @@ class RunPlan:
             config.levels,
             section.temperature,
             section.friction if section.ensemble == "langevin" else None,
+            section.pressure,
+            section.barostat_period,
             section.max_energy_error,
             section.max_correction,
             section.max_consecutive_fallbacks,
@@ -205,7 +216,11 @@ class RunPlan:
                 config.threads,
             ),
             dynamics,
-            EquilibrationPlan(config.equilibration.force_field, dynamics.steps(config.equilibration.kstep)),
+            EquilibrationPlan(
+                config.equilibration.minimise,
+                config.equilibration.all_stages,
+                dynamics.steps(config.equilibration.kstep),
+            ),
             max(1, dynamics.steps(config.time)),
             OutputPlan(
                 output.folder,
@@ -219,8 +234,32 @@ class RunPlan:
             {**config.written(exclude=_MAY_CHANGE), **_what_names_stand_for(config)},
         )
 
+    def force_field_equilibration(self, molecules: MolecularSystem) -> ForceFieldEquilibration:
+        """The stages before QM/MM dynamics. Raises PreparationError, SelectionError."""
+        return ForceFieldEquilibration(
+            molecules,
+            self.equilibration.stages,
+            self.dynamics.temperature,
+            self.seed,
+            self.system.platform,
+            self.system.threads,
+            self.equilibration.minimise,
+        )
+
+    def mix(self, molecules: MolecularSystem) -> MixedSystem:
+        """The QM/MM system with all levels, and the barostat of production if there is one."""
+        mixed = self.system.mix(molecules)
+        dynamics = self.dynamics
+        if dynamics.pressure is not None:
+            period, where = dynamics.barostat_period, "integrator.pressure"
+            add_barostat(mixed.system, dynamics.pressure, dynamics.temperature, self.seed, where, period)
+        return mixed
+
     def simulation(self, molecules: MolecularSystem, mixed: MixedSystem, seed: int) -> app.Simulation:
-        """A Simulation of the QM/MM system."""
+        """A Simulation of the QM/MM system; the seed is that of the thermostat and the barostat."""
+        for force in mixed.system.getForces():
+            if isinstance(force, openmm.MonteCarloBarostat):
+                force.setRandomNumberSeed(seed)
         platform, properties = self.system.find_platform()
         integrator = self.dynamics.integrator(mixed, seed)
         return app.Simulation(molecules.topology, mixed.system, integrator, platform, properties)

@@ -31,6 +31,8 @@ class RunFolder:
         self.topology = path / "topology.json"
         self.force_field_system = path / "forcefield-system.xml"
         self.structure = path / "prepared.pdb"
+        self.equilibration = path / "equilibration.npz"
+        self.equilibration_table = path / "equilibration.csv"
         self.equilibrated = path / "equilibrated.npz"
         self.start = path / "start.npz"
         self.checkpoint = path / "checkpoint.bin"
@@ -42,7 +44,7 @@ class RunFolder:
         self.speed = path / "speed.json"
         self.failed_frame = path / "failed_frame.json"
         self.report = path / "report"
-        self._made_again = (self.equilibrated, self.start, self.final, self.summary, self.speed)
+        self._made_again = (self.equilibration, self.equilibrated, self.start, self.final, self.summary, self.speed)
         self._manifest = Manifest(self.digests)
 
     def open(self, settings: Mapping[str, Any], fresh: bool) -> bool:

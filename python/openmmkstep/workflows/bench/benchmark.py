@@ -15,9 +15,10 @@ from openmmkstep.provenance import machine_info
 from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.integrator import integrator_for
 from openmmkstep.workflows.config.bench import BenchCase, BenchConfig
-from openmmkstep.workflows.setup.equilibration import Equilibrated, equilibrate
+from openmmkstep.workflows.setup.equilibration import equilibrate
 from openmmkstep.workflows.setup.mixed_system import build_mixed_system
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem, SystemBuilder
+from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 from openmmkstep.workflows.setup.platforms import find_platform
 
 from .force_costs import force_costs
@@ -101,7 +102,7 @@ class _Case:
             "efficiency": kstep / config.k,
         }
 
-    def _force_costs(self, methods: list[Method], start: Equilibrated) -> list[dict[str, Any]]:
+    def _force_costs(self, methods: list[Method], start: PhaseSpacePoint) -> list[dict[str, Any]]:
         mixed = next(method.context.getSystem() for method in methods if method.label == "kstep")
         levels = self._config.levels(self._case)
         return force_costs(mixed, levels, start, self._platform, self._properties)
@@ -140,7 +141,7 @@ def _is_compiled(methods: list[Method]) -> bool:
     return any(TorchScriptForce.cast(force).getCompiledPackage() for force in surrogates)
 
 
-def _place(context: openmm.Context, start: Equilibrated) -> None:
+def _place(context: openmm.Context, start: PhaseSpacePoint) -> None:
     context.setPositions(start.positions)
     context.setVelocities(start.velocities)
 

@@ -12,7 +12,7 @@ import openmm
 
 from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.levels import LevelSettings
-from openmmkstep.workflows.setup.equilibration import Equilibrated
+from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 
 NOTHING = "nothing"
 """A call for an empty force group: what OpenMM does for every call, whatever is asked for."""
@@ -25,7 +25,7 @@ _LAST_GROUP = 31
 def force_costs(
     system: openmm.System,
     levels: LevelSettings,
-    start: Equilibrated,
+    start: PhaseSpacePoint,
     platform: openmm.Platform,
     properties: Mapping[str, str],
     repeats: int = 7,

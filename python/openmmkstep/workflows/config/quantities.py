@@ -11,6 +11,7 @@ from kstep_models.quantities import not_negative, positive, quantity_reader
 _TIME = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "as": 1e-6}
 _LENGTH = {"nm": 1.0, "angstrom": 0.1, "A": 0.1}
 _TEMPERATURE = {"K": 1.0}
+_PRESSURE = {"bar": 1.0, "atm": 1.01325, "kPa": 0.01, "MPa": 10.0}
 _RATE = {"1/ps": 1.0, "/ps": 1.0, "1/fs": 1e3}
 
 LARGEST_SEED = 10**9
@@ -24,6 +25,8 @@ Length = Annotated[float, BeforeValidator(quantity_reader(_LENGTH, None)), After
 """A positive length, nm."""
 Temperature = Annotated[float, BeforeValidator(quantity_reader(_TEMPERATURE, "K")), AfterValidator(positive)]
 """A positive temperature, K; the unit may be left out."""
+Pressure = Annotated[float, BeforeValidator(quantity_reader(_PRESSURE, None))]
+"""A pressure of either sign, bar."""
 Rate = Annotated[float, BeforeValidator(quantity_reader(_RATE, "1/ps")), AfterValidator(not_negative)]
 """A rate that may be zero, 1/ps; the unit may be left out."""
 Seed = Annotated[int, Field(ge=1, le=LARGEST_SEED)]

@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from kstep_models.configuration import Section
 from openmmkstep.qmmm.levels import LevelSettings
 
-from .quantities import Duration, Rate, Seed, Temperature, Time
+from .equilibration import EquilibrationSection
+from .quantities import Duration, Pressure, Rate, Seed, Temperature, Time
 from .sections import QMSection, SurrogateSection, SystemSection, level_settings
 
 
@@ -23,6 +24,8 @@ class IntegratorSection(Section):
         ensemble: "langevin" or "nve".
         temperature: K; of the thermostat and of the starting velocities.
         friction: Friction of the Langevin thermostat, 1/ps.
+        pressure: Of a Monte Carlo barostat, bar; constant volume if not given. For "langevin".
+        barostat_period: outer steps between moves of the barostat, each of which costs a QM call.
         nonbonded_period: inner steps between nonbonded MM forces; with 1 they act together with all other MM forces.
         reciprocal_period: inner steps between evaluations of the reciprocal space of PME; none for nonbonded_period.
             4 to 6 fs do not make a box of rigid water drift, 8 fs do.
@@ -36,28 +39,24 @@ class IntegratorSection(Section):
     ensemble: Literal["langevin", "nve"] = "langevin"
     temperature: Temperature = 300.0
     friction: Rate = 1.0
+    pressure: Pressure | None = None
+    barostat_period: int = Field(default=25, ge=1)
     nonbonded_period: int = Field(default=1, ge=1)
     reciprocal_period: int | None = Field(default=None, ge=1)
     max_energy_error: float = Field(default=50.0, gt=0.0)
     max_correction: float = Field(default=5000.0, gt=0.0)
     max_consecutive_fallbacks: int = Field(default=10, ge=0)
 
+    @model_validator(mode="after")
+    def _barostat_needs_a_thermostat(self) -> IntegratorSection:
+        if self.pressure is not None and self.ensemble == "nve":
+            raise ValueError("'pressure' needs a thermostat: leave it out, or set 'ensemble' to langevin")
+        return self
+
     @property
     def outer_step(self) -> float:
         """Length of an outer step, ps."""
         return self.k * self.inner_step
-
-
-class EquilibrationSection(Section):
-    """Before production.
-
-    Attributes:
-        force_field: dynamics of the whole system with the force field, after minimising, ps.
-        kstep: k-step dynamics, ps.
-    """
-
-    force_field: Duration = 5.0
-    kstep: Duration = 0.4
 
 
 class OutputSection(Section):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from openmmkstep.workflows.plot_style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, common_style, new_figure, save
 
+from .box import plot_equilibration
 from .run_data import BackboneTrace, RunData
 
 
@@ -23,6 +24,7 @@ def plot_run(data: RunData, folder: Path) -> dict[str, str]:
             "energy": _energy(data),
             "correction": _correction(data),
             "ramachandran": _ramachandran(data.backbone),
+            "equilibration": plot_equilibration(data.equilibration),
             "cost": _cost(data.summary["speed"]),
         }
         for name, figure in figures.items():

@@ -14,6 +14,7 @@ _TITLES = {
     "energy": "Energy and temperature",
     "correction": "Correction and guard",
     "ramachandran": "Conformations",
+    "equilibration": "Equilibration",
     "cost": "Cost",
 }
 _EXPLANATIONS = {
@@ -31,6 +32,7 @@ _EXPLANATIONS = {
         "the bounds is undone and repeated with plain QM steps."
     ),
     "ramachandran": "Backbone dihedrals of the QM region over the production run.",
+    "equilibration": "Stages with the force field, before any QM call; dashed lines are where one ends.",
     "cost": (
         "Measured at the end of this run on alternating short segments of plain QM dynamics and k-step dynamics: same "
         "system, thermostat, platform and threads."
@@ -92,6 +94,10 @@ def _tiles(summary: dict[str, Any]) -> list[tuple[str, str]]:
         part = (summary["temperature"] or {}).get(name)
         if part is not None:
             tiles.append((f"{part['mean_k']:.1f} ± {part['error_k']:.1f} K", f"temperature, {label}"))
+    if summary["box"] is not None:
+        box = summary["box"]
+        density = f"{box['density_g_cm3']:.3f} ± {box['density_error_g_cm3']:.3f}"
+        tiles.append((density, f"density (g/cm³) at {box['pressure_bar']:g} bar"))
     if summary["energy"] is not None:
         energy = summary["energy"]
         error = energy["conserved_drift_error_kj_mol_ps"]
@@ -130,7 +136,7 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
 
 def _tables(summary: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     tables = []
-    for name in ("system", "dynamics", "qm_calls", "guard", "energy", "temperature", "surrogate", "versions"):
+    for name in ("system", "dynamics", "qm_calls", "guard", "energy", "temperature", "box", "surrogate", "versions"):
         content = summary[name]
         if content:
             shown = [(key, _shown(value)) for key, value in content.items() if value not in (None, "")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.mixed_system import MixedSystem
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 
+from .box import box_summary
+
 
 @dataclass(frozen=True)
 class BackboneTrace:
@@ -43,11 +46,13 @@ class RunData:
         summary: JSON values.
         series: column name -> values over time, from the statistics file.
         backbone: Backbone dihedrals of residues in the QM region.
+        equilibration: column name -> values, of the stages of the force field.
     """
 
     summary: dict[str, Any]
     series: dict[str, NDArray[np.float64]]
     backbone: list[BackboneTrace]
+    equilibration: dict[str, NDArray[np.float64]]
 
 
 def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, mixed: MixedSystem) -> RunData:
@@ -55,7 +60,9 @@ def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, mixed:
     region = mixed.region
     production = files.read_json(files.summary)
     speed = files.read_json(files.speed) if files.has(files.speed) else None
-    series = _read_series(files) if files.statistics.exists() else {}
+    series = _read_series(files, files.statistics) if files.statistics.exists() else {}
+    table = files.equilibration_table
+    equilibration = _read_series(files, table) if files.has(table) else {}
     others = molecules.system.getNumParticles() - len(region.members)
     summary = {
         "system": {
@@ -75,18 +82,19 @@ def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, mixed:
         "guard": _guard(production, series),
         "energy": _energy(series, molecules.system.getNumParticles()),
         "temperature": _temperature(plan.dynamics, series),
+        "box": box_summary(plan.dynamics.pressure, molecules.mass, series),
         "speed": speed,
         "surrogate": _surrogate(plan.system.surrogate),
         "versions": software_versions(PACKAGES),
     }
-    return RunData(summary, series, _backbone(files, molecules, region))
+    return RunData(summary, series, _backbone(files, molecules, region), equilibration)
 
 
-def _read_series(files: RunFolder) -> dict[str, NDArray[np.float64]]:
+def _read_series(files: RunFolder, file: Path) -> dict[str, NDArray[np.float64]]:
     try:
-        return read_table(files.statistics)
+        return read_table(file)
     except ValueError as error:
-        raise files.damaged(files.statistics, f"no table of numbers ({error})") from error
+        raise files.damaged(file, f"no table of numbers ({error})") from error
 
 
 def _dynamics(plan: RunPlan, production: dict[str, Any]) -> dict[str, Any]:

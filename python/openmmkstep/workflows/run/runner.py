@@ -64,7 +64,7 @@ class Runner:
             self._log(f"taking up the run in {files.path}")
         self._log("building the system")
         molecules = prepare_molecules(plan.system, files)
-        mixed = plan.system.mix(molecules)
+        mixed = plan.mix(molecules)
         others = molecules.system.getNumParticles() - len(mixed.region.members)
         self._log(f"{len(mixed.region.particles)} QM atoms, {others} MM particles")
         production = Production(plan, files, self._command)
@@ -72,8 +72,10 @@ class Runner:
             start: Checkpoint | PhaseSpacePoint | None = production.checkpoint()
             if start is None:
                 attach = self._attach("equilibration", plan.equilibration.steps)
-                start = start_of_production(plan, molecules, mixed, files, self._log, attach)
-            simulation = plan.simulation(molecules, mixed, plan.seed + 1)
+                start = start_of_production(plan, molecules, mixed, files, self._console, self._log, attach)
+            # A checkpoint has the noise of the integrator, but not that of a barostat, which must not repeat itself.
+            done = start.step if isinstance(start, Checkpoint) else 0
+            simulation = plan.simulation(molecules, mixed, plan.seed + 1 + done)
             self._log(f"production ({plan.time(plan.steps):g} ps)")
             production.run(simulation, start, self._attach("production", plan.steps, self._reporters))
         if plan.speed.time > 0 and not files.has(files.speed):

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import openmm
 from openmm import app
+from rich.console import Console
 
 from openmmkstep.io.topology import topology_from_json, topology_to_json
+from openmmkstep.terminal import CountedProgress
 from openmmkstep.workflows.plan import RunPlan, SystemPlan
 from openmmkstep.workflows.run_folder import RunFolder
-from openmmkstep.workflows.setup.equilibration import equilibrate
+from openmmkstep.workflows.setup.equilibration import EquilibrationState, ForceFieldEquilibration, table_of
 from openmmkstep.workflows.setup.mixed_system import MixedSystem
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
@@ -56,6 +58,7 @@ def start_of_production(
     molecules: MolecularSystem,
     mixed: MixedSystem,
     files: RunFolder,
+    console: Console,
     log: Callable[[str], None],
     attach: Callable[[app.Simulation], None],
 ) -> PhaseSpacePoint:
@@ -66,21 +69,19 @@ def start_of_production(
         molecules: force-field system.
         mixed: QM/MM system.
         files: Files of the run.
+        console: for progress of the force field's stages.
         log: called with what is being done.
         attach: called with the simulation of the QM/MM equilibration, to add reporters.
     """
     if files.has(files.start):
         return read_point(files, files.start)
+    equilibration = plan.force_field_equilibration(molecules)
     # Created before the expensive part: it loads the network and the QM program, and says what is wrong with them.
     simulation = plan.simulation(molecules, mixed, plan.seed)
     if files.has(files.equilibrated):
         point = read_point(files, files.equilibrated)
     else:
-        time = plan.equilibration.force_field
-        log(f"equilibrating with the force field ({time:g} ps)")
-        relaxed = equilibrate(molecules, plan.dynamics.temperature, time, plan.seed, plan.system.platform)
-        box = simulation.context.getState().getPeriodicBoxVectors(asNumpy=True)._value
-        point = PhaseSpacePoint(relaxed.positions, relaxed.velocities, box)
+        point = _equilibrate(equilibration, plan, files, console, log)
         files.write(files.equilibrated, point.to_bytes())
     point.apply_to(simulation.context)
     if plan.equilibration.steps:
@@ -91,6 +92,33 @@ def start_of_production(
         point = PhaseSpacePoint.of(simulation.context)
     files.write(files.start, point.to_bytes())
     return point
+
+
+def _equilibrate(
+    equilibration: ForceFieldEquilibration,
+    plan: RunPlan,
+    files: RunFolder,
+    console: Console,
+    log: Callable[[str], None],
+) -> PhaseSpacePoint:
+    """All stages of the force field; what is done after a piece of one is not done again."""
+    stages = plan.equilibration.stages
+    if files.has(files.equilibration):
+        with files.reading(files.equilibration) as content:
+            state = EquilibrationState.from_bytes(content)
+    else:
+        log("minimising" if plan.equilibration.minimise else "drawing velocities")
+        state = equilibration.begin()
+    for index in range(state.stage, len(stages)):
+        log(f"equilibrating with the force field, stage {index + 1} of {len(stages)} ({stages[index].time:g} ps)")
+        done = state.step if state.stage == index else 0
+        with CountedProgress("steps", equilibration.steps(index), console, done) as progress:
+            while state.stage == index:
+                state = equilibration.advance(state)
+                files.write(files.equilibration, state.to_bytes())
+                progress.update(state.step if state.stage == index else equilibration.steps(index))
+    files.write(files.equilibration_table, table_of(state.rows))
+    return state.point
 
 
 def read_point(files: RunFolder, file: Path) -> PhaseSpacePoint:

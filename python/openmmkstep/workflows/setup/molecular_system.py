@@ -38,6 +38,11 @@ class MolecularSystem:
         """The molecular graph of the system, made once."""
         return MoleculeGraph(self.topology, self.system)
 
+    @property
+    def mass(self) -> float:
+        """Of all particles, amu."""
+        return float(sum(self.system.getParticleMass(i)._value for i in range(self.system.getNumParticles())))
+
 
 @dataclass(frozen=True)
 class Structure:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import openmm
@@ -35,10 +37,11 @@ class PhaseSpacePoint:
         context.setPositions(self.positions)
         context.setVelocities(self.velocities)
 
-    def to_bytes(self) -> bytes:
-        """As an npz file."""
+    def to_bytes(self, **others: NDArray[Any]) -> bytes:
+        """As an npz file, with other arrays beside it."""
         buffer = io.BytesIO()
-        np.savez(buffer, positions=self.positions, velocities=self.velocities, box=self.box)
+        arrays: dict[str, Any] = {"positions": self.positions, "velocities": self.velocities, "box": self.box, **others}
+        np.savez(buffer, **arrays)
         return buffer.getvalue()
 
     @classmethod
@@ -48,8 +51,18 @@ class PhaseSpacePoint:
         Raises:
             ValueError: it is something else.
         """
+        return cls.read(content)[0]
+
+    @classmethod
+    def read(cls, content: bytes, names: Sequence[str] = ()) -> tuple[PhaseSpacePoint, dict[str, NDArray[Any]]]:
+        """From what to_bytes() gave, with the other arrays of some names.
+
+        Raises:
+            ValueError: it is something else.
+        """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                return cls(file["positions"], file["velocities"], file["box"])
+                point = cls(file["positions"], file["velocities"], file["box"])
+                return point, {name: file[name] for name in names}
         except (OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise ValueError(f"not positions, velocities and box ({error})") from error
