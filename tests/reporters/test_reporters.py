@@ -57,7 +57,7 @@ def test_statistics_reporter(simulation: app.Simulation, tmp_path: Path) -> None
             expected |= {f"{name}_{level}": item for level, item in enumerate(value)}
         elif not isinstance(value, str):
             expected[name] = value
-    added = {"step", "time", "temperature", "region_temperature", "rest_temperature", "kinetic_energy"}
+    added = {"step", "time", "temperature", "region_temperature", "rest_temperature", "kinetic_energy", "volume"}
     assert set(rows[-1]) == added | set(expected)
     for name, value in expected.items():
         assert rows[-1][name] == ("" if value is None else str(value)), name

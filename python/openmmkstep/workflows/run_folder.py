@@ -44,7 +44,15 @@ class RunFolder:
         self.speed = path / "speed.json"
         self.failed_frame = path / "failed_frame.json"
         self.report = path / "report"
-        self._made_again = (self.equilibration, self.equilibrated, self.start, self.final, self.summary, self.speed)
+        self._made_again = (
+            self.equilibration,
+            self.equilibration_table,
+            self.equilibrated,
+            self.start,
+            self.final,
+            self.summary,
+            self.speed,
+        )
         self._manifest = Manifest(self.digests)
 
     def open(self, settings: Mapping[str, Any], fresh: bool) -> bool:

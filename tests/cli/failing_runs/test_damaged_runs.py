@@ -22,6 +22,8 @@ _EARLY = (
     "topology.json",
     "forcefield-system.xml",
     "prepared.pdb",
+    "equilibration.npz",
+    "equilibration.csv",
     "equilibrated.npz",
     "start.npz",
     "trajectory.dcd",

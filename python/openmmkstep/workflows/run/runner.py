@@ -18,7 +18,7 @@ from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 from .checkpoint import Checkpoint
 from .production import Production
 from .speed import measure_speed
-from .stages import prepare_molecules, read_point, start_of_production
+from .stages import prepare_molecules, read_point, start_of_production, write_equilibration_table
 
 _UPDATES_PER_PRODUCTION = 400
 
@@ -83,6 +83,7 @@ class Runner:
             files.write_json(files.speed, speed)
         from openmmkstep.workflows.report.builder import build_report
 
+        write_equilibration_table(files)
         self._log("writing the report")
         return build_report(plan, files, molecules, mixed)
 

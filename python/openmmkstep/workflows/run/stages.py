@@ -82,6 +82,7 @@ def start_of_production(
         point = read_point(files, files.equilibrated)
     else:
         point = _equilibrate(equilibration, plan, files, console, log)
+        write_equilibration_table(files)
         files.write(files.equilibrated, point.to_bytes())
     point.apply_to(simulation.context)
     if plan.equilibration.steps:
@@ -117,8 +118,15 @@ def _equilibrate(
                 state = equilibration.advance(state)
                 files.write(files.equilibration, state.to_bytes())
                 progress.update(state.step if state.stage == index else equilibration.steps(index))
-    files.write(files.equilibration_table, table_of(state.rows))
     return state.point
+
+
+def write_equilibration_table(files: RunFolder) -> None:
+    """What was measured on the way, as CSV, if it is not there."""
+    if files.has(files.equilibration) and not files.has(files.equilibration_table):
+        with files.reading(files.equilibration) as content:
+            state = EquilibrationState.from_bytes(content)
+        files.write(files.equilibration_table, table_of(state.rows))
 
 
 def read_point(files: RunFolder, file: Path) -> PhaseSpacePoint:
