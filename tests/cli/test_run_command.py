@@ -371,3 +371,40 @@ def test_a_pressure_without_a_box_is_refused_before_anything_else(work_folder: P
     result = CliRunner().invoke(app, ["run", str(write_yaml(work_folder / "run.yaml", gas_run))])
     assert result.exit_code == 1
     assert "integrator.pressure: a pressure needs a periodic system" in result.output.replace("\n", " ")
+
+
+@pytest.fixture
+def cached_run(work_folder: Path, gas_run: dict[str, Any]) -> dict[str, Any]:
+    """The same run with an engine in Python that costs nothing."""
+    settings = {"calculator": "lj", "parameters": {"sigma": 1.0, "epsilon": 1e-4, "rc": 3.0}}
+    qm = {"method": "ase", "atoms": "all", "embedding": "mechanical", "settings": settings}
+    return {**gas_run, "qm": qm, "cache": {"folder": "qm-cache", "size": "10 MB"}, "speed": {"time": "0 fs"}}
+
+
+def test_a_run_that_is_repeated_takes_its_results_from_the_cache(work_folder: Path, cached_run: dict[str, Any]) -> None:
+    del cached_run["surrogate"]
+    cached_run["integrator"] |= {"k": 1}
+    cached_run["time"] = "10 fs"
+    config = write_yaml(work_folder / "run.yaml", cached_run)
+
+    def used() -> tuple[int, int]:
+        found = re.search(r"(\d+) of (\d+) QM results came from the cache", invoke("run", config))
+        assert found is not None
+        return int(found[1]), int(found[2])
+
+    hits, calls = used()
+    # Where production begins equilibration has been.
+    assert hits <= 1 and calls >= 11
+    (work_folder / "out").rename(work_folder / "whole")
+    assert used() == (calls, calls)
+    assert_same_trajectory(work_folder / "whole", work_folder / "out")
+    # It is no setting of the run: one that is taken up may have another cache or none.
+    del cached_run["cache"]
+    assert "taking up the run" in invoke("run", write_yaml(config, cached_run))
+
+
+def test_engines_of_the_plugin_need_no_cache(work_folder: Path, gas_run: dict[str, Any]) -> None:
+    gas_run["cache"] = {"folder": "qm-cache"}
+    result = CliRunner().invoke(app, ["run", str(write_yaml(work_folder / "run.yaml", gas_run))])
+    assert result.exit_code == 1 and "gfn2-xtb runs inside the plugin" in result.output.replace("\n", " ")
+    assert not (work_folder / "qm-cache").exists()

@@ -11,7 +11,7 @@ _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*
 _SMALLEST, _LARGEST = 1e-7, 1e9
 
 
-def quantity_reader(units: Mapping[str, float], bare: str | None) -> Callable[[Any], float]:
+def quantity_reader(units: Mapping[str, float], bare: str | None, largest: float = _LARGEST) -> Callable[[Any], float]:
     """A function from what YAML gives to a number in the unit whose factor is 1.
 
     The function raises ValueError for what is no number with a unit, and for numbers of an absurd size.
@@ -19,6 +19,7 @@ def quantity_reader(units: Mapping[str, float], bare: str | None) -> Callable[[A
     Args:
         units: name of each unit that is understood, and its factor.
         bare: unit of a number without one; None refuses such numbers, where a wrong guess would be a disaster.
+        largest: number that is not absurd yet.
     """
     known = ", ".join(units)
 
@@ -34,9 +35,9 @@ def quantity_reader(units: Mapping[str, float], bare: str | None) -> Callable[[A
         if unit not in units:
             raise ValueError(f"unknown unit {unit!r} in {value!r}: use one of {known}")
         number = float(match.group(1)) * units[unit]
-        if number != 0 and not _SMALLEST <= abs(number) <= _LARGEST:
+        if number != 0 and not _SMALLEST <= abs(number) <= largest:
             base = next(name for name, factor in units.items() if factor == 1.0)
-            raise ValueError(f"{value!r} is out of range: it must be between {_SMALLEST:g} and {_LARGEST:g} {base}")
+            raise ValueError(f"{value!r} is out of range: it must be between {_SMALLEST:g} and {largest:g} {base}")
         return number
 
     return read

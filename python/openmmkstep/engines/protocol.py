@@ -14,9 +14,11 @@ What an engine raises ends the calculation. Of an exception inside a Context onl
 
 with `openmmkstep.engines.single_point`.
 
-Two more methods are asked for where an engine has them:
+More methods are asked for where an engine has them:
 
 - ``orbitals() -> Orbitals | None``: the orbitals of the last calculation, None if there was none since the last reset.
+- ``version() -> str``: of the programs that it calls; results in a cache (`openmmkstep.engines.result_cache`) are used
+  with the same version only.
 - ``check_charges(fading: bool) -> None``: called after ``check`` on the object of a `QMMMPotential` if the molecule is
   going to stand among point charges, and ``fading`` tells whether they are switched off with the distance. An engine
   that cannot take them raises an `EngineError`.

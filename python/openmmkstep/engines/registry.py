@@ -21,6 +21,7 @@ from .analytic import Analytic
 from .checked import CheckedEngine, description_of, errors_of
 from .gfn_ff import GFNFF
 from .protocol import EngineDescription, EngineError, QMEngine
+from .result_cache import CachedEngine, cache_in_use
 from .xtb import XTB
 
 ENTRY_POINT_GROUP = "openmmkstep.engines"
@@ -193,7 +194,8 @@ def create_engine(name: str, settings: str, numbers: Sequence[int], charge: int,
         raise EngineError(f"the settings of engine {name!r} must be a JSON object, got {settings}")
     made, engine = _made(key, factory, values)
     EngineSpecification(key, made, engine).check(numbers, charge, multiplicity)
-    return CheckedEngine(key, cast(QMEngine, engine), len(numbers))
+    checked, cache = CheckedEngine(key, cast(QMEngine, engine), len(numbers)), cache_in_use()
+    return checked if cache is None else CachedEngine(key, checked, cache, (numbers, charge, multiplicity))
 
 
 def _key(name: str) -> str:

@@ -16,7 +16,7 @@ from openmmkstep.qmmm.integrator import integrator_for
 from openmmkstep.qmmm.levels import LevelSettings
 from openmmkstep.workflows.config.equilibration import StageSection
 from openmmkstep.workflows.config.run import RunConfig
-from openmmkstep.workflows.config.sections import QMSection, SurrogateSection, SystemSection
+from openmmkstep.workflows.config.sections import CacheSection, QMSection, SurrogateSection, SystemSection
 
 from .setup.barostat import add_barostat
 from .setup.equilibration import ForceFieldEquilibration
@@ -25,7 +25,7 @@ from .setup.molecular_system import MolecularSystem, SystemBuilder
 from .setup.platforms import find_platform
 
 # A finished run may be made longer or measured again; anything else would make another run of it.
-_MAY_CHANGE = ("time", "speed", "threads")
+_MAY_CHANGE = ("time", "speed", "threads", "cache")
 
 
 @dataclass(frozen=True)
@@ -169,6 +169,7 @@ class RunPlan:
         steps: outer steps of production.
         output: files.
         speed: measurement at the end.
+        cache: QM results on disk; None for none.
         seed: Seed of everything random.
         settings: JSON values that a run which is taken up must have in common with this one.
     """
@@ -179,6 +180,7 @@ class RunPlan:
     steps: int
     output: OutputPlan
     speed: SpeedPlan
+    cache: CacheSection | None
     seed: int
     settings: Mapping[str, Any]
 
@@ -230,6 +232,7 @@ class RunPlan:
                 interval(output.checkpoint),
             ),
             SpeedPlan(config.speed.time, config.speed.segments, config.speed.plain_step),
+            config.cache,
             config.seed,
             {**config.written(exclude=_MAY_CHANGE), **_what_names_stand_for(config)},
         )

@@ -25,7 +25,7 @@ def assert_same_trajectory(first: Path, second: Path) -> None:
         with h5py.File(first / "frames.h5") as f, h5py.File(second / "frames.h5") as g:
             assert f.attrs["frames"] == g.attrs["frames"] > 0
             for name in f["frames"]:
-                assert np.array_equal(f["frames"][name], g["frames"][name]), name
+                assert np.array_equal(f["frames"][name], g["frames"][name], equal_nan=True), name
     if "statistics.csv" in present[0]:
         rows = [list(csv.DictReader((folder / "statistics.csv").open())) for folder in (first, second)]
         assert len(rows[0]) == len(rows[1]) > 0

@@ -25,6 +25,7 @@ def generate(
     from openmmkstep.terminal import CountedProgress
     from openmmkstep.workflows.config.generate import GenerateConfig
     from openmmkstep.workflows.generate.generator import Generator, Progress
+    from openmmkstep.workflows.setup.qm_cache import cache_of
 
     settings = load_config(config, GenerateConfig)
     given = {"output": output, "seed": seed}
@@ -37,8 +38,10 @@ def generate(
             shown.update(progress.frames, progress.total, where)
 
         generator = Generator(settings, " ".join(sys.argv), report)
-        result = generator.run(resume)
-    console.print(f"{result.frames} frames in {result.path}")
+        said: list[str] = []
+        with cache_of(settings.cache, settings.qm.method, said.append):
+            result = generator.run(resume)
+    console.print("\n".join([*said, f"{result.frames} frames in {result.path}"]))
     for trajectory, error in result.failures.items():
         console.print(f"[yellow]trajectory {trajectory + 1} was given up:[/yellow] {error}")
     if len(result.failures) == settings.sampling.trajectories:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kstep_models.elements import symbol_of
+from kstep_models.provenance import software_versions
 from kstep_models.units import KJ_MOL_PER_HARTREE, NM_PER_BOHR
 
 from ..protocol import EngineError, Orbitals, QMOutput
@@ -106,6 +108,10 @@ class PySCF:
     def describe(self) -> dict[str, Any]:
         """The settings that change results by more than convergence does."""
         return self._settings.describe()
+
+    def version(self) -> str:
+        """Of PySCF and what it takes functionals, integrals and dispersion from."""
+        return json.dumps(software_versions(("pyscf", "pyscf-dispersion")))
 
     def check(self, numbers: Sequence[int], charge: int, multiplicity: int) -> None:
         """Take a molecule.

@@ -10,7 +10,7 @@ from kstep_models.configuration import Section
 from openmmkstep.qmmm.levels import LevelSettings
 
 from .quantities import Duration, Rate, Seed, Temperature, Time
-from .sections import QMSection, SurrogateSection, SystemSection, level_settings
+from .sections import CacheSection, QMSection, SurrogateSection, SystemSection, level_settings
 
 
 class ConformerSection(Section):
@@ -64,6 +64,7 @@ class GenerateConfig(Section):
         surrogate: an earlier surrogate that carries the dynamics between QM calls; every label is still a QM one, and
             every outer step yields one.
         sampling: trajectories and frames.
+        cache: QM results on disk; none by default.
         platform: OpenMM platform.
         seed: Seed of everything random.
         output: HDF5 file; its folder is made where it does not exist.
@@ -73,6 +74,7 @@ class GenerateConfig(Section):
     qm: QMSection
     surrogate: SurrogateSection | None = None
     sampling: SamplingSection
+    cache: CacheSection | None = None
     platform: str = "CPU"
     seed: Seed = 1
     output: Path

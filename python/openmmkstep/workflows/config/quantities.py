@@ -12,6 +12,7 @@ _TIME = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "as": 1e-6}
 _LENGTH = {"nm": 1.0, "angstrom": 0.1, "A": 0.1}
 _TEMPERATURE = {"K": 1.0}
 _PRESSURE = {"bar": 1.0, "atm": 1.01325, "kPa": 0.01, "MPa": 10.0}
+_SIZE = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 _RATE = {"1/ps": 1.0, "/ps": 1.0, "1/fs": 1e3}
 
 LARGEST_SEED = 10**9
@@ -29,5 +30,7 @@ Pressure = Annotated[float, BeforeValidator(quantity_reader(_PRESSURE, None))]
 """A pressure of either sign, bar."""
 Rate = Annotated[float, BeforeValidator(quantity_reader(_RATE, "1/ps")), AfterValidator(not_negative)]
 """A rate that may be zero, 1/ps; the unit may be left out."""
+FileSize = Annotated[float, BeforeValidator(quantity_reader(_SIZE, None, largest=1e15)), AfterValidator(positive)]
+"""A positive size of files, bytes."""
 Seed = Annotated[int, Field(ge=1, le=LARGEST_SEED)]
 """Of random numbers."""

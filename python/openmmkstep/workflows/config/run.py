@@ -12,7 +12,7 @@ from openmmkstep.qmmm.levels import LevelSettings
 
 from .equilibration import EquilibrationSection
 from .quantities import Duration, Pressure, Rate, Seed, Temperature, Time
-from .sections import QMSection, SurrogateSection, SystemSection, level_settings
+from .sections import CacheSection, QMSection, SurrogateSection, SystemSection, level_settings
 
 
 class IntegratorSection(Section):
@@ -103,6 +103,7 @@ class RunConfig(Section):
         time: Length of production, ps.
         output: files.
         speed: measurement at the end.
+        cache: QM results on disk; none by default.
         platform: OpenMM platform.
         threads: Threads of the CPU platform.
         seed: Seed of everything random.
@@ -116,6 +117,7 @@ class RunConfig(Section):
     time: Time
     output: OutputSection = OutputSection()
     speed: SpeedSection = SpeedSection()
+    cache: CacheSection | None = None
     platform: str = "CPU"
     threads: int = Field(default=1, ge=1)
     seed: Seed = 1

@@ -11,7 +11,7 @@ from kstep_models.configuration import FileOrName, Section
 from openmmkstep.engines.registry import canonical_name
 from openmmkstep.qmmm.levels import LevelSettings
 
-from .quantities import Length
+from .quantities import FileSize, Length
 
 
 class SolventSection(Section):
@@ -140,6 +140,18 @@ class QMSection(Section):
     @classmethod
     def _the_same_run_in_capitals(cls, method: str) -> str:
         return canonical_name(method)
+
+
+class CacheSection(Section):
+    """QM results kept on disk, for engines in Python: a repeated or restarted job asks for no geometry twice.
+
+    Attributes:
+        folder: Where they are; several jobs may share it.
+        size: Of all files together; the oldest are removed.
+    """
+
+    folder: Path
+    size: FileSize = 1e9
 
 
 class SurrogateSection(Section):

@@ -13,7 +13,10 @@ from kstep_models.locks import locked
 from openmmkstep.reporters import ProgressReporter
 from openmmkstep.workflows.plan import RunPlan
 from openmmkstep.workflows.run_folder import RunFolder
+from openmmkstep.workflows.setup.mixed_system import MixedSystem
+from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
+from openmmkstep.workflows.setup.qm_cache import cache_of
 
 from .checkpoint import Checkpoint
 from .production import Production
@@ -69,15 +72,9 @@ class Runner:
         self._log(f"{len(mixed.region.particles)} QM atoms, {others} MM particles")
         production = Production(plan, files, self._command)
         if not production.is_finished:
-            start: Checkpoint | PhaseSpacePoint | None = production.checkpoint()
-            if start is None:
-                attach = self._attach("equilibration", plan.equilibration.steps)
-                start = start_of_production(plan, molecules, mixed, files, self._console, self._log, attach)
-            # A checkpoint has the noise of the integrator, but not that of a barostat, which must not repeat itself.
-            done = start.step if isinstance(start, Checkpoint) else 0
-            simulation = plan.simulation(molecules, mixed, plan.seed + 1 + done)
-            self._log(f"production ({plan.time(plan.steps):g} ps)")
-            production.run(simulation, start, self._attach("production", plan.steps, self._reporters))
+            # Not for the speed below, which is that of the QM program.
+            with cache_of(plan.cache, plan.system.qm.method, self._log):
+                self._produce(production, molecules, mixed)
         if plan.speed.time > 0 and not files.has(files.speed):
             speed = measure_speed(plan, molecules, read_point(files, files.final), self._log)
             files.write_json(files.speed, speed)
@@ -86,6 +83,18 @@ class Runner:
         write_equilibration_table(files)
         self._log("writing the report")
         return build_report(plan, files, molecules, mixed)
+
+    def _produce(self, production: Production, molecules: MolecularSystem, mixed: MixedSystem) -> None:
+        plan, files = self._plan, self.files
+        start: Checkpoint | PhaseSpacePoint | None = production.checkpoint()
+        if start is None:
+            attach = self._attach("equilibration", plan.equilibration.steps)
+            start = start_of_production(plan, molecules, mixed, files, self._console, self._log, attach)
+        # A checkpoint has the noise of the integrator, but not that of a barostat, which must not repeat itself.
+        done = start.step if isinstance(start, Checkpoint) else 0
+        simulation = plan.simulation(molecules, mixed, plan.seed + 1 + done)
+        self._log(f"production ({plan.time(plan.steps):g} ps)")
+        production.run(simulation, start, self._attach("production", plan.steps, self._reporters))
 
     def _log(self, message: str) -> None:
         while self._progress:
