@@ -45,7 +45,7 @@ def test_run_ends_with_its_report(work_folder: Path, gas_run: dict[str, Any]) ->
     result = CliRunner().invoke(app, ["run", str(config)])
     assert result.exit_code == 0, result.output
     report = work_folder / "out" / "report"
-    plots = ("energy.png", "correction.png", "ramachandran.png", "equilibration.png", "cost.png")
+    plots = ("energy.png", "energies.png", "correction.png", "ramachandran.png", "equilibration.png", "cost.png")
     for name in ("report.html", "report.json", *plots):
         assert (report / name).stat().st_size > 1000, name
     summary = json.loads((report / "report.json").read_text())
@@ -56,6 +56,10 @@ def test_run_ends_with_its_report(work_folder: Path, gas_run: dict[str, Any]) ->
     assert summary["temperature"]["region"]["mean_k"] > 100 and summary["temperature"]["rest"] is None
     assert summary["dynamics"]["k"] == 2 and summary["dynamics"]["time_ps"] == pytest.approx(0.06)
     assert summary["speed"]["speed_up"] > 0
+    parts = summary["energy_parts"]
+    assert parts["potential_energy"]["mean_kj_mol"] == pytest.approx(parts["qm"]["mean_kj_mol"], rel=1e-12)
+    assert parts["qm_vacuum"]["mean_kj_mol"] == pytest.approx(parts["qm"]["mean_kj_mol"], abs=1e-3)
+    assert parts["qm"]["standard_deviation_kj_mol"] > 0
     assert summary["guard"]["outer_steps"] == 60
     page = (report / "report.html").read_text()
     assert (
@@ -385,6 +389,7 @@ def test_a_run_that_is_repeated_takes_its_results_from_the_cache(work_folder: Pa
     del cached_run["surrogate"]
     cached_run["integrator"] |= {"k": 1}
     cached_run["time"] = "10 fs"
+    cached_run["output"]["energies"] = "0 fs"
     config = write_yaml(work_folder / "run.yaml", cached_run)
 
     def used() -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import numpy as np
@@ -13,6 +14,7 @@ from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.units import value_in
 
 from . import force_groups
+from .force_field.origins import Origin, origin
 from .forces import find_qm_force
 
 _GROUPS = 32
@@ -32,7 +34,8 @@ class EnergyDecomposition:
     charges there in the field, and ``polarisation`` what ``qm`` has more: the response, and what atomic charges do not
     describe.
 
-    The levels below, which do not act on the trajectory in the end: ``surrogate`` and ``base_level``.
+    The levels below, which do not act on the trajectory in the end: ``surrogate`` and ``base_level``; NaN where they
+    fail.
 
     Args:
         system: A system from createMixedSystem().
@@ -52,7 +55,8 @@ class EnergyDecomposition:
         self._parts: list[tuple[dict[str, float], openmm.Force]] = []
         region = _region_of(system, self._force)
         for force in system.getForces():
-            if not QMMMForce.isInstance(force) and force.getForceGroup() not in force_groups.LEVELS:
+            below = QMMMForce.isInstance(force) or force.getForceGroup() in force_groups.LEVELS
+            if not below and origin(force) is not Origin.WITHOUT_ENERGY:
                 self._add(force, region)
         if polarisation:
             self._parts.append(({"qm_vacuum": 1.0}, _in_vacuum(self._force)))
@@ -63,16 +67,18 @@ class EnergyDecomposition:
 
         Costs no QM call if the Context has just made an outer step, but one in vacuum with ``polarisation``.
         """
-        for group in (force_groups.QM, *self._levels.values()):
-            context.getState(energy=True, groups={group})
+        context.getState(energy=True, groups={force_groups.QM})
         result = self._force.getLastResult(context)
         terms = {"qm": result.energy, "qm_coulomb": float(result.charges @ result.potential)}
         state = context.getState(positions=True, parameters=True)
         moved: list[openmm.Context] = []
-        for (weights, _), (place, group) in zip(self._parts, self._places, strict=True):
+        for (weights, force), (place, group) in zip(self._parts, self._places, strict=True):
             if place not in moved:
                 _move(place, state)
                 moved.append(place)
+            if QMMMForce.isInstance(force):
+                # From nothing, so that a run that is taken up has the same lines.
+                QMMMForce.cast(force).reset(place)
             energy = _energy(place, {group})
             for name, weight in weights.items():
                 terms[name] = terms.get(name, 0.0) + weight * energy
@@ -82,7 +88,11 @@ class EnergyDecomposition:
             terms["permanent_coulomb"] = float(charges @ result.potential)
             terms["polarisation"] = terms["qm"] - terms["qm_vacuum"] - terms["permanent_coulomb"]
         for name, group in self._levels.items():
-            terms[name] = _energy(context, {group})
+            try:
+                terms[name] = _energy(context, {group})
+            except openmm.OpenMMException:
+                # A surrogate may know nothing of this geometry; the trajectory goes on without it.
+                terms[name] = math.nan
         return terms
 
     @property

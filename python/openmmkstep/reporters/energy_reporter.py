@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import os
-from pathlib import Path
 from typing import Any
 
 import openmm
 from openmm import app, unit
 
-from kstep_models.files import named_errors
 from openmmkstep.qmmm.energy_decomposition import EnergyDecomposition
 
 from .schedule import Schedule
+from .table import Table
 
 
 class EnergyReporter:
@@ -29,13 +27,20 @@ class EnergyReporter:
         reportInterval: outer steps between lines.
         polarisation: whether the QM energy is divided into that in vacuum, the interaction of its charges there, and
             the rest.
+        append: continue a file of the same columns instead of starting a new one.
 
     Raises:
-        ValueError: the interval is not a positive integer.
+        ValueError: the interval is not a positive integer, or the file to be continued has other columns.
     """
 
-    def __init__(self, file: str | os.PathLike[str], reportInterval: int, polarisation: bool = False) -> None:
-        self._path = Path(file)
+    def __init__(
+        self,
+        file: str | os.PathLike[str],
+        reportInterval: int,
+        polarisation: bool = False,
+        append: bool = False,
+    ) -> None:
+        self._table = Table(file, append)
         self._schedule = Schedule(reportInterval)
         self._polarisation = polarisation
         self._decomposition: EnergyDecomposition | None = None
@@ -46,7 +51,6 @@ class EnergyReporter:
 
     def report(self, simulation: app.Simulation, state: openmm.State) -> None:
         """Write a line."""
-        first = self._decomposition is None
         if self._decomposition is None:
             platform = simulation.context.getPlatform()
             self._decomposition = EnergyDecomposition(simulation.system, platform, self._polarisation)
@@ -57,9 +61,4 @@ class EnergyReporter:
             "potential_energy": sum(terms[name] for name in self._decomposition.summands),
             **terms,
         }
-        with named_errors(self._path):
-            if first:
-                with self._path.open("w", newline="", encoding="utf-8") as file:
-                    csv.writer(file).writerow(row)
-            with self._path.open("a", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerow(row.values())
+        self._table.add(row)

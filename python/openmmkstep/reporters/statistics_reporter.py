@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import os
-from pathlib import Path
 from typing import Any
 
 import openmm
 from openmm import app, unit
 
-from kstep_models.files import named_errors
 from openmmkstep.analysis.temperature import degrees_of_freedom, temperature
-from openmmkstep.io.statistics import cell, statistics_to_row
+from openmmkstep.io.statistics import statistics_to_row
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 
 from .schedule import Schedule
+from .table import Table
 
 
 class StatisticsReporter:
@@ -41,10 +39,8 @@ class StatisticsReporter:
     """
 
     def __init__(self, file: str | os.PathLike[str], reportInterval: int, append: bool = False) -> None:
-        self._path = Path(file)
+        self._table = Table(file, append)
         self._schedule = Schedule(reportInterval)
-        self._append = append
-        self._started = False
         self._freedom: tuple[float, float] | None = None
 
     def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:
@@ -53,13 +49,7 @@ class StatisticsReporter:
 
     def report(self, simulation: app.Simulation, state: openmm.State) -> None:
         """Write a line."""
-        row = self._row(simulation, state)
-        with named_errors(self._path):
-            if not self._started:
-                self._start(list(row))
-                self._started = True
-            with self._path.open("a", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerow(cell(value) for value in row.values())
+        self._table.add(self._row(simulation, state))
 
     def _row(self, simulation: app.Simulation, state: openmm.State) -> dict[str, float | None]:
         integrator = KStepIntegrator.cast(simulation.integrator)
@@ -81,13 +71,3 @@ class StatisticsReporter:
             "volume": state.getPeriodicBoxVolume()._value if periodic else None,
             **statistics_to_row(statistics),
         }
-
-    def _start(self, columns: list[str]) -> None:
-        if self._append and self._path.exists():
-            with self._path.open(newline="", encoding="utf-8") as file:
-                present = next(csv.reader(file), [])
-            if present != columns:
-                raise ValueError(f"{self._path} has other columns and cannot be continued: write to another file")
-            return
-        with self._path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(columns)

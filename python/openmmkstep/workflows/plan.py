@@ -119,12 +119,14 @@ class DynamicsPlan:
 
 @dataclass(frozen=True)
 class OutputPlan:
-    """Outer steps between outputs; 0 for none."""
+    """Outer steps between outputs; 0 for none; whether the table of energies has the polarisation."""
 
     folder: Path
     trajectory: int
     frames: int
     statistics: int
+    energies: int
+    polarisation: bool
     checkpoint: int
 
 
@@ -229,6 +231,8 @@ class RunPlan:
                 interval(output.trajectory),
                 interval(output.frames),
                 interval(output.statistics),
+                interval(output.energies),
+                output.polarisation,
                 interval(output.checkpoint),
             ),
             SpeedPlan(config.speed.time, config.speed.segments, config.speed.plain_step),

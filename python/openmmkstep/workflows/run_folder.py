@@ -39,6 +39,7 @@ class RunFolder:
         self.trajectory = path / "trajectory.dcd"
         self.frames = path / "frames.h5"
         self.statistics = path / "statistics.csv"
+        self.energies = path / "energies.csv"
         self.final = path / "final.npz"
         self.summary = path / "production.json"
         self.speed = path / "speed.json"

@@ -29,6 +29,7 @@ _EARLY = (
     "trajectory.dcd",
     "frames.h5",
     "statistics.csv",
+    "energies.csv",
 )
 FILES = {
     "before the first checkpoint": _EARLY,

@@ -35,6 +35,8 @@ def configuration() -> dict[str, Any]:
             "trajectory": "2 fs",
             "frames": "3 fs",
             "statistics": "1 fs",
+            "energies": "2 fs",
+            "polarisation": True,
             "checkpoint": "10 fs",
         },
         "speed": {"time": "2 fs", "segments": 1},

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-_OUTPUTS = ("trajectory.dcd", "frames.h5", "statistics.csv")
+_OUTPUTS = ("trajectory.dcd", "frames.h5", "statistics.csv", "energies.csv")
 
 
 def assert_same_trajectory(first: Path, second: Path) -> None:
@@ -31,6 +31,8 @@ def assert_same_trajectory(first: Path, second: Path) -> None:
         assert len(rows[0]) == len(rows[1]) > 0
         for left, right in zip(*rows, strict=True):
             assert _without_times(left) == _without_times(right)
+    if "energies.csv" in present[0]:
+        assert (first / "energies.csv").read_bytes() == (second / "energies.csv").read_bytes()
     with np.load(first / "final.npz") as f, np.load(second / "final.npz") as g:
         assert np.array_equal(f["positions"], g["positions"]) and np.array_equal(f["velocities"], g["velocities"])
 

@@ -67,6 +67,9 @@ class OutputSection(Section):
         trajectory: time between DCD frames of all atoms, ps.
         frames: time between QM-labelled frames in HDF5, ps.
         statistics: time between lines of the CSV file, ps.
+        energies: time between lines of the table of what the potential energy is made of, ps; each costs two
+            evaluations of the nonbonded MM forces and two of Lennard-Jones alone.
+        polarisation: whether that table divides the QM energy further, for a QM call in vacuum per line.
         checkpoint: time between checkpoints, ps.
     """
 
@@ -74,6 +77,8 @@ class OutputSection(Section):
     trajectory: Duration = 0.02
     frames: Duration = 0.04
     statistics: Duration = 0.004
+    energies: Duration = 0.0
+    polarisation: bool = False
     checkpoint: Duration = 1.0
 
 

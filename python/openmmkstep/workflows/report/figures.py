@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from openmmkstep.workflows.plot_style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, common_style, new_figure, save
 
 from .box import plot_equilibration
+from .energies import plot_energies
 from .run_data import BackboneTrace, RunData
 
 
@@ -24,6 +25,7 @@ def plot_run(data: RunData, folder: Path) -> dict[str, str]:
             "energy": _energy(data),
             "correction": _correction(data),
             "ramachandran": _ramachandran(data.backbone),
+            "energies": plot_energies(data.energies),
             "equilibration": plot_equilibration(data.equilibration),
             "cost": _cost(data.summary["speed"]),
         }

@@ -10,10 +10,13 @@ import jinja2
 
 from kstep_models.files import write_atomically
 
+from .energies import shown_parts
+
 _TITLES = {
     "energy": "Energy and temperature",
     "correction": "Correction and guard",
     "ramachandran": "Conformations",
+    "energies": "What the energy is made of",
     "equilibration": "Equilibration",
     "cost": "Cost",
 }
@@ -32,6 +35,10 @@ _EXPLANATIONS = {
         "the bounds is undone and repeated with plain QM steps."
     ),
     "ramachandran": "Backbone dihedrals of the QM region over the production run.",
+    "energies": (
+        "Parts of the potential energy at the QM level, each less its mean. The charges of the QM region are the QM "
+        "method's atomic charges; all parts are in the table below and in energies.csv."
+    ),
     "equilibration": "Stages with the force field, before any QM call; dashed lines are where one ends.",
     "cost": (
         "Measured at the end of this run on alternating short segments of plain QM dynamics and k-step dynamics: same "
@@ -142,6 +149,8 @@ def _tables(summary: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
             shown = [(key, _shown(value)) for key, value in content.items() if value not in (None, "")]
             missing = [key for key, value in content.items() if value is None] if name in _MEASURED else []
             tables.append((name, shown + [(key, "not measured") for key in missing]))
+    if summary["energy_parts"] is not None:
+        tables.append(("energy_parts", shown_parts(summary["energy_parts"])))
     if summary["speed"] is not None:
         tables.append(("machine", [(key, _shown(value)) for key, value in summary["speed"]["machine"].items()]))
     return tables

@@ -26,6 +26,7 @@ from openmmkstep.workflows.setup.mixed_system import MixedSystem
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 
 from .box import box_summary
+from .energies import energy_parts
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,14 @@ class RunData:
         series: column name -> values over time, from the statistics file.
         backbone: Backbone dihedrals of residues in the QM region.
         equilibration: column name -> values, of the stages of the force field.
+        energies: column name -> values, of the parts of the potential energy.
     """
 
     summary: dict[str, Any]
     series: dict[str, NDArray[np.float64]]
     backbone: list[BackboneTrace]
     equilibration: dict[str, NDArray[np.float64]]
+    energies: dict[str, NDArray[np.float64]]
 
 
 def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, mixed: MixedSystem) -> RunData:
@@ -60,7 +63,9 @@ def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, mixed:
     region = mixed.region
     production = files.read_json(files.summary)
     speed = files.read_json(files.speed) if files.has(files.speed) else None
-    series = _read_series(files, files.statistics) if files.statistics.exists() else {}
+    series, energies = (
+        _read_series(files, file) if file.exists() else {} for file in (files.statistics, files.energies)
+    )
     table = files.equilibration_table
     equilibration = _read_series(files, table) if files.has(table) else {}
     others = molecules.system.getNumParticles() - len(region.members)
@@ -82,12 +87,13 @@ def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, mixed:
         "guard": _guard(production, series),
         "energy": _energy(series, molecules.system.getNumParticles()),
         "temperature": _temperature(plan.dynamics, series),
+        "energy_parts": energy_parts(energies),
         "box": box_summary(plan.dynamics.pressure, molecules.mass, series),
         "speed": speed,
         "surrogate": _surrogate(plan.system.surrogate),
         "versions": software_versions(PACKAGES),
     }
-    return RunData(summary, series, _backbone(files, molecules, region), equilibration)
+    return RunData(summary, series, _backbone(files, molecules, region), equilibration, energies)
 
 
 def _read_series(files: RunFolder, file: Path) -> dict[str, NDArray[np.float64]]:

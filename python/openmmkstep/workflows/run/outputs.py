@@ -65,7 +65,7 @@ class GrowingOutput(ABC):
     def _cut(self, size: int) -> None: ...
 
 
-class Statistics(GrowingOutput):
+class GrowingTable(GrowingOutput):
     """A table to which lines are added."""
 
     def _new_digest(self) -> RunningDigest:

@@ -13,14 +13,14 @@ from kstep_models.frames import FrameFileError
 from openmmkstep.io.statistics import statistics_to_json
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.forces import find_qm_force
-from openmmkstep.reporters import FrameReporter, StatisticsReporter
+from openmmkstep.reporters import EnergyReporter, FrameReporter, StatisticsReporter
 from openmmkstep.workflows.plan import RunPlan
 from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 
 from .checkpoint import Checkpoint, CheckpointError
 from .failed_frame import failed_frame_saved
-from .outputs import LabelledFrames, Statistics, Trajectory, TrajectoryReporter
+from .outputs import GrowingTable, LabelledFrames, Trajectory, TrajectoryReporter
 
 # At a checkpoint, for programs that read the frames, seconds.
 _PATIENCE = 60.0
@@ -45,7 +45,8 @@ class Production:
         self._command = command
         self._steps = plan.steps
         self._trajectory = Trajectory(files.trajectory, plan.output.trajectory)
-        self._outputs = (self._trajectory, LabelledFrames(files.frames), Statistics(files.statistics))
+        tables = (GrowingTable(files.statistics), GrowingTable(files.energies))
+        self._outputs = (self._trajectory, LabelledFrames(files.frames), *tables)
         self._wall_before = 0.0
         self._wall_start = 0.0
 
@@ -137,6 +138,9 @@ class Production:
         files, intervals, frames = self._files, self._plan.output, None
         if intervals.statistics:
             simulation.reporters.append(StatisticsReporter(files.statistics, intervals.statistics, append=True))
+        if intervals.energies:
+            reporter = EnergyReporter(files.energies, intervals.energies, intervals.polarisation, append=True)
+            simulation.reporters.append(reporter)
         if intervals.frames:
             frames = FrameReporter(files.frames, intervals.frames, append=True, command=self._command)
             simulation.reporters.append(frames)
