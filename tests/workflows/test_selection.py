@@ -128,12 +128,13 @@ def test_ions_are_residues_of_one_atom() -> None:
     # A calcium ion and an alpha carbon share their name; a residue of two atoms named like an ion is none.
     topology = app.Topology()
     chain = topology.addChain("A")
-    for name, atoms in (("ALA", ("N", "CA", "C")), ("CA", ("CA",)), ("HOH", ("O", "H1")), ("CL", ("CL",))):
+    residues = (("ALA", ("N", "CA", "C")), ("CA", ("CA",)), ("HOH", ("O", "H1")), ("CL", ("CL",)), ("CES", ("CES",)))
+    for name, atoms in residues:
         residue = topology.addResidue(name, chain)
         for atom in atoms:
             topology.addAtom(atom, None, residue)
     pair = topology.addResidue("NA", chain)
     for atom in ("X1", "X2"):
         topology.addAtom(atom, None, pair)
-    assert select_atoms(topology, "ions") == [3, 6]
-    assert select_atoms(topology, "not solute") == [3, 4, 5, 6]
+    assert select_atoms(topology, "ions") == [3, 6, 7]
+    assert select_atoms(topology, "not solute") == [3, 4, 5, 6, 7]

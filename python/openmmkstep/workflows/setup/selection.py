@@ -24,10 +24,34 @@ from openmm import app, unit
 
 Mask = NDArray[np.bool_]
 
-# Water and monatomic ions under the names that OpenMM's force fields use.
-_WATER = frozenset({"HOH", "WAT", "H2O", "TIP3", "TP3", "SOL"})
+# Water and monatomic ions under the names of Amber, CHARMM, GROMACS and the Protein Data Bank.
+_WATER = frozenset({"HOH", "WAT", "H2O", "TIP3", "TP3", "TIP4", "TP4", "TIP5", "TP5", "OPC", "SPC", "SPCE", "SOL"})
 _IONS = frozenset(
-    {"NA", "CL", "K", "LI", "RB", "CS", "F", "BR", "I", "MG", "CA", "ZN", "Na+", "Cl-", "SOD", "CLA", "POT"}
+    {
+        "LI",
+        "NA",
+        "K",
+        "RB",
+        "CS",
+        "F",
+        "CL",
+        "BR",
+        "I",
+        "IOD",
+        "MG",
+        "CA",
+        "SR",
+        "BA",
+        "MN",
+        "FE",
+        "FE2",
+        "CO",
+        "NI",
+        "CU",
+    }
+    | {"CU1", "ZN", "CD", "HG", "AG", "PB"}
+    | {"Li+", "Na+", "K+", "Rb+", "Cs+", "F-", "Cl-", "Br-", "I-", "NA+", "CL-", "MG2", "CA2", "ZN2"}
+    | {"LIT", "SOD", "POT", "RUB", "CES", "CLA", "CAL", "BAR", "CD2"}
 )
 # With the hydrogen atoms of N and CA, so that what is left is what a cut between CA and CB separates.
 _BACKBONE = frozenset(
