@@ -77,6 +77,6 @@ def plot_energies(series: dict[str, NDArray[np.float64]]) -> Figure | None:
         axes.plot(series["time"], values - values.mean(), color=_OF_THE_REGION[name])
         axes.axhline(0, color=GREY, lw=0.6)
         axes.set_title(f"{_TITLES[name]}: {values.mean():.1f} kJ/mol")
-        axes.set_ylabel("less mean")
+        axes.set_ylabel("Δ (kJ/mol)")
     grid.flat[-1].set_xlabel("time (ps)")
     return figure
