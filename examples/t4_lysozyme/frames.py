@@ -1,10 +1,11 @@
 """Training frames from a droplet cut out of the box, ten times cheaper than from the box itself.
 
-Whole residues and waters within 1.2 nm of the region stay, those beyond 0.9 nm are fixed. A trajectory of the force
-field at 350 K, which costs next to nothing, gives starting points 3 ps apart; from each goes a quarter of a picosecond
-of plain QM dynamics. (Fewer, longer trajectories from one start are worth less: the side chains stay where they are.)
-Writes ``output/t4_droplet.h5``, with the charges that the region sees, for ``kstep train``, and
-``output/t4_fragments.h5`` with each of its four parts alone, for ``kstep fit-bonded``.
+Whole residues and waters within 1.2 nm of the region stay, those beyond 0.9 nm are fixed. Twelve trajectories of plain
+QM dynamics, a picosecond each, start near the crystal structure and show how the side chains vibrate; seventy short
+ones start from points 3 ps apart on a trajectory of the force field at 350 K and show where else they may be. (With the
+first alone the surrogate failed in the box within half a picosecond.) Writes ``output/t4_long.h5`` and
+``output/t4_short.h5``, with the charges that the region sees, for ``kstep train``, and ``output/t4_fragments.h5`` with
+each of the region's four parts alone, for ``kstep fit-bonded``.
 """
 
 from __future__ import annotations
@@ -24,9 +25,6 @@ from openmmkstep.qmmm.region import QMRegion
 
 FOLDER = Path(__file__).parent
 REGION = [*range(182, 191), *range(350, 356), *range(440, 448), *range(2295, 2313)]
-TEMPERATURES = [300, 350, 400]
-STARTS = 130
-FRAMES_PER_START = 40
 PLATFORM, PROPERTIES = openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"}
 FIELD = app.ForceField("amber14-all.xml", "amber14/tip3p.xml", str(FOLDER / "p_xylene.xml"))
 
@@ -69,36 +67,59 @@ def make_droplet() -> tuple[app.Topology, np.ndarray, openmm.System, list[int]]:
     return droplet.topology, positions, system, region
 
 
-def write_droplet(path: Path) -> None:
-    """Plain QM dynamics from many starts."""
-    topology, positions, system, atoms = make_droplet()
-    potential = QMMMPotential("gfn2-xtb")
-    mixed = potential.createMixedSystem(topology, system, atoms, charge=-1, cutoff=0.85, switchDistance=0.7)
-    region = QMRegion.create(topology, system, atoms, -1, 1)
-    force = find_qm_force(mixed)
-    wandering = openmm.LangevinMiddleIntegrator(350, 2, 0.001)
-    wandering.setRandomNumberSeed(1)
-    starts = openmm.Context(system, wandering, PLATFORM, PROPERTIES)
-    starts.setPositions(positions)
-    openmm.LocalEnergyMinimizer.minimize(starts, 50, 300)
-    starts.setVelocitiesToTemperature(350, 1)
-    integrator = createIntegrator(mixed, 300, 2, 0.001, 1)
-    integrator.setRandomNumberSeed(1)
-    context = openmm.Context(mixed, integrator, PLATFORM, PROPERTIES)
-    with FrameWriter(path, describe_region(region, potential.engine.describe(), "frames.py"), environment=True) as file:
-        for trajectory in range(STARTS):
-            wandering.step(3000)
-            state = starts.getState(positions=True, velocities=True)
-            temperature = TEMPERATURES[trajectory % len(TEMPERATURES)]
-            context.setPositions(state.getPositions())
-            context.setVelocities(state.getVelocities())
-            integrator.setTemperature(temperature)
-            integrator.step(40)
-            for number in range(FRAMES_PER_START):
-                integrator.step(6)
-                time = 0.006 * (number + 1)
-                file.append(frame_of_result(force.getLastResult(context), True, trajectory, time, temperature))
-            print(f"start {trajectory + 1} of {STARTS}: {len(file)} frames", flush=True)
+class Droplet:
+    """The droplet at both levels: the force field finds starting points, plain QM dynamics makes frames."""
+
+    def __init__(self) -> None:
+        topology, self.positions, system, atoms = make_droplet()
+        potential = QMMMPotential("gfn2-xtb")
+        mixed = potential.createMixedSystem(topology, system, atoms, charge=-1, cutoff=0.85, switchDistance=0.7)
+        self.description = describe_region(
+            QMRegion.create(topology, system, atoms, -1, 1), potential.engine.describe(), "frames.py"
+        )
+        self.force = find_qm_force(mixed)
+        self.wandering = openmm.LangevinMiddleIntegrator(350, 2, 0.001)
+        self.wandering.setRandomNumberSeed(1)
+        self.starts = openmm.Context(system, self.wandering, PLATFORM, PROPERTIES)
+        self.integrator = createIntegrator(mixed, 300, 2, 0.001, 1)
+        self.integrator.setRandomNumberSeed(1)
+        self.context = openmm.Context(mixed, self.integrator, PLATFORM, PROPERTIES)
+
+    def begin(self, temperature: float, seed: int) -> None:
+        """Minimise the built structure and draw velocities, for the force field."""
+        self.wandering.setTemperature(temperature)
+        self.starts.setPositions(self.positions)
+        openmm.LocalEnergyMinimizer.minimize(self.starts, 50, 300)
+        self.starts.setVelocitiesToTemperature(temperature, seed)
+
+    def sample(self, file: FrameWriter, trajectory: int, temperature: float, frames: int, steps: int) -> None:
+        """Frames of a trajectory at the QM level, so many femtoseconds apart, from where the force field is."""
+        state = self.starts.getState(positions=True, velocities=True)
+        self.context.setPositions(state.getPositions())
+        self.context.setVelocities(state.getVelocities())
+        self.integrator.setTemperature(temperature)
+        self.integrator.step(100)
+        for number in range(frames):
+            self.integrator.step(steps)
+            result = self.force.getLastResult(self.context)
+            file.append(frame_of_result(result, True, trajectory, 0.001 * steps * (number + 1), temperature))
+        print(f"trajectory {trajectory}, {temperature} K: {len(file)} frames", flush=True)
+
+
+def write_droplet(folder: Path) -> None:
+    """Both files of frames."""
+    droplet = Droplet()
+    with FrameWriter(folder / "t4_long.h5", droplet.description, environment=True) as file:
+        for trajectory in range(12):
+            temperature = (300, 300, 350, 400)[trajectory % 4]
+            droplet.begin(temperature, trajectory + 1)
+            droplet.wandering.step(3000 + 1000 * trajectory)
+            droplet.sample(file, trajectory, temperature, 200, 5)
+    droplet.begin(350, 20)
+    with FrameWriter(folder / "t4_short.h5", droplet.description, environment=True) as file:
+        for trajectory in range(70):
+            droplet.wandering.step(3000)
+            droplet.sample(file, trajectory, (300, 350, 400)[trajectory % 3], 40, 6)
 
 
 def write_fragments(source: Path, path: Path) -> None:
@@ -135,5 +156,5 @@ def write_fragments(source: Path, path: Path) -> None:
 if __name__ == "__main__":
     output = FOLDER / "output"
     output.mkdir(exist_ok=True)
-    write_droplet(output / "t4_droplet.h5")
-    write_fragments(output / "t4_droplet.h5", output / "t4_fragments.h5")
+    write_droplet(output)
+    write_fragments(output / "t4_long.h5", output / "t4_fragments.h5")

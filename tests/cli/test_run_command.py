@@ -355,11 +355,11 @@ def test_a_stage_that_is_done_is_not_done_again(work_folder: Path, pressure_run:
     plan = RunPlan.of(load_config(config, RunConfig))
     advance, stages = ForceFieldEquilibration.advance, []
 
-    def stopping(self: ForceFieldEquilibration, state: EquilibrationState) -> EquilibrationState:
+    def stopping(self: ForceFieldEquilibration, state: EquilibrationState, progress: Any) -> EquilibrationState:
         stages.append(state.stage)
         if stages == [0, 1]:
             raise KeyboardInterrupt
-        return advance(self, state)
+        return advance(self, state, progress)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ForceFieldEquilibration, "advance", stopping)

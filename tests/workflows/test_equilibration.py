@@ -135,9 +135,10 @@ def test_taken_up_after_any_piece_the_end_is_the_same() -> None:
     def run() -> ForceFieldEquilibration:
         return ForceFieldEquilibration(molecules, stages, 300.0, 7, "Reference")
 
-    states = [run().begin()]
+    states, told = [run().begin()], []
     while not run().is_finished(states[-1]):
-        states.append(run().advance(EquilibrationState.from_bytes(states[-1].to_bytes())))
+        states.append(run().advance(EquilibrationState.from_bytes(states[-1].to_bytes()), told.append))
+    assert set(told) == {*range(150, 15001, 150), *range(250, 25001, 250), 10000}
     assert [(state.stage, state.step) for state in states] == [
         (0, 0),
         (0, 10000),

@@ -36,8 +36,8 @@ _EXPLANATIONS = {
     ),
     "ramachandran": "Backbone dihedrals of the QM region over the production run.",
     "energies": (
-        "Parts of the potential energy at the QM level; Δ is the deviation from the mean. The charges of the QM region are the QM "
-        "method's atomic charges; all parts are in the table below and in energies.csv."
+        "Parts of the potential energy at the QM level; Δ is the deviation from the mean. The charges of the QM "
+        "region are the QM method's atomic charges; all parts are in the table below and in energies.csv."
     ),
     "equilibration": "Stages with the force field, before any QM call; dashed lines are where one ends.",
     "cost": (

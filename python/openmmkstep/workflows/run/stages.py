@@ -115,9 +115,8 @@ def _equilibrate(
         done = state.step if state.stage == index else 0
         with CountedProgress("steps", equilibration.steps(index), console, done) as progress:
             while state.stage == index:
-                state = equilibration.advance(state)
+                state = equilibration.advance(state, progress.update)
                 files.write(files.equilibration, state.to_bytes())
-                progress.update(state.step if state.stage == index else equilibration.steps(index))
     return state.point
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 
 import numpy as np
@@ -146,8 +146,13 @@ class ForceFieldEquilibration:
         """Whether all stages are done."""
         return state.stage >= len(self._stages)
 
-    def advance(self, state: EquilibrationState) -> EquilibrationState:
-        """The next piece, at most to the end of the stage."""
+    def advance(self, state: EquilibrationState, progress: Callable[[int], object] | None = None) -> EquilibrationState:
+        """The next piece, at most to the end of the stage.
+
+        Args:
+            state: where to go on.
+            progress: called now and then with the steps of the stage that are done.
+        """
         stage, step, total = state.stage, state.step, self.steps(state.stage)
         section, system = self._stages[stage], self._systems[stage]
         noise, moves = self._seeds(stage, step)
@@ -170,6 +175,8 @@ class ForceFieldEquilibration:
                 context.setParameter(barostat.Temperature(), now)
             integrator.step(advance)
             step += advance
+            if progress is not None:
+                progress(step)
             if step % part == 0 or step == total:
                 rows.append(self._measure(context, stage, step))
         point = PhaseSpacePoint.of(context)
