@@ -77,6 +77,55 @@ def test_the_box_of_the_coordinates_is_used(folder: Path) -> None:
     assert [system.getDefaultPeriodicBoxVectors()[i][i]._value for i in range(3)] == [2.5, 2.6, 2.7]
 
 
+def _crd(points: np.ndarray) -> str:
+    """The extended form of a CHARMM card file."""
+    lines = [
+        f"{i + 1:10d}{1:10d}  {'FRM':8s}  {f'A{i + 1}':8s}"
+        f"{x:20.10f}{y:20.10f}{z:20.10f}  {'FRM':8s}  {'1':8s}{0:20.10f}"
+        for i, (x, y, z) in enumerate(10 * points)
+    ]
+    return "\n".join(["* FORMALDEHYDE", "*", f"{len(points):10d}  EXT", *lines, ""])
+
+
+@pytest.mark.parametrize("ending", ["crd", "cor", "pdb", "cif", "mmcif", "PDB"])
+def test_coordinates_in_other_formats(folder: Path, ending: str) -> None:
+    """Of the same atoms: the topology is that of the PSF file, whatever residues and bonds the coordinates name."""
+    file = folder / f"frm.{ending}"
+    if ending in ("crd", "cor"):
+        file.write_text(_crd(FORMALDEHYDE))
+    else:
+        psf = app.CharmmPsfFile(str(folder / "frm.psf"))
+        format_of = app.PDBxFile if "cif" in ending else app.PDBFile
+        with file.open("w") as stream:
+            format_of.writeFile(psf.topology, FORMALDEHYDE * unit.nanometer, stream)
+    molecules = SystemBuilder(_section(folder, {**CHARMM, "coordinates": file.name})).build()
+    np.testing.assert_allclose(molecules.positions, FORMALDEHYDE, atol=5.1e-5)
+    assert molecules.topology.getNumAtoms() == 4 and not molecules.system.usesPeriodicBoundaryConditions()
+
+
+def test_the_box_of_a_pdb_file_is_used(folder: Path) -> None:
+    psf = app.CharmmPsfFile(str(folder / "frm.psf"), unitCellDimensions=openmm.Vec3(2.5, 2.6, 2.7) * unit.nanometer)
+    with (folder / "frm.pdb").open("w") as stream:
+        app.PDBFile.writeFile(psf.topology, FORMALDEHYDE * unit.nanometer, stream)
+    system = SystemBuilder(_section(folder, {**CHARMM, "coordinates": "frm.pdb"})).build().system
+    assert [system.getDefaultPeriodicBoxVectors()[i][i]._value for i in range(3)] == pytest.approx([2.5, 2.6, 2.7])
+
+
+def test_files_that_a_gromacs_topology_includes(folder: Path) -> None:
+    """They are beside it, or in the folder that is named."""
+    whole = SystemBuilder(_section(folder, GROMACS)).build()
+    start = TOP.index("[ moleculetype ]")
+    end = TOP.index("[ system ]")
+    (folder / "parts").mkdir()
+    (folder / "parts" / "frm.itp").write_text(TOP[start:end])
+    (folder / "frm.top").write_text(f'{TOP[:start]}#include "frm.itp"\n{TOP[end:]}')
+    with pytest.raises(PreparationError, match=r"frm.top cannot be read.*frm.itp"):
+        SystemBuilder(_section(folder, GROMACS))
+    divided = SystemBuilder(_section(folder, {**GROMACS, "include_folder": "parts"})).build()
+    energies = [_forces(molecules.system, molecules.positions)[0] for molecules in (whole, divided)]
+    assert energies[0] == energies[1]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
