@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import openmm
 import pytest
+from openmm import app, unit
 
 from kstep_models.configuration import parse_config
 from openmmkstep.io.topology import topology_from_json, topology_to_json
@@ -147,3 +148,25 @@ def test_settings_and_doubtful_forces_in_a_configuration(ala2: Molecule) -> None
             mixed = build_mixed_system(molecules, QMSection.model_validate({**section, key: [reference]})).system
             assert [type(force) for force in mixed.getForces()].count(openmm.CustomTorsionForce) == left
             assert find_qm_force(mixed).getEngineSettings()["accuracy"] == 0.1
+
+
+def test_velocities_of_another_integrator_fit_the_constraints(solvated_ala2: Molecule) -> None:
+    """Water is rigid: what LangevinMiddleIntegrator leaves along its bonds is no error of the first step."""
+    system = solvated_ala2.create_system(nonbondedMethod=app.CutoffPeriodic, nonbondedCutoff=0.9 * unit.nanometer)
+    molecules = MolecularSystem(solvated_ala2.topology, solvated_ala2.positions, system)
+    point = equilibrate(molecules, 300.0, 0.1, 3, "CPU")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), *find_platform("CPU"))
+    context.getIntegrator().setConstraintTolerance(1e-8)
+    point.apply_to(context)
+
+    def along_bonds(velocities: np.ndarray) -> float:
+        """The largest, nm/ps."""
+        largest = 0.0
+        for index in range(system.getNumConstraints()):
+            i, j, length = system.getConstraintParameters(index)
+            bond = point.positions[i] - point.positions[j]
+            largest = max(largest, abs((velocities[i] - velocities[j]) @ bond / length._value))
+        return largest
+
+    assert along_bonds(point.velocities) > 1e-2
+    assert along_bonds(context.getState(velocities=True).getVelocities(asNumpy=True)._value) < 1e-5

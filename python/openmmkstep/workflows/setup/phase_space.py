@@ -32,10 +32,15 @@ class PhaseSpacePoint:
         )
 
     def apply_to(self, context: openmm.Context) -> None:
-        """Move a Context here."""
+        """Move a Context here.
+
+        Velocities lose what they have along constraints: those of a leap-frog scheme have a little, which would be
+        taken for an error of the first step.
+        """
         context.setPeriodicBoxVectors(*self.box)
         context.setPositions(self.positions)
         context.setVelocities(self.velocities)
+        context.applyVelocityConstraints(context.getIntegrator().getConstraintTolerance())
 
     def to_bytes(self, **others: NDArray[Any]) -> bytes:
         """As an npz file, with other arrays beside it."""
