@@ -171,7 +171,14 @@ def test_bench_writes_its_schema(work_folder: Path, gas_run: dict[str, Any], mon
                 "qm": gas_run["qm"],
                 "equilibration": "0.05 ps",
                 "platform": "Reference",
-            }
+            },
+            "split": {
+                "system": gas_run["system"],
+                "qm": gas_run["qm"],
+                "equilibration": "0.01 ps",
+                "nonbonded_period": 2,
+                "platform": "Reference",
+            },
         },
         "surrogate": {**gas_run["surrogate"], "compiled": True},
         "k": 2,
@@ -199,6 +206,9 @@ def test_bench_writes_its_schema(work_folder: Path, gas_run: dict[str, Any], mon
     assert case["methods"]["kstep"]["qm_calls_per_ps"] == pytest.approx(1000)
     assert case["methods"]["kstep"]["surrogate_calls_per_ps"] == pytest.approx([2000, 1000])
     assert case["methods"]["stock MTS"]["qm_calls_per_ps"] == pytest.approx(1000, rel=0.51)
+    split = results["cases"]["split"]["methods"]
+    assert list(split) == ["plain 0.5 fs", "plain 0.5 fs, MM split", "kstep", "stock MTS"]
+    assert split["plain 0.5 fs, MM split"]["qm_calls_per_ps"] == pytest.approx(2000, rel=0.3)
     calls = {cost["force"]: (cost["level"], cost["calls_per_ps"]) for cost in case["forces"]}
     assert calls["QMMMForce"] == ("qm", pytest.approx(1000))
     assert calls["nothing"] == (None, None)

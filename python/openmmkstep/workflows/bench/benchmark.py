@@ -22,8 +22,8 @@ from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 from openmmkstep.workflows.setup.platforms import find_platform
 
 from .force_costs import force_costs
-from .methods import Cost, Method, PluginMethod, StockMethod
-from .stock_mts import stock_context
+from .methods import Cost, Method, PluginMethod, StockMethod, StockPlainMethod
+from .stock_mts import plain_integrator, stock_context
 
 SCHEMA = "kstep-bench"
 VERSION = 1
@@ -115,9 +115,16 @@ class _Case:
             context = self._context(plain, KStepIntegrator(step, 1))
             methods.append(PluginMethod(f"plain {1000 * step:g} fs", context, step))
         levels = config.levels(case)
-        mixed = build_mixed_system(
-            molecules, case.qm, config.surrogate, case.nonbonded_period > 1, levels.splits_reciprocal
-        )
+        split = (case.nonbonded_period > 1, levels.splits_reciprocal)
+        if any(split):
+            divided = build_mixed_system(molecules, case.qm, None, *split).system
+            stock = plain_integrator(levels, config.temperature, config.friction)
+            stock.setRandomNumberSeed(config.seed)
+            context = openmm.Context(divided, stock, self._platform, self._properties)
+            methods.append(
+                StockPlainMethod(f"plain {1000 * levels.inner_step:g} fs, MM split", context, levels.outer_step)
+            )
+        mixed = build_mixed_system(molecules, case.qm, config.surrogate, *split)
         integrator = integrator_for(mixed.system, levels, config.temperature, config.friction)
         outer_step = levels.outer_step
         methods.append(PluginMethod("kstep", self._context(mixed.system, integrator), outer_step))

@@ -1,4 +1,4 @@
-"""The control: what stock OpenMM offers for the same multiple-time-step scheme."""
+"""The controls: what stock OpenMM offers for the same multiple-time-step scheme."""
 
 from __future__ import annotations
 
@@ -10,9 +10,28 @@ import openmm
 from openmm import unit
 
 from openmmkstep.qmmm import force_groups
+from openmmkstep.qmmm.levels import LevelSettings
 from openmmkstep.qmmm.system_copy import copy_without
 
 _OUTER_GROUP = force_groups.QM
+
+
+def plain_integrator(levels: LevelSettings, temperature: float, friction: float) -> openmm.MTSLangevinIntegrator:
+    """Plain QM dynamics with the MM splitting of k-step dynamics: QM at every inner step, nonbonded forces less often.
+
+    For a system of createMixedSystem() without surrogate and with the same split.
+
+    Args:
+        levels: time step and periods.
+        temperature: K.
+        friction: 1/ps.
+    """
+    groups = [(force_groups.COMMON, levels.k), (force_groups.QM, levels.k)]
+    if levels.nonbonded_period > 1:
+        groups.append((force_groups.SLOW_COMMON, levels.k // levels.nonbonded_period))
+    if levels.splits_reciprocal and levels.reciprocal_period is not None:
+        groups.append((force_groups.RECIPROCAL, levels.k // levels.reciprocal_period))
+    return openmm.MTSLangevinIntegrator(temperature, friction, levels.outer_step, groups)
 
 
 @dataclass

@@ -18,7 +18,8 @@ class BenchCase(Section):
         system: molecules and force field.
         qm: region and method.
         equilibration: Time at the force-field level before measuring, ps.
-        nonbonded_period: inner steps between nonbonded MM forces in k-step dynamics.
+        nonbonded_period: inner steps between nonbonded MM forces in k-step dynamics; if more than 1, plain QM dynamics
+            with the same split is measured too, by OpenMM's MTSLangevinIntegrator.
         reciprocal_period: the same for the reciprocal space of PME; none for nonbonded_period.
         platform: OpenMM platform, with one thread, for all methods. Below some hundred particles Reference is the
             fastest: sharing out the work of one force call takes the CPU platform 0.2 ms.
