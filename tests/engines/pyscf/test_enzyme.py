@@ -66,7 +66,6 @@ def test_forces_in_all_charges(chorismate_mutase: Path, record_property: Callabl
             energies.append(calculate(*moved).energy)
         analytic = (found.forces, found.charge_forces)[kind][index, axis]
         pairs.append((float(analytic), (energies[1] - energies[0]) / (2 * step)))
-    print(calls, pairs)
     record_property("calls", json.dumps(calls))
     record_property("forces and differences", json.dumps(pairs))
     scales = [np.abs(found.forces).max()] * 3 + [np.abs(found.charge_forces).max()] * 2
