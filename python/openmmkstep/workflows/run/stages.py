@@ -110,6 +110,7 @@ def _equilibrate(
     else:
         log("minimising" if plan.equilibration.minimise else "drawing velocities")
         state = equilibration.begin()
+        files.write(files.equilibration, state.to_bytes())
     for index in range(state.stage, len(stages)):
         log(f"equilibrating with the force field, stage {index + 1} of {len(stages)} ({stages[index].time:g} ps)")
         done = state.step if state.stage == index else 0
@@ -125,7 +126,8 @@ def write_equilibration_table(files: RunFolder) -> None:
     if files.has(files.equilibration) and not files.has(files.equilibration_table):
         with files.reading(files.equilibration) as content:
             state = EquilibrationState.from_bytes(content)
-        files.write(files.equilibration_table, table_of(state.rows))
+        if state.rows:
+            files.write(files.equilibration_table, table_of(state.rows))
 
 
 def read_point(files: RunFolder, file: Path) -> PhaseSpacePoint:
