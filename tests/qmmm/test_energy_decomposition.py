@@ -11,7 +11,7 @@ import openmm
 import pytest
 from openmm import app, unit
 
-from openmmkstep import createIntegrator
+from openmmkstep import EmbeddingCharges, QMMMForce, SinglePoint, createIntegrator
 from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.energy_decomposition import EnergyDecomposition
 from openmmkstep.qmmm.potential import QMMMPotential
@@ -84,6 +84,37 @@ def test_parts_in_a_box(solvated_ala2: Molecule, region: list[int], far_field: s
     assert terms["polarisation"] < 0
     if region == SIDE_CHAIN:
         assert terms["HarmonicBondForce"] > 0
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"), [("gfn2-xtb", {"accuracy": 1e-3}), ("pyscf", {"xc": "hf", "basis": "sto-3g"})]
+)
+def test_polarisation_is_the_response_of_the_method(method: str, settings: dict[str, Any]) -> None:
+    """An ammonium ion with two hydrogen bonds to water: its atomic charges by Coulomb's law would not do."""
+    if method == "pyscf":
+        pytest.importorskip("pyscf", reason="needs PySCF")
+    corners = np.array([[1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]]) / np.sqrt(3)
+    ion = np.concatenate([np.zeros((1, 3)), 0.1027 * corners])
+    # The oxygen atoms of water, and its hydrogen atoms behind them in one place, at 1.7 and 2.3 angstrom.
+    places = np.concatenate([ion, *[[(0.1027 + d) * corner for d in (0.17, 0.23)] for corner in corners[:2]]])
+    numbers, charges = [7, 1, 1, 1, 1], np.tile([-0.834, 0.834], 2)
+
+    system = openmm.System()
+    for _ in places:
+        system.addParticle(14.0)
+    force = QMMMForce(range(5), numbers, method, 1, 1, settings, EmbeddingCharges(range(5, 9), charges))
+    force.setForceGroup(force_groups.QM)
+    system.addForce(force)
+    terms, _ = decompose(system, places, polarisation=True)
+
+    point = SinglePoint(method, numbers, 1, **settings)
+    energies = {part: point.compute(ion, places[5:], part * charges).energy for part in (-0.02, 0.02, 1.0)}
+    alone = point.compute(ion).energy
+    permanent = (energies[0.02] - energies[-0.02]) / 0.04
+    assert terms["qm_vacuum"] == pytest.approx(alone, abs=1e-3)
+    assert terms["permanent_coulomb"] == pytest.approx(permanent, abs=0.05)
+    assert terms["polarisation"] == pytest.approx(energies[1.0] - alone - permanent, abs=0.05)
+    assert terms["polarisation"] < -1
 
 
 def test_fixed_charges_are_not_polarised(solvated_ala2: Molecule) -> None:

@@ -69,6 +69,7 @@ def kind_of(path: Path) -> type[Section]:
     kinds: dict[str, type[Section]] = {
         "bench": SpectrumBenchConfig if "electron" in str(path) else BenchConfig,
         "generate": GenerateConfig,
+        "own": RunConfig,
         "responses": ResponsesConfig,
         "run": RunConfig,
         "validate": ValidateConfig,

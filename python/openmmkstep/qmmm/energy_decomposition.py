@@ -9,6 +9,7 @@ import numpy as np
 import openmm
 from openmm import unit
 
+from openmmkstep.openmmapi.embedding_charges import EmbeddingCharges
 from openmmkstep.openmmapi.far_field_force import FarFieldForce
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.units import value_in
@@ -18,6 +19,9 @@ from .force_field.origins import Origin, origin
 from .forces import find_qm_force
 
 _GROUPS = 32
+_VACUUM, _WEAK = "qm_vacuum", "qm_in_weak_field"
+# Part of the charges: errors of convergence are divided by it, and of a cubic term it is what the parabola leaves.
+_WEAKNESS = 0.01
 _LATTICE_SUMS = (openmm.NonbondedForce.Ewald, openmm.NonbondedForce.PME)
 
 
@@ -30,9 +34,10 @@ class EnergyDecomposition:
     as in the System; of those with equal names the sum. These parts sum to the potential energy.
 
     Of the QM energy: ``qm_coulomb`` is that of the QM method's atomic charges in the field. With ``polarisation``,
-    which costs a QM call in vacuum each time, ``qm_vacuum`` is the energy there, ``permanent_coulomb`` that of the
-    charges there in the field, and ``polarisation`` what ``qm`` has more: the response, and what atomic charges do not
-    describe.
+    which costs two QM calls each time, ``qm_vacuum`` is the energy without the field, ``permanent_coulomb`` that of the
+    unperturbed density in the field, and ``polarisation`` what ``qm`` has more: the response, which is never positive.
+    The second is of first order in the field, as the QM method itself describes it (atomic charges do not, and xTB
+    weakens Coulomb's law at short distance): by a call in a hundredth of the field, and a parabola.
 
     The levels below, which do not act on the trajectory in the end: ``surrogate`` and ``base_level``; NaN where they
     fail.
@@ -59,13 +64,14 @@ class EnergyDecomposition:
             if not below and origin(force) is not Origin.WITHOUT_ENERGY:
                 self._add(force, region)
         if polarisation:
-            self._parts.append(({"qm_vacuum": 1.0}, _in_vacuum(self._force)))
+            self._parts.append(({_VACUUM: 1.0}, _in_field(self._force, 0.0)))
+            self._parts.append(({_WEAK: 1.0}, _in_field(self._force, _WEAKNESS)))
         self._places = _places(system, [force for _, force in self._parts], platform)
 
     def evaluate(self, context: openmm.Context) -> dict[str, float]:
         """The parts at the present positions of a Context of the system, kJ/mol.
 
-        Costs no QM call if the Context has just made an outer step, but one in vacuum with ``polarisation``.
+        Costs no QM call if the Context has just made an outer step, but two more with ``polarisation``.
         """
         context.getState(energy=True, groups={force_groups.QM})
         result = self._force.getLastResult(context)
@@ -82,11 +88,10 @@ class EnergyDecomposition:
             energy = _energy(place, {group})
             for name, weight in weights.items():
                 terms[name] = terms.get(name, 0.0) + weight * energy
-        if "qm_vacuum" in terms:
-            vacuum = self._parts[-1][1]
-            charges = QMMMForce.cast(vacuum).getLastResult(self._places[-1][0]).charges
-            terms["permanent_coulomb"] = float(charges @ result.potential)
-            terms["polarisation"] = terms["qm"] - terms["qm_vacuum"] - terms["permanent_coulomb"]
+        if _VACUUM in terms:
+            whole, weak = terms["qm"] - terms[_VACUUM], terms.pop(_WEAK) - terms[_VACUUM]
+            terms["permanent_coulomb"] = (weak - _WEAKNESS**2 * whole) / (_WEAKNESS * (1 - _WEAKNESS))
+            terms["polarisation"] = whole - terms["permanent_coulomb"]
         for name, group in self._levels.items():
             try:
                 terms[name] = _energy(context, {group})
@@ -100,7 +105,7 @@ class EnergyDecomposition:
         """The names of the parts that sum to the potential energy."""
         names = ["qm"]
         for weights, _ in self._parts:
-            names += [name for name in weights if name not in names and name != "qm_vacuum"]
+            names += [name for name in weights if name not in names and name not in (_VACUUM, _WEAK)]
         return tuple(names)
 
     def _add(self, force: openmm.Force, region: Collection[int]) -> None:
@@ -175,7 +180,19 @@ def _without_depths(force: openmm.NonbondedForce, particles: Collection[int]) ->
     return copy
 
 
-def _in_vacuum(force: QMMMForce) -> QMMMForce:
+def _in_field(force: QMMMForce, part: float) -> QMMMForce:
+    """The same region in a part of the charges of its environment; 0 for vacuum."""
+    seen = force.getEmbeddingCharges()
+    particles, charges, groups = seen.getCharges()
+    weakened = EmbeddingCharges(
+        particles.tolist(),
+        part * charges,
+        groups.tolist(),
+        seen.getCutoffDistance(),
+        seen.getSwitchingDistance(),
+        seen.usesPeriodicBoundaryConditions(),
+        [(i, j, weight, part * charge, group) for i, j, weight, charge, group in seen.getBondCharges()],
+    )
     return QMMMForce(
         force.getParticles().tolist(),
         force.getAtomicNumbers().tolist(),
@@ -183,7 +200,7 @@ def _in_vacuum(force: QMMMForce) -> QMMMForce:
         force.getCharge(),
         force.getMultiplicity(),
         force.getEngineSettings(),
-        None,
+        weakened if part else None,
         force.getLinkAtoms(),
         force.getBonds(),
     )

@@ -20,13 +20,13 @@ class EnergyReporter:
     Columns: ``step``, ``time`` (ps), ``potential_energy``, and those of
     `openmmkstep.qmmm.energy_decomposition.EnergyDecomposition`: QM region in its field, Lennard-Jones and long-range
     interaction with the surroundings, MM forces by name, levels below. Costs two evaluations of the nonbonded MM forces
-    and two of Lennard-Jones alone, and a QM call in vacuum with ``polarisation``.
+    and two of Lennard-Jones alone, and two QM calls with ``polarisation``.
 
     Args:
         file: path of the CSV file.
         reportInterval: outer steps between lines.
-        polarisation: whether the QM energy is divided into that in vacuum, the interaction of its charges there, and
-            the rest.
+        polarisation: whether the QM energy is divided into that in vacuum, the interaction of the density there with
+            the field, and the response.
         append: continue a file of the same columns instead of starting a new one.
 
     Raises:

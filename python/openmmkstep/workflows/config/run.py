@@ -69,7 +69,7 @@ class OutputSection(Section):
         statistics: time between lines of the CSV file, ps.
         energies: time between lines of the table of what the potential energy is made of, ps; each costs two
             evaluations of the nonbonded MM forces and two of Lennard-Jones alone.
-        polarisation: whether that table divides the QM energy further, for a QM call in vacuum per line.
+        polarisation: whether that table divides the QM energy further, for two QM calls per line.
         checkpoint: time between checkpoints, ps.
     """
 

@@ -16,7 +16,7 @@ _TITLES = {
     "qm": "QM region in its field",
     "qm_coulomb": "of it, its charges in the field",
     "qm_vacuum": "of it, in vacuum",
-    "permanent_coulomb": "of it, charges of vacuum in the field",
+    "permanent_coulomb": "of it, density of vacuum in the field",
     "polarisation": "of it, polarisation",
     "lennard_jones": "Lennard-Jones, region with surroundings",
     "long_range": "force-field charges of the region beyond the embedding",
