@@ -65,8 +65,9 @@ def test_heating_goes_up_evenly() -> None:
     time, found = np.array([(row.time, row.temperature) for row in rows]).T
     assert time[-1] == pytest.approx(40.0)
     # 1200 degrees of freedom leave 4 % at each time, and the gas lags behind by a fortieth of a picosecond.
-    assert np.abs(found / (50 + 300 * time / 40) - 1).max() < 0.25
-    assert np.polyfit(time, found, 1) == pytest.approx([7.5, 50.0], abs=6.0)
+    assert np.abs(found / (50 + 300 * time / 40) - 1).max() < 0.2
+    slope, start = np.polyfit(time, found, 1)
+    assert slope == pytest.approx(7.5, abs=0.3) and start == pytest.approx(50.0, abs=6.0)
 
 
 def test_volume_and_density_at_constant_pressure() -> None:

@@ -40,11 +40,10 @@ Array = NDArray[np.float64]
 _ENDING = ".npz"
 # Of the largest size, to which a full cache is emptied, so that not every new result empties it again.
 _LEFT_WHEN_FULL = 0.9
-_OPTIONAL = ("atomic_charges", "dipole")
 
 
 class DamagedResultWarning(UserWarning):
-    """A file of the cache that is no result; it was removed, and the result is calculated again."""
+    """A file of the cache that is no result or cannot be read; the result is calculated again and takes its place."""
 
 
 class ResultCache:
@@ -86,19 +85,12 @@ class ResultCache:
         """
         path = self._path(key)
         try:
-            content = path.read_bytes()
+            found = _from_bytes(path.read_bytes(), atoms, charges)
         except FileNotFoundError:
             self.misses += 1
             return None
-        try:
-            found = _from_bytes(content, atoms, charges)
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            warnings.warn(
-                f"{path} is no QM result ({error}): it is removed and calculated again",
-                DamagedResultWarning,
-                stacklevel=2,
-            )
-            path.unlink(missing_ok=True)
+            warnings.warn(f"{path} is no QM result ({error}): calculated again", DamagedResultWarning, stacklevel=2)
             self.misses += 1
             return None
         with suppress(OSError):
@@ -116,7 +108,7 @@ class ResultCache:
             warnings.warn(f"a QM result was not kept: {error}", RuntimeWarning, stacklevel=2)
             return
         with self._lock:
-            self._size = (self._measured() if self._size is None else self._size) + len(content)
+            self._size = self._measured() if self._size is None else self._size + len(content)
             if self._size > self.largest_size:
                 self._make_room()
 
@@ -245,19 +237,20 @@ class CachedEngine:
 
 
 def _to_bytes(output: QMOutput, orbitals: Orbitals | None) -> bytes:
-    arrays = {
+    """Of a checked answer, which has NaN where the engine tells nothing."""
+    arrays: dict[str, Any] = {
         "energy": np.array(output.energy),
         "gradient": output.gradient,
         "charge_gradient": output.charge_gradient,
         "potential_at_charges": output.potential_at_charges,
+        "atomic_charges": output.atomic_charges,
+        "dipole": output.dipole,
         "iterations": np.array(output.iterations),
     }
-    arrays |= {name: value for name in _OPTIONAL if (value := getattr(output, name)) is not None}
     if orbitals is not None:
         arrays |= {"orbital_energies": orbitals.energies, "occupations": orbitals.occupations}
     buffer = io.BytesIO()
-    contents: dict[str, Any] = arrays
-    np.savez(buffer, **contents)
+    np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
@@ -272,14 +265,13 @@ def _digest_of_source(kind: type) -> str | None:
 def _from_bytes(content: bytes, atoms: int, charges: int) -> tuple[QMOutput, Orbitals | None]:
     """Raises ValueError, KeyError, OSError, EOFError or BadZipFile if it is something else."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        charges_of_atoms, dipole = (file[name] if name in file.files else None for name in _OPTIONAL)
         output = QMOutput(
             float(file["energy"]),
             file["gradient"],
             file["charge_gradient"],
             file["potential_at_charges"],
-            charges_of_atoms,
-            dipole,
+            file["atomic_charges"],
+            file["dipole"],
             int(file["iterations"]),
         )
         shapes = output.gradient.shape, output.charge_gradient.shape, output.potential_at_charges.shape

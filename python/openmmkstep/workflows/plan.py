@@ -258,8 +258,8 @@ class RunPlan:
         mixed = self.system.mix(molecules)
         dynamics = self.dynamics
         if dynamics.pressure is not None:
-            period, where = dynamics.barostat_period, "integrator.pressure"
-            add_barostat(mixed.system, dynamics.pressure, dynamics.temperature, self.seed, where, period)
+            where, period = "integrator.pressure", dynamics.barostat_period
+            add_barostat(mixed.system, dynamics.pressure, dynamics.temperature, where, period)
         return mixed
 
     def simulation(self, molecules: MolecularSystem, mixed: MixedSystem, seed: int) -> app.Simulation:

@@ -68,7 +68,7 @@ class Topology:
             neighbours[b].append(a)
         atom_class = _refine(z, neighbours)
         distance = _bond_distances(neighbours, max_bond_distance)
-        part = _parts(neighbours) if len(pairs) else [0] * n
+        part = _parts(neighbours) if len(pairs) else np.zeros(n, dtype=np.int64)
         kind = _refined_once(_ranked([(number,) for number in z]), neighbours)
         keys = [
             [
@@ -79,8 +79,7 @@ class Topology:
         ]
         index = {key: k for k, key in enumerate(sorted({key for row in keys for key in row}))}
         pair_class = np.asarray([[index[key] for key in row] for row in keys], dtype=np.int64)
-        classes, parts = np.asarray(atom_class, np.int64), np.asarray(part, np.int64)
-        return cls(np.asarray(z, np.int64), pairs, classes, parts, distance, pair_class)
+        return cls(np.asarray(z, np.int64), pairs, np.asarray(atom_class, np.int64), part, distance, pair_class)
 
     @property
     def atom_classes(self) -> int:
@@ -118,19 +117,11 @@ def _refined_once(colours: list[int], neighbours: list[list[int]]) -> list[int]:
     return _ranked([(c, *sorted(colours[j] for j in neighbours[i])) for i, c in enumerate(colours)])
 
 
-def _parts(neighbours: list[list[int]]) -> list[int]:
-    """Number of the connected component of each atom, in order of first appearance."""
-    part = [-1] * len(neighbours)
-    for start in range(len(neighbours)):
-        if part[start] >= 0:
-            continue
-        number, front = max(part) + 1, [start]
-        while front:
-            atom = front.pop()
-            if part[atom] < 0:
-                part[atom] = number
-                front += neighbours[atom]
-    return part
+def _parts(neighbours: list[list[int]]) -> NDArray[np.int64]:
+    """Number of the connected component of each atom [n], in order of first appearance."""
+    n = len(neighbours)
+    first = (_bond_distances(neighbours, n) < n).argmax(axis=1)
+    return np.unique(first, return_inverse=True)[1].astype(np.int64)
 
 
 def _ranked(keys: list[tuple[int, ...]]) -> list[int]:

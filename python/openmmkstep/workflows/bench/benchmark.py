@@ -71,7 +71,7 @@ class _Case:
         start = equilibrate(molecules, config.temperature, self._case.equilibration, config.seed, self._case.platform)
         warm_up = config.k * config.inner_step
         for method in methods:
-            _place(method.context, start)
+            start.apply_to(method.context)
             method.run(warm_up)
         before = [method.cost() for method in methods]
         seconds: list[list[float]] = [[] for _ in methods]
@@ -146,11 +146,6 @@ def _is_compiled(methods: list[Method]) -> bool:
     forces = [force for method in methods for force in method.context.getSystem().getForces()]
     surrogates = [force for force in forces if force.getForceGroup() == force_groups.SURROGATE]
     return any(TorchScriptForce.cast(force).getCompiledPackage() for force in surrogates)
-
-
-def _place(context: openmm.Context, start: PhaseSpacePoint) -> None:
-    context.setPositions(start.positions)
-    context.setVelocities(start.velocities)
 
 
 def _result(

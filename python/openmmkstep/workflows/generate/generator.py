@@ -129,8 +129,7 @@ class Generator:
         integrator.setRandomNumberSeed(seed)
         platform, properties = find_platform(config.platform)
         context = openmm.Context(mixed.system, integrator, platform, properties)
-        context.setPositions(start.positions)
-        context.setVelocities(start.velocities)
+        start.apply_to(context)
         self._log(writer, index, "QM equilibration")
         outer_step = config.levels.outer_step
         integrator.step(round(sampling.equilibration / outer_step))

@@ -11,15 +11,14 @@ FREQUENCY = 25
 
 
 def add_barostat(
-    system: openmm.System, pressure: float, temperature: float, seed: int, where: str, frequency: int = FREQUENCY
+    system: openmm.System, pressure: float, temperature: float, where: str, frequency: int = FREQUENCY
 ) -> openmm.MonteCarloBarostat:
-    """Add a barostat that scales a periodic box evenly.
+    """Add a barostat that scales a periodic box evenly; who makes a Context gives it the seed of its moves.
 
     Args:
         system: System to which it is added.
         pressure: bar.
         temperature: Of the ensemble, K.
-        seed: Of its moves.
         where: name of the configuration's key, for errors.
         frequency: steps between moves.
 
@@ -34,6 +33,5 @@ def add_barostat(
     if any("Barostat" in type(force).__name__ for force in system.getForces()):
         raise PreparationError(f"{where}: the system has a barostat already")
     barostat = openmm.MonteCarloBarostat(pressure, temperature, frequency)
-    barostat.setRandomNumberSeed(seed)
     system.addForce(barostat)
     return barostat

@@ -189,8 +189,7 @@ class ForceFieldEquilibration:
             system = copy.deepcopy(system)
             add_restraints(system, self._molecules, stage.restraints)
         if stage.pressure is not None:
-            # The seed is each piece's own, and set there.
-            add_barostat(system, stage.pressure, self._temperature(index, 1.0), 1, f"{where}.pressure")
+            add_barostat(system, stage.pressure, self._temperature(index, 1.0), f"{where}.pressure")
         return system
 
     def _temperature(self, stage: int, share: float) -> float:
