@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openmm
 import pytest
 from openmm import app as openmm_app
 from openmm import unit
 from typer.testing import CliRunner
 
 from openmmkstep.cli import app
+from openmmkstep.qmmm.region import RegionError
 from openmmkstep.workflows.config.sections import QMSection
 from openmmkstep.workflows.region.inspection import RegionInspection, inspect_region
+from openmmkstep.workflows.setup.mixed_system import build_mixed_system
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
+from openmmkstep.workflows.setup.region_extent import RegionExtentWarning
 from tests.support.qmmm.molecules import ALA2_PDB
 from tests.support.yaml_files import write_yaml
 
@@ -72,10 +76,65 @@ def test_a_charge_left_out(molecules: MolecularSystem) -> None:
     assert "multiplicity must be even" in odd.problems[0]
 
 
-def test_a_long_region(molecules: MolecularSystem) -> None:
-    found = inspect(molecules, atoms="all")
-    assert found.half_box == pytest.approx(1.1) and found.extent > 1.1
-    assert "more than half the box" in found.warnings[0]
+def a_chain(length: int, box: float) -> tuple[MolecularSystem, QMSection]:
+    """Hydrogen molecules in a row along x, 0.4 nm apart, and one far off, torn apart and strewn over images."""
+    topology, system = openmm_app.Topology(), openmm.System()
+    system.setDefaultPeriodicBoxVectors(*(box * np.eye(3)))
+    force = openmm.NonbondedForce()
+    force.setNonbondedMethod(openmm.NonbondedForce.PME)
+    positions = []
+    chain = topology.addChain()
+    for index in range(length + 1):
+        residue = topology.addResidue("HYD", chain)
+        pair = [topology.addAtom(f"H{k}", openmm_app.element.hydrogen, residue) for k in (1, 2)]
+        topology.addBond(*pair)
+        for k in (0, 1):
+            system.addParticle(1.008)
+            force.addParticle(0, 0.2, 0.1)
+            place = (0.4 * index, 0.075 * k, 0) if index < length else (0.0, 0.075 * k, 0.5 * box)
+            positions.append(np.array(place) + box * np.array([index % 3 - 1, k, index - k]))
+        force.addException(2 * index, 2 * index + 1, 0, 1, 0)
+    system.addForce(force)
+    return MolecularSystem(topology, np.array(positions), system), QMSection.model_validate(
+        {"atoms": list(range(2 * length)), "embedding": "mechanical"}
+    )
+
+
+def test_the_length_of_a_region_that_the_box_tears_apart() -> None:
+    molecules, qm = a_chain(3, 2.4)
+    found = inspect_region(molecules, qm)
+    assert found.half_box == pytest.approx(1.2)
+    assert found.extent == pytest.approx(np.hypot(0.8, 0.075))
+    assert found.problems == found.warnings == ()
+
+
+def test_a_region_longer_than_half_the_box() -> None:
+    molecules, qm = a_chain(5, 2.4)
+    found = inspect_region(molecules, qm)
+    assert found.extent == pytest.approx(np.hypot(1.6, 0.075)) and found.problems == ()
+    assert (
+        "more than half the box (1.20 nm)" in found.warnings[0] and "0.80 nm from its own images" in found.warnings[0]
+    )
+    with pytest.warns(RegionExtentWarning, match="more than half the box"):
+        build_mixed_system(molecules, qm)
+
+
+def test_a_region_that_reaches_around_the_box() -> None:
+    molecules, qm = a_chain(6, 2.4)
+    assert "0.40 nm from its own images" in inspect_region(molecules, qm).problems[0]
+    with pytest.raises(RegionError, match=r"reaches around the periodic box.*larger box"):
+        build_mixed_system(molecules, qm)
+
+
+def test_without_a_box_no_region_is_too_long(molecules: MolecularSystem) -> None:
+    system = openmm.System()
+    for index in range(molecules.system.getNumParticles()):
+        system.addParticle(molecules.system.getParticleMass(index))
+    found = inspect_region(
+        MolecularSystem(molecules.topology, molecules.positions, system), QMSection.model_validate({"atoms": "all"})
+    )
+    assert found.half_box is None and found.extent > 2.2
+    assert not any("box" in text for text in found.problems + found.warnings)
 
 
 def test_the_command(tmp_path: Path, molecules: MolecularSystem) -> None:

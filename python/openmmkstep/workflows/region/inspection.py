@@ -20,6 +20,7 @@ from openmmkstep.units import value_in
 from openmmkstep.workflows.config.sections import QMSection
 from openmmkstep.workflows.setup.mixed_system import region_of
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
+from openmmkstep.workflows.setup.region_extent import RegionExtent, nearest_images, periodic_box
 from openmmkstep.workflows.setup.selection import select_atoms
 
 Array = NDArray[np.float64]
@@ -132,13 +133,9 @@ def inspect_region(molecules: MolecularSystem, qm: QMSection) -> RegionInspectio
     by_index = list(topology.atoms())
     numbers = [by_index[i].element.atomic_number for i in particles if by_index[i].element is not None]
     with_links = [*numbers, *[1] * len(cuts)]
-    half_box = _half_box(topology)
-    extent = _extent(positions[particles])
-    if half_box is not None and extent > half_box:
-        doubts.append(
-            f"the region is {extent:.2f} nm long in the structure, more than half the box ({half_box:.2f} nm): unless "
-            "the faces of the box tear it apart there, it may come near its own images"
-        )
+    extent = RegionExtent.of(molecules, particles)
+    problems += [extent.refusal] if extent.refusal else []
+    doubts += [extent.doubt] if extent.doubt else []
     return RegionInspection(
         residues=_residues(topology, particles, charges),
         formula=formula(with_links),
@@ -151,8 +148,8 @@ def inspect_region(molecules: MolecularSystem, qm: QMSection) -> RegionInspectio
         cut_bonds=tuple(cuts),
         link_atoms=tuple(links),
         charge_scheme=qm.charge_scheme,
-        extent=extent,
-        half_box=half_box,
+        extent=extent.length,
+        half_box=extent.half_box,
         charges_within_cutoff=_charges_within(molecules, qm, positions, members, charges),
         problems=tuple(problems + unplaced),
         warnings=tuple(doubts),
@@ -220,39 +217,20 @@ def _residues(topology: app.Topology, particles: Sequence[int], charges: Array |
     return tuple(found)
 
 
-def _half_box(topology: app.Topology) -> float | None:
-    vectors = topology.getPeriodicBoxVectors()
-    if vectors is None:
-        return None
-    return min(value_in(vectors[axis][axis], unit.nanometer) for axis in range(3)) / 2
-
-
-def _extent(places: Array) -> float:
-    return float(max((np.linalg.norm(places - place, axis=1).max() for place in places), default=0.0))
-
-
 def _charges_within(
     molecules: MolecularSystem, qm: QMSection, positions: Array, members: Sequence[int], charges: Array | None
 ) -> int | None:
     if qm.cutoff is None or qm.embedding != "electrostatic" or charges is None:
         return None
     others = np.setdiff1d(np.flatnonzero(charges), members)
-    vectors = molecules.topology.getPeriodicBoxVectors()
-    box = None if vectors is None else np.array([list(_components(vector)) for vector in vectors])
+    box = periodic_box(molecules.system)
     nearest = np.full(len(others), np.inf)
     for place in positions[list(members)]:
         delta = positions[others] - place
         if box is not None:
-            for axis in (2, 1, 0):
-                delta -= np.round(delta[:, axis : axis + 1] / box[axis, axis]) * box[axis]
+            delta = nearest_images(delta, box)
         nearest = np.minimum(nearest, np.linalg.norm(delta, axis=1))
     return int(np.count_nonzero(nearest < qm.cutoff))
-
-
-def _components(vector: Any) -> tuple[float, float, float]:
-    """The components of a box vector, nm."""
-    plain = vector.value_in_unit(unit.nanometer) if unit.is_quantity(vector) else vector
-    return float(plain[0]), float(plain[1]), float(plain[2])
 
 
 def _proposals(topology: app.Topology, cuts: Sequence[CutBond], total: float | None, qm: QMSection) -> list[str]:

@@ -15,6 +15,7 @@ from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.workflows.config.sections import QMSection, SurrogateSection
 
 from .molecular_system import MolecularSystem
+from .region_extent import RegionExtent
 from .selection import select_atoms
 
 
@@ -72,9 +73,15 @@ def build_mixed_system(
         surrogate: Archive and the level below it; none for plain QM dynamics.
         split_nonbonded: Whether nonbonded forces are put into the slow common group.
         split_reciprocal: Whether the reciprocal space of Ewald sums is put into a group of its own.
+
+    Raises:
+        RegionError: A region that cannot be, or that reaches around the box.
+        ValueError: What `openmmkstep.qmmm.mixing.mix` refuses.
     """
     region = region_of(molecules, qm)
     isolated = len(region.members) == molecules.system.getNumParticles()
+    if not isolated:
+        RegionExtent.of(molecules, region.particles).check()
     options = MixingOptions(
         embedding=qm.embedding,
         cutoff=None if isolated else qm.cutoff,
