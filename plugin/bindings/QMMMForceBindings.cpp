@@ -1,8 +1,10 @@
 #include "Arrays.h"
 #include "QMRegionBindings.h"
 #include "SwigTransfer.h"
+#include "openmmkstep/FarFieldForce.h"
 #include "openmmkstep/QMEngine.h"
 #include "openmmkstep/QMMMForce.h"
+#include <memory>
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
@@ -55,6 +57,17 @@ void bindQMMMForce(py::module_ &module) {
         [](const QMRegion &region, const std::string &engine, const std::string &settings,
            const EmbeddingCharges &charges) { return transfer(new QMMMForce(region, engine, settings, charges)); },
         py::arg("region"), py::arg("engine"), py::arg("settings"), py::arg("charges"));
+    module.def(
+        "QMMMForce_createWithFarField",
+        [](const QMRegion &region, const std::string &engine, const std::string &settings,
+           const EmbeddingCharges &charges, py::handle farField) {
+            const FarFieldForce &beside = unwrap<FarFieldForce, OpenMM::Force>(farField, "FarFieldForce");
+            auto force = std::make_unique<QMMMForce>(region, engine, settings, charges);
+            force->setFarField(beside.getEmbeddingCharges(), beside.getRegionCharges());
+            return transfer(force.release());
+        },
+        py::arg("region"), py::arg("engine"), py::arg("settings"), py::arg("charges"), py::arg("farField"));
+    module.def("QMMMForce_hasFarField", [](py::handle f) { return unwrapForce(f).hasFarField(); }, py::arg("force"));
     module.def(
         "QMMMForce_isInstance", [](py::handle object) { return find<QMMMForce, OpenMM::Force>(object) != nullptr; },
         py::arg("wrapped"));

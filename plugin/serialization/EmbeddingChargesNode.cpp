@@ -49,4 +49,17 @@ EmbeddingCharges readEmbeddingCharges(const SerializationNode &parent) {
     return charges;
 }
 
+void writeRegionCharges(const std::vector<RegionCharge> &charges, SerializationNode &parent) {
+    SerializationNode &node = parent.createChildNode("RegionCharges");
+    for (const auto &[particle, charge] : charges)
+        node.createChildNode("Charge").setIntProperty("particle", particle).setDoubleProperty("q", charge);
+}
+
+std::vector<RegionCharge> readRegionCharges(const SerializationNode &parent) {
+    std::vector<RegionCharge> charges;
+    for (const SerializationNode &child : parent.getChildNode("RegionCharges").getChildren())
+        charges.push_back({child.getIntProperty("particle"), child.getDoubleProperty("q")});
+    return charges;
+}
+
 } // namespace KStep

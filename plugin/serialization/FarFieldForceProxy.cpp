@@ -23,13 +23,7 @@ public:
         node.setStringProperty("name", force.getName());
         writeQMRegion(force.getRegion(), node);
         writeEmbeddingCharges(force.getEmbeddingCharges(), node);
-        SerializationNode &charges = node.createChildNode("RegionCharges");
-        for (int i = 0; i < force.getNumRegionCharges(); i++) {
-            int particle;
-            double charge;
-            force.getRegionChargeParameters(i, particle, charge);
-            charges.createChildNode("Charge").setIntProperty("particle", particle).setDoubleProperty("q", charge);
-        }
+        writeRegionCharges(force.getRegionCharges(), node);
     }
 
     void *deserialize(const SerializationNode &node) const override {
@@ -37,8 +31,8 @@ public:
         auto force = std::make_unique<FarFieldForce>(readQMRegion(node), readEmbeddingCharges(node));
         force->setForceGroup(node.getIntProperty("forceGroup"));
         force->setName(node.getStringProperty("name"));
-        for (const SerializationNode &charge : node.getChildNode("RegionCharges").getChildren())
-            force->addRegionCharge(charge.getIntProperty("particle"), charge.getDoubleProperty("q"));
+        for (const auto &[particle, charge] : readRegionCharges(node))
+            force->addRegionCharge(particle, charge);
         return static_cast<OpenMM::Force *>(force.release());
     }
 };

@@ -10,7 +10,8 @@ namespace KStep {
 
 namespace {
 
-constexpr int version = 2;
+/** With a far field there is more to read. */
+constexpr int version = 2, versionWithFarField = 3;
 
 class QMMMForceProxy : public OpenMM::SerializationProxy {
 public:
@@ -18,7 +19,7 @@ public:
 
     void serialize(const void *object, SerializationNode &node) const override {
         const auto &force = *static_cast<const QMMMForce *>(object);
-        node.setIntProperty("version", version);
+        node.setIntProperty("version", force.hasFarField() ? versionWithFarField : version);
         node.setIntProperty("forceGroup", force.getForceGroup());
         node.setStringProperty("name", force.getName());
         node.setStringProperty("engine", force.getEngine());
@@ -27,14 +28,25 @@ public:
         node.setStringProperty("settings", force.getEngineSettings() + "  ");
         writeQMRegion(force.getRegion(), node);
         writeEmbeddingCharges(force.getEmbeddingCharges(), node);
+        if (force.hasFarField()) {
+            SerializationNode &farField = node.createChildNode("FarField");
+            writeEmbeddingCharges(force.getFarFieldSurroundings(), farField);
+            writeRegionCharges(force.getFarFieldRegion(), farField);
+        }
     }
 
     void *deserialize(const SerializationNode &node) const override {
-        checkVersion(node, version, "QMMMForce");
+        const bool hasFarField = node.getIntProperty("version") == versionWithFarField;
+        if (!hasFarField)
+            checkVersion(node, version, "QMMMForce");
         std::string settings = node.getStringProperty("settings");
         settings.erase(settings.find_last_not_of(' ') + 1);
         auto force = std::make_unique<QMMMForce>(readQMRegion(node), node.getStringProperty("engine"), settings,
                                                  readEmbeddingCharges(node));
+        if (hasFarField) {
+            const SerializationNode &farField = node.getChildNode("FarField");
+            force->setFarField(readEmbeddingCharges(farField), readRegionCharges(farField));
+        }
         force->setForceGroup(node.getIntProperty("forceGroup"));
         force->setName(node.getStringProperty("name"));
         return static_cast<OpenMM::Force *>(force.release());

@@ -136,7 +136,11 @@ def test_a_configuration(work_folder: Path, gas_run: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("far_field", "beyond"),
-    [({}, "beyond by force-field charges of the region"), ({"far_field": "none"}, "nothing beyond")],
+    [
+        ({}, "beyond by force-field charges of the region"),
+        ({"far_field": "qm"}, "beyond by the Ewald sum"),
+        ({"far_field": "none"}, "nothing beyond"),
+    ],
 )
 def test_a_configuration_in_water(
     work_folder: Path, gas_run: dict[str, Any], far_field: dict[str, str], beyond: str

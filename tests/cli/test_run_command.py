@@ -279,10 +279,14 @@ def test_another_run_in_the_folder(work_folder: Path, gas_run: dict[str, Any]) -
     assert again.exit_code == 0, again.output
 
 
-def test_run_in_water(work_folder: Path, gas_run: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("far_field", "text"),
+    [("force-field", "force-field charges beyond its cut-off"), ("qm", "Ewald sum beyond its cut-off")],
+)
+def test_run_in_water(work_folder: Path, gas_run: dict[str, Any], far_field: str, text: str) -> None:
     """Everything at once: solvent, embedding with cut-off, base level, slow nonbonded forces, on the CPU platform."""
     gas_run["system"] |= {"force_field": ["amber14-all.xml", "amber14/tip3p.xml"], "solvent": {"box_size": "2 nm"}}
-    gas_run["qm"] |= {"atoms": "solute", "cutoff": "0.6 nm", "switch_distance": "0.5 nm"}
+    gas_run["qm"] |= {"atoms": "solute", "cutoff": "0.6 nm", "switch_distance": "0.5 nm", "far_field": far_field}
     gas_run["integrator"] |= {"nonbonded_period": 2}
     gas_run |= {"platform": "CPU", "time": "0.01 ps"}
     result = CliRunner().invoke(app, ["run", str(write_yaml(work_folder / "run.yaml", gas_run))])
@@ -298,7 +302,7 @@ def test_run_in_water(work_folder: Path, gas_run: dict[str, Any]) -> None:
     page = (work_folder / "out" / "report" / "report.html").read_text()
     assert "temperature, QM region" in page and "temperature, rest" in page
     assert summary["energy"]["conserved_drift_error_kj_mol_ps"] is None and "drift (kJ/mol/ps)" in page
-    assert summary["system"]["far_field"] == "force-field" and "force-field charges beyond its cut-off" in page
+    assert summary["system"]["far_field"] == far_field and text in page
 
 
 @pytest.fixture

@@ -27,16 +27,18 @@ class QMResult:
     in the frame of the region in one piece. All arrays are float64 but indices and atomic numbers.
 
     Attributes:
-        energy: kJ/mol, with the interaction with the environment, without that of the environment with itself.
+        energy: kJ/mol, with the interaction with the environment, without that of the environment with itself. The
+            energy of a force with a far field differs from it by what is taken out of the force field.
         numbers: Atomic numbers of the sites [n].
         positions: Positions of the sites [n,3], nm.
-        forces: Forces on the sites at fixed effective charges [n,3], kJ/mol/nm.
+        forces: Forces on the sites at fixed charges of the environment [n,3], kJ/mol/nm.
         charges: Atomic charges of the sites as the engine defines them [n], e (Mulliken charges for xTB); NaN if it
             does not tell them.
         dipole: Dipole moment of the QM region relative to the origin of the coordinates [3], e nm; NaN likewise.
         potential: Potential of the effective charges at the sites by Coulomb's law [n], kJ/mol/e.
         potentialGradient: Its gradient [n,3], kJ/mol/e/nm.
-        environmentParticles: Particles of the environment that were seen [m].
+        environmentParticles: Particles of the environment that were seen [m]; -1 for the charges that stand for the far
+            field, which come last.
         environmentCharges: Their effective charges [m], e.
         environmentPositions: Where they were seen [m,3], nm.
         environmentForces: Forces on them at fixed effective charges [m,3], kJ/mol/nm.
@@ -103,6 +105,11 @@ class QMMMForce(RegionForce, openmm.Force):
         settings: Settings of the engine, of types that JSON has. For xTB: ``accuracy`` (0.01), ``max_iterations``
             (250), ``electronic_temperature`` (300, K), ``threads`` (1).
         embeddingCharges: What the region sees of its environment; None for nothing (mechanical embedding).
+        farField: The `FarFieldForce` beside this force, if the far field is to act on the QM method itself rather than
+            on the region's force-field charges: charges beyond the cut-off, all periodic images and the neutralising
+            background, by Ewald summation. The method gets it as point charges on a surface around the region, and what
+            the force field has of it is taken out. Images of the region keep the force field's charges. None leaves it
+            as the force field has it.
         linkAtoms: Atoms that saturate cut bonds.
         bonds: Pairs of particles within the region that are bonded, so that barostats and wrapping move its molecules
             one by one. None lets the region count as one molecule.
@@ -125,6 +132,7 @@ class QMMMForce(RegionForce, openmm.Force):
         embeddingCharges: EmbeddingCharges | None = None,
         linkAtoms: Iterable[LinkAtom] = (),
         bonds: Iterable[tuple[int, int]] | None = None,
+        farField: openmm.Force | None = None,
     ) -> None:
         engine = canonical_name(engine, self.getEngines())
         try:
@@ -133,7 +141,10 @@ class QMMMForce(RegionForce, openmm.Force):
             raise ValueError(f"the settings of engine {engine!r} cannot be written as JSON: {error}") from error
         region = nativeRegion(particles, atomicNumbers, charge, multiplicity, linkAtoms, bonds)
         charges = EmbeddingCharges() if embeddingCharges is None else embeddingCharges
-        xml = _openmmkstep.QMMMForce_create(region, engine, text, charges)
+        if farField is None:
+            xml = _openmmkstep.QMMMForce_create(region, engine, text, charges)
+        else:
+            xml = _openmmkstep.QMMMForce_createWithFarField(region, engine, text, charges, farField)
         self.this = openmm.XmlSerializer._deserializeForce(xml).this
 
     @staticmethod
@@ -163,6 +174,10 @@ class QMMMForce(RegionForce, openmm.Force):
     def getEmbeddingCharges(self) -> EmbeddingCharges:
         """The embedding charges (a copy)."""
         return EmbeddingCharges._from_native(_openmmkstep.QMMMForce_getEmbeddingCharges(self))
+
+    def hasFarField(self) -> bool:
+        """Whether the far field acts on the QM method itself."""
+        return _openmmkstep.QMMMForce_hasFarField(self)
 
     def getLastResult(self, context: openmm.Context) -> QMResult:
         """The last calculation in a Context.

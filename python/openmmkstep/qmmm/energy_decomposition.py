@@ -30,8 +30,10 @@ class EnergyDecomposition:
 
     ``qm``: energy of the QM region in the field of the embedding charges. ``lennard_jones``: of NonbondedForce and
     CustomNonbondedForce between region and surroundings. ``long_range``: of the region's force-field charges, with all
-    that lies beyond the embedding. ``mm_nonbonded``: what is left of these forces. Every other force has its own name,
-    as in the System; of those with equal names the sum. These parts sum to the potential energy.
+    that lies beyond the embedding; where the QM method feels that itself (``farField="qm"``), ``qm`` has it, and
+    ``long_range`` is what the force field's sum over periodic images counts besides. ``mm_nonbonded``: what is left of
+    these forces. Every other force has its own name, as in the System; of those with equal names the sum. These parts
+    sum to the potential energy.
 
     Of the QM energy: ``qm_coulomb`` is that of the QM method's atomic charges in the field. With ``polarisation``,
     which costs two QM calls each time, ``qm_vacuum`` is the energy without the field, ``permanent_coulomb`` that of the
@@ -59,13 +61,16 @@ class EnergyDecomposition:
         }
         self._parts: list[tuple[dict[str, float], openmm.Force]] = []
         region = _region_of(system, self._force)
+        far_field = None
         for force in system.getForces():
             below = QMMMForce.isInstance(force) or force.getForceGroup() in force_groups.LEVELS
             if not below and origin(force) is not Origin.WITHOUT_ENERGY:
                 self._add(force, region)
+            if FarFieldForce.isInstance(force) and self._force.hasFarField():
+                far_field = FarFieldForce.cast(force)
         if polarisation:
-            self._parts.append(({_VACUUM: 1.0}, _in_field(self._force, 0.0)))
-            self._parts.append(({_WEAK: 1.0}, _in_field(self._force, _WEAKNESS)))
+            self._parts.append(({_VACUUM: 1.0}, _in_field(self._force, 0.0, None)))
+            self._parts.append(({_WEAK: 1.0}, _in_field(self._force, _WEAKNESS, far_field)))
         self._places = _places(system, [force for _, force in self._parts], platform)
 
     def evaluate(self, context: openmm.Context) -> dict[str, float]:
@@ -73,7 +78,7 @@ class EnergyDecomposition:
 
         Costs no QM call if the Context has just made an outer step, but two more with ``polarisation``.
         """
-        context.getState(energy=True, groups={force_groups.QM})
+        energy_of_force = _energy(context, {force_groups.QM})
         result = self._force.getLastResult(context)
         terms = {"qm": result.energy, "qm_coulomb": float(result.charges @ result.potential)}
         state = context.getState(positions=True, parameters=True)
@@ -86,8 +91,13 @@ class EnergyDecomposition:
                 # From nothing, so that a run that is taken up has the same lines.
                 QMMMForce.cast(force).reset(place)
             energy = _energy(place, {group})
+            if QMMMForce.isInstance(force):
+                energy = QMMMForce.cast(force).getLastResult(place).energy
             for name, weight in weights.items():
                 terms[name] = terms.get(name, 0.0) + weight * energy
+        if self._force.hasFarField():
+            # What it takes out of the force field.
+            terms["long_range"] += energy_of_force - result.energy
         if _VACUUM in terms:
             whole, weak = terms["qm"] - terms[_VACUUM], terms.pop(_WEAK) - terms[_VACUUM]
             terms["permanent_coulomb"] = (weak - _WEAKNESS**2 * whole) / (_WEAKNESS * (1 - _WEAKNESS))
@@ -180,19 +190,16 @@ def _without_depths(force: openmm.NonbondedForce, particles: Collection[int]) ->
     return copy
 
 
-def _in_field(force: QMMMForce, part: float) -> QMMMForce:
+def _in_field(force: QMMMForce, part: float, far_field: FarFieldForce | None) -> QMMMForce:
     """The same region in a part of the charges of its environment; 0 for vacuum."""
-    seen = force.getEmbeddingCharges()
-    particles, charges, groups = seen.getCharges()
-    weakened = EmbeddingCharges(
-        particles.tolist(),
-        part * charges,
-        groups.tolist(),
-        seen.getCutoffDistance(),
-        seen.getSwitchingDistance(),
-        seen.usesPeriodicBoundaryConditions(),
-        [(i, j, weight, part * charge, group) for i, j, weight, charge, group in seen.getBondCharges()],
-    )
+    weakened = None
+    if far_field is not None:
+        weakened = FarFieldForce(
+            far_field.getParticles().tolist(),
+            far_field.getAtomicNumbers().tolist(),
+            _weakened(far_field.getEmbeddingCharges(), part),
+            {particle: part * charge for particle, charge in far_field.getRegionCharges().items()},
+        )
     return QMMMForce(
         force.getParticles().tolist(),
         force.getAtomicNumbers().tolist(),
@@ -200,9 +207,23 @@ def _in_field(force: QMMMForce, part: float) -> QMMMForce:
         force.getCharge(),
         force.getMultiplicity(),
         force.getEngineSettings(),
-        weakened if part else None,
+        _weakened(force.getEmbeddingCharges(), part) if part else None,
         force.getLinkAtoms(),
         force.getBonds(),
+        weakened,
+    )
+
+
+def _weakened(seen: EmbeddingCharges, part: float) -> EmbeddingCharges:
+    particles, charges, groups = seen.getCharges()
+    return EmbeddingCharges(
+        particles.tolist(),
+        part * charges,
+        groups.tolist(),
+        seen.getCutoffDistance(),
+        seen.getSwitchingDistance(),
+        seen.usesPeriodicBoundaryConditions(),
+        [(i, j, weight, part * charge, group) for i, j, weight, charge, group in seen.getBondCharges()],
     )
 
 

@@ -19,9 +19,16 @@ from .region import QMRegion
 
 
 def create_qm_force(
-    engine: EngineSpecification, region: QMRegion, charges: SeenCharges, settings: EmbeddingSettings
+    engine: EngineSpecification,
+    region: QMRegion,
+    charges: SeenCharges,
+    settings: EmbeddingSettings,
+    far_field: openmm.Force | None = None,
 ) -> openmm.Force:
-    """The QMMMForce of a region; without charges for mechanical embedding."""
+    """The QMMMForce of a region; without charges for mechanical embedding.
+
+    ``far_field`` is the FarFieldForce whose field acts on the QM method itself, if it does.
+    """
     return QMMMForce(
         list(region.particles),
         [int(number) for number in region.numbers],
@@ -32,6 +39,7 @@ def create_qm_force(
         embeddingCharges=_embedding_charges(charges, settings),
         linkAtoms=region.links,
         bonds=region.bonded_particles,
+        farField=far_field,
     )
 
 

@@ -46,8 +46,8 @@ class MixingOptions:
         embedding: "electrostatic" or "mechanical".
         cutoff: Distance beyond which the region does not see charges, nm; None for all charges.
         switch_distance: Distance where they begin to be switched off, nm; None for 80 % of the cut-off.
-        far_field: What the region is to charges beyond the cut-off: "force-field", "none", or None for the force field
-            where there can be one.
+        far_field: What the region is to charges beyond the cut-off: "force-field", "qm", "none", or None for the force
+            field where there can be one.
         charge_scheme: What becomes of the MM charges beside bonds that the region cuts.
         surrogate: Archive of the surrogate; None for none.
         surrogate_threads: Threads of the surrogate.
@@ -100,7 +100,7 @@ def mix(
     mismatch = region_charge_mismatch(system, region, graph)
     if mismatch is not None:
         warnings.warn(mismatch, RegionChargeWarning, stacklevel=3)
-    environment = _environment(system, region, graph, options)
+    environment = _environment(system, region, graph, options, engine is not None)
     charges, settings = environment.charges, environment.settings
     if engine is not None and (charges.charges or charges.bond_charges):
         engine.check_charges(fading=settings.cutoff is not None)
@@ -128,13 +128,14 @@ def mix(
     if options.split_reciprocal:
         division.split_off_reciprocal()
     mixed = division.system
+    far_field = None
     if environment.region_charges and not division.divides_charges:
         refuse_far_field(options.far_field, "keepForces keeps the NonbondedForce as it is")
     elif environment.region_charges:
-        force = create_far_field_force(region, environment.region_charges, charges, settings)
+        far_field = create_far_field_force(region, environment.region_charges, charges, settings)
         # Beside the nonbonded force, with which it makes a small and smooth whole.
-        force.setForceGroup(force_groups.SLOW_COMMON if options.split_nonbonded else force_groups.COMMON)
-        mixed.addForce(force)
+        far_field.setForceGroup(force_groups.SLOW_COMMON if options.split_nonbonded else force_groups.COMMON)
+        mixed.addForce(far_field)
     base_forces = fit.create_forces(region.particles, region.links) if fit is not None else []
     if base_level == FORCE_FIELD:
         base_forces = division.region_forces()
@@ -148,7 +149,7 @@ def mix(
         force.setForceGroup(force_groups.SURROGATE)
         mixed.addForce(force)
     if engine is not None:
-        force = create_qm_force(engine, region, charges, settings)
+        force = create_qm_force(engine, region, charges, settings, far_field if options.far_field == "qm" else None)
         force.setForceGroup(force_groups.QM)
         mixed.addForce(force)
     return mixed
@@ -172,7 +173,9 @@ class _Environment:
     region_charges: dict[int, float] = field(default_factory=dict)
 
 
-def _environment(system: openmm.System, region: QMRegion, graph: MoleculeGraph, options: MixingOptions) -> _Environment:
+def _environment(
+    system: openmm.System, region: QMRegion, graph: MoleculeGraph, options: MixingOptions, has_engine: bool
+) -> _Environment:
     # Periodic without charges: the QM level then puts a region of several molecules in one piece.
     none = EmbeddingSettings(None, None, system.usesPeriodicBoundaryConditions())
     if options.embedding == "mechanical":
@@ -186,6 +189,8 @@ def _environment(system: openmm.System, region: QMRegion, graph: MoleculeGraph, 
     if options.embedding != "electrostatic":
         raise EmbeddingError(f"embedding must be 'electrostatic' or 'mechanical', got {options.embedding!r}")
     check_choice(options.far_field)
+    if options.far_field == "qm" and not has_engine:
+        raise EmbeddingError("farField='qm' lets the far field act on the QM method, and there is none")
     if len(region.members) == system.getNumParticles():
         if options.cutoff is not None:
             warnings.warn("the QM region is the whole system: the embedding cut-off has no effect", stacklevel=4)

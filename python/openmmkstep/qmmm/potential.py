@@ -79,6 +79,11 @@ class QMMMPotential:
         removed from the force field, and the region ends at the cut-off. Charges are constants of a mixed system:
         make it again when the force field's change.
 
+        With ``farField="qm"`` all that acts on the QM method itself: Ewald embedding, for every method that takes point
+        charges. The potential of the Ewald sum, less what the embedding sees, reaches it as charges on a surface around
+        the region; only the images of the region keep the charges of the force field. Levels below the QM method do
+        not feel it, so that its corrections are larger.
+
         ``embedding="mechanical"``: the QM calculation is one in vacuum; the force field's charges of the QM atoms stay
         and act on the surroundings, and, with PME and Ewald, on their own periodic images (a constant small effect
         that vanishes with the box size).
@@ -105,7 +110,8 @@ class QMMMPotential:
             switchDistance: The coupling: distance (nm) where they begin to be switched off; None for 80 % of the
                 cut-off.
             farField: The coupling: ``"force-field"`` lets the region's force-field charges act beyond the cut-off, or
-                refuses where that cannot be; ``"none"`` lets nothing; None is the first where it can be.
+                refuses where that cannot be; ``"qm"`` lets what lies there polarise the QM region instead; ``"none"``
+                lets nothing; None is the first where it can be.
 
             linkAtomDistances: Cut bonds: as in openmm-ml, (particle, particle, nm) with the length of the bond to the
                 link atom instead of the standard one, at which the bond that is cut is at rest.

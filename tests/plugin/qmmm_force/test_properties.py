@@ -9,7 +9,8 @@ import openmm
 import pytest
 from numpy.typing import NDArray
 
-from openmmkstep import QMMMForce
+from kstep_models.units import COULOMB
+from openmmkstep import FarFieldForce, QMMMForce
 from openmmkstep.engines import registry
 from tests.suites.force import ForceProperties, IsolatedForceProperties
 from tests.support.engines.example import register_harmonic_engine
@@ -74,6 +75,52 @@ class TestInABox(QMMMForceProperties):
     def options(self) -> dict[str, Any]:
         box = {"box": TRICLINIC, "cutoff": 0.95, "switching_distance": 0.6, "spacing": 0.33}
         return {**super().options(), "num_waters": 40, **box}
+
+
+class FarField(QMMMForceProperties):
+    """The Ewald sum of other charges of the force field acts on the method, in a box that is not a cube."""
+
+    # Of the charges on the surface, whose equations are badly conditioned.
+    symmetry = Accuracy(1e-8, 1e-6)
+    noise = 1e-3
+
+    def create(self) -> tuple[openmm.System, openmm.Force, NDArray[np.float64]]:
+        box = {"box": TRICLINIC, "cutoff": 0.7, "switching_distance": 0.5, "num_waters": 30}
+        system, alone, positions = make_system(**self.options(), **box)
+        numbers, embedding = alone.getAtomicNumbers().tolist(), alone.getEmbeddingCharges()
+        beside = FarFieldForce(range(9), numbers, embedding, dict(enumerate(np.linspace(-0.4, 0.3, 9))))
+        force = QMMMForce(
+            range(9),
+            numbers,
+            alone.getEngine(),
+            settings=alone.getEngineSettings(),
+            embeddingCharges=embedding,
+            farField=beside,
+        )
+        system.removeForce(0)
+        system.addForce(force)
+        return system, force, positions
+
+    def test_its_charges_are_among_those_that_are_seen(self, reference: openmm.Platform) -> None:
+        system, force, positions = self.create()
+        context = self.place(system, reference, positions)
+        self.evaluate(context)
+        result = force.getLastResult(context)
+        far = result.environmentParticles < 0
+        assert np.all(np.diff(far.astype(int)) >= 0) and 100 < np.count_nonzero(far) <= 9 * 32
+        delta = result.positions[:, None] - result.environmentPositions[None]
+        distances = np.linalg.norm(delta, axis=2)
+        assert distances[:, far].min() > 0.3
+        potential = COULOMB * (result.environmentCharges / distances).sum(axis=1)
+        np.testing.assert_allclose(result.potential, potential, rtol=1e-10)
+
+
+class TestFarField(FarField):
+    pass
+
+
+class TestFarFieldWithGFN2(FarField, XTBProperties):
+    symmetry = Accuracy(1e-8, 1e-6)
 
 
 class TestEngineInPython(IsolatedForceProperties, QMMMForceProperties):

@@ -37,6 +37,7 @@ SURROUNDINGS: dict[str, dict[str, Any]] = {
     "molecule": {},
     "cluster": CUT,
     "periodic": {**CUT, "farField": "force-field"},
+    "periodic with a far field on the method": {**CUT, "farField": "qm"},
     "periodic without far field": {**CUT, "farField": "none"},
     "mechanical": {"embedding": "mechanical"},
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import openmm
 
-from openmmkstep import EmbeddingCharges, LinkAtom, QMMMForce
+from openmmkstep import EmbeddingCharges, FarFieldForce, LinkAtom, QMMMForce
 
 ETHANOL_NUMBERS = [6, 6, 8, 1, 1, 1, 1, 1, 1]
 # Out of its symmetric minimum, so that no component of a force vanishes.
@@ -148,6 +148,7 @@ def make_case(numbers=None, solute=ETHANOL, platform="Reference", **options):
 def full_force():
     """A force of which nothing is at its default."""
     charges = EmbeddingCharges([3, 4, 6], [0.1, -0.2, 0.3], [0, 0, 1], 1.1, 0.7, True)
+    in_force_field = EmbeddingCharges([3, 4, 6], [0.15, -0.2, 0.3], [0, 0, 1], 1.1, 0.7, True)
     force = QMMMForce(
         [0, 2],
         [6, 8],
@@ -158,6 +159,7 @@ def full_force():
         charges,
         [LinkAtom(0, 1, 0.7), LinkAtom(2, 5, 0.6, 9)],
         [(0, 2)],
+        FarFieldForce([0, 2], [6, 8], in_force_field, {0: -0.5, 2: 0.25, 7: 0.1}),
     )
     force.setForceGroup(2)
     force.setName("region")

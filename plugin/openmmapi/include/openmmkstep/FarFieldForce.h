@@ -5,6 +5,7 @@
 #include "openmmkstep/EmbeddingCharges.h"
 #include "openmmkstep/Export.h"
 #include "openmmkstep/QMRegion.h"
+#include "openmmkstep/RegionCharge.h"
 #include <vector>
 
 namespace KStep {
@@ -43,16 +44,13 @@ public:
     int addRegionCharge(int particle, double charge);
     int getNumRegionCharges() const { return static_cast<int>(regionCharges.size()); }
     void getRegionChargeParameters(int index, int &particle, double &charge) const;
+    const std::vector<RegionCharge> &getRegionCharges() const { return regionCharges; }
     bool usesPeriodicBoundaryConditions() const override { return embeddingCharges.usesPeriodicBoundaryConditions(); }
 
 protected:
     OpenMM::ForceImpl *createImpl() const override;
 
 private:
-    struct RegionCharge {
-        int particle;
-        double charge;
-    };
     QMRegion region;
     EmbeddingCharges embeddingCharges;
     std::vector<RegionCharge> regionCharges;

@@ -6,6 +6,7 @@
 #include "openmmkstep/EmbeddingCharges.h"
 #include "openmmkstep/Export.h"
 #include "openmmkstep/QMRegion.h"
+#include "openmmkstep/RegionCharge.h"
 #include <string>
 #include <vector>
 
@@ -26,6 +27,7 @@ struct QMMMResult {
     /** Potential of the effective charges at the sites, by Coulomb's law, and its gradient. */
     std::vector<double> potential;
     std::vector<OpenMM::Vec3> potentialGradient;
+    /** -1 for charges that make the far field, which come last. */
     std::vector<int> environmentParticles;
     std::vector<double> environmentCharges;
     std::vector<OpenMM::Vec3> environmentPositions;
@@ -70,6 +72,19 @@ public:
     const std::string &getEngine() const { return engine; }
     const std::string &getEngineSettings() const { return settings; }
     const EmbeddingCharges &getEmbeddingCharges() const { return charges; }
+    /**
+     * Let the far field act on the QM method itself: the potential of charges beyond the embedding cut-off, of periodic
+     * images and of the neutralising background, by Ewald summation. The method gets it as charges on a surface around
+     * the region. Beside a FarFieldForce, by which the far field acts on the region's force-field charges; that is
+     * taken out again here. Images of the region keep the force field's charges.
+     *
+     * @param surroundings   the force field's charges around the region, as the FarFieldForce has them; periodic
+     * @param regionCharges  the force field's charges of the region, as the FarFieldForce has them
+     */
+    void setFarField(const EmbeddingCharges &surroundings, const std::vector<RegionCharge> &regionCharges);
+    bool hasFarField() const { return farFieldSurroundings.getNumCharges() > 0; }
+    const EmbeddingCharges &getFarFieldSurroundings() const { return farFieldSurroundings; }
+    const std::vector<RegionCharge> &getFarFieldRegion() const { return farFieldRegion; }
     bool usesPeriodicBoundaryConditions() const override { return charges.usesPeriodicBoundaryConditions(); }
 
     /** The last calculation in a Context. Throws OpenMMException if there was none. */
@@ -95,7 +110,8 @@ private:
     QMRegion region;
     std::string engine;
     std::string settings;
-    EmbeddingCharges charges;
+    EmbeddingCharges charges, farFieldSurroundings;
+    std::vector<RegionCharge> farFieldRegion;
 };
 
 } // namespace KStep

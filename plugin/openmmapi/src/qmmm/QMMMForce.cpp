@@ -9,6 +9,11 @@ QMMMForce::QMMMForce(const QMRegion &region, const std::string &engine, const st
     setName("QMMMForce");
 }
 
+void QMMMForce::setFarField(const EmbeddingCharges &surroundings, const std::vector<RegionCharge> &regionCharges) {
+    farFieldSurroundings = surroundings;
+    farFieldRegion = regionCharges;
+}
+
 OpenMM::ForceImpl *QMMMForce::createImpl() const {
     return new QMMMForceImpl(*this);
 }

@@ -1,4 +1,5 @@
 #include "openmmkstep/internal/QMMMForceImpl.h"
+#include "far_field/QMFarField.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/internal/ContextImpl.h"
 #include "openmmkstep/internal/Interruption.h"
@@ -7,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <set>
 #include <sstream>
 
 using OpenMM::OpenMMException;
@@ -27,7 +29,24 @@ constexpr double MAX_JUMP = 0.01;
 /** nm; a minimiser's first guess may be a step of 1 nm, and a calculation that does not converge is the longest. */
 constexpr double MAX_TRIAL_MOVE = 0.05;
 
+/** All particles on whose positions the energy depends. */
+vector<int> particlesOf(const QMMMForce &force) {
+    vector<int> involved = involvedParticles(force.getRegion(), force.getEmbeddingCharges());
+    if (!force.hasFarField())
+        return involved;
+    std::set<int> all(involved.begin(), involved.end());
+    const vector<int> far = involvedParticles(force.getRegion(), force.getFarFieldSurroundings());
+    all.insert(far.begin(), far.end());
+    for (const RegionCharge &each : force.getFarFieldRegion())
+        all.insert(each.particle);
+    return vector<int>(all.begin(), all.end());
+}
+
 } // namespace
+
+QMMMForceImpl::QMMMForceImpl(const QMMMForce &owner) : CustomCPPForceImpl(owner), owner(owner) {}
+
+QMMMForceImpl::~QMMMForceImpl() = default;
 
 void QMMMForceImpl::initialize(OpenMM::ContextImpl &context) {
     const OpenMM::System &system = context.getSystem();
@@ -38,7 +57,9 @@ void QMMMForceImpl::initialize(OpenMM::ContextImpl &context) {
     const bool periodic = owner.usesPeriodicBoundaryConditions();
     sites = std::make_unique<RegionSites>(region, system, periodic, name);
     field = std::make_unique<EmbeddingField>(owner.getEmbeddingCharges(), region.getParticles(), system, name);
-    geometry = std::make_unique<LastGeometry>(involvedParticles(region, owner.getEmbeddingCharges()), periodic);
+    if (owner.hasFarField())
+        farField = std::make_unique<QMFarField>(owner, system);
+    geometry = std::make_unique<LastGeometry>(particlesOf(owner), periodic);
     lastForces.assign(system.getNumParticles(), Vec3());
     try {
         engine = QMEngineRegistry::createEngine(owner.getEngine(), owner.getEngineSettings());
@@ -60,7 +81,7 @@ double QMMMForceImpl::computeForce(OpenMM::ContextImpl &context, const vector<Ve
         resultIsCollected = false;
         try {
             sites->place(positions, box);
-            field->update(sites->getPositions(), positions, box);
+            placeCharges(sites->getPositions(), positions, box);
         } catch (const std::exception &error) {
             // A minimiser that could not step back from a failed calculation arrives here.
             throw OpenMMException(lastFailure.empty() ? error.what() : error.what() + (". Before: " + lastFailure));
@@ -69,7 +90,7 @@ double QMMMForceImpl::computeForce(OpenMM::ContextImpl &context, const vector<Ve
             const double before = sites->haveImagesChanged() ? computeAtFormerImages(positions, box) : 0;
             compute(sites->getPositions());
             if (sites->haveImagesChanged())
-                checkJump(output.energy - before);
+                checkJump(getEnergy() - before);
             collectForces();
             sites->accept();
         } catch (const InterruptedException &) {
@@ -93,7 +114,17 @@ double QMMMForceImpl::computeForce(OpenMM::ContextImpl &context, const vector<Ve
             firstTried = lastTried;
     }
     forces = lastForces;
-    return output.energy;
+    return getEnergy();
+}
+
+void QMMMForceImpl::placeCharges(const vector<Vec3> &places, const vector<Vec3> &positions, const Vec3 box[3]) {
+    field->update(places, positions, box);
+    if (farField)
+        farField->update(places, positions, box);
+}
+
+double QMMMForceImpl::getEnergy() const {
+    return output.energy + (farField ? farField->getEnergy() : 0);
 }
 
 void QMMMForceImpl::compute(const vector<Vec3> &places) {
@@ -126,10 +157,10 @@ void QMMMForceImpl::checkTrialMove() const {
 
 /** The energy with the images of the geometry before; charges are then chosen for the present ones again. */
 double QMMMForceImpl::computeAtFormerImages(const vector<Vec3> &positions, const Vec3 box[3]) {
-    field->update(sites->getFormerPositions(), positions, box);
+    placeCharges(sites->getFormerPositions(), positions, box);
     compute(sites->getFormerPositions());
-    const double energy = output.energy;
-    field->update(sites->getPositions(), positions, box);
+    const double energy = getEnergy();
+    placeCharges(sites->getPositions(), positions, box);
     return energy;
 }
 
@@ -151,6 +182,13 @@ void QMMMForceImpl::fillInput(const vector<Vec3> &places) {
     input.needsPotential.resize(numSelected);
     for (int i = 0; i < numSelected; i++)
         input.needsPotential[i] = field->getSwitchFactors()[i] < 1;
+    if (!farField)
+        return;
+    const SurfaceCharges &surface = farField->getSurfaceCharges();
+    const auto append = [](auto &list, const auto &more) { list.insert(list.end(), more.begin(), more.end()); };
+    append(input.chargePositions, surface.getPositions());
+    append(input.charges, surface.getCharges());
+    input.needsPotential.resize(input.charges.size(), 1);
 }
 
 void QMMMForceImpl::checkDistances() const {
@@ -167,7 +205,7 @@ void QMMMForceImpl::checkDistances() const {
             if (closer(delta, MIN_SITE_DISTANCE))
                 fail(j, "QM atom " + std::to_string(i) + " (" + owner.getRegion().describeSite(i) + ")", norm(delta));
         }
-        for (size_t j = 0; j < input.charges.size(); j++) {
+        for (int j = 0; j < field->getNumSelected(); j++) {
             const Vec3 delta = input.positions[i] - input.chargePositions[j];
             if (closer(delta, MIN_CHARGE_DISTANCE))
                 fail(i, "the embedding charge on particle " + std::to_string(field->getParticles()[j]), norm(delta));
@@ -198,8 +236,15 @@ void QMMMForceImpl::collectForces() {
     for (const Vec3 &gradient : output.gradient)
         siteForces.push_back(-gradient);
     std::fill(lastForces.begin(), lastForces.end(), Vec3());
-    sites->addForces(siteForces, lastForces);
-    field->addForces(output.chargeGradient, output.potentialAtCharges, lastForces);
+    vector<Vec3> onSites = siteForces;
+    const auto numSeen = static_cast<std::ptrdiff_t>(field->getNumSelected());
+    const vector<Vec3> onSeen(output.chargeGradient.begin(), output.chargeGradient.begin() + numSeen);
+    field->addForces(onSeen, output.potentialAtCharges, lastForces);
+    if (farField)
+        farField->addForces({output.potentialAtCharges.begin() + numSeen, output.potentialAtCharges.end()},
+                            {output.chargeGradient.begin() + numSeen, output.chargeGradient.end()}, onSites,
+                            lastForces);
+    sites->addForces(onSites, lastForces);
 }
 
 vector<std::pair<int, int>> QMMMForceImpl::getBondedParticles() const {
@@ -232,12 +277,15 @@ void QMMMForceImpl::collectResult() {
     result.siteCharges = output.atomicCharges;
     result.dipole = output.dipole;
     result.environmentParticles = field->getParticles();
+    result.environmentParticles.resize(input.charges.size(), -1);
     result.environmentCharges = input.charges;
     result.environmentPositions = input.chargePositions;
     result.environmentForces.clear();
     for (const Vec3 &gradient : output.chargeGradient)
         result.environmentForces.push_back(-gradient);
     field->computePotential(input.positions, result.potential, result.potentialGradient);
+    if (farField)
+        farField->getSurfaceCharges().addPotential(input.positions, result.potential, result.potentialGradient);
     result.iterations = output.iterations;
     result.attempts = output.attempts;
     resultIsCollected = true;

@@ -1,9 +1,13 @@
-"""The force-field charges that a region keeps, by which it acts on what lies beyond the embedding cut-off."""
+"""What a region and the charges beyond the embedding cut-off are to each other.
+
+The region keeps its force-field charges, by which it acts on what lies there. The QM method may feel it too, instead of
+these charges (``"qm"``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal
+from typing import Literal, get_args
 
 import openmm
 from openmm import unit
@@ -13,7 +17,7 @@ from openmmkstep.units import value_in
 from .charges import EmbeddingSettings
 from .errors import EmbeddingError
 
-FarField = Literal["force-field", "none"]
+FarField = Literal["force-field", "qm", "none"]
 
 # Those that count every pair in full. Others know the charges of the region in another way than the embedding does.
 _EWALD = (openmm.NonbondedForce.Ewald, openmm.NonbondedForce.PME, openmm.NonbondedForce.LJPME)
@@ -26,8 +30,8 @@ def check_choice(choice: FarField | None) -> None:
     Raises:
         EmbeddingError: It does.
     """
-    if choice not in (None, "force-field", "none"):
-        raise EmbeddingError(f"farField must be 'force-field' or 'none', got {choice!r}")
+    if choice not in (None, *get_args(FarField)):
+        raise EmbeddingError(f"farField must be 'force-field', 'qm' or 'none', got {choice!r}")
 
 
 def refuse_far_field(choice: FarField | None, obstacle: str) -> None:
@@ -36,8 +40,8 @@ def refuse_far_field(choice: FarField | None, obstacle: str) -> None:
     Raises:
         EmbeddingError: It was asked for.
     """
-    if choice == "force-field":
-        raise EmbeddingError(f"farField='force-field' is not possible: {obstacle}; leave farField out")
+    if choice in ("force-field", "qm"):
+        raise EmbeddingError(f"farField={choice!r} is not possible: {obstacle}; leave farField out")
 
 
 def far_field_charges(
@@ -60,6 +64,8 @@ def far_field_charges(
     if choice == "none":
         return {}
     obstacle = _obstacle(force, region, embedding)
+    if choice == "qm" and obstacle is None and force.getNonbondedMethod() not in _EWALD:
+        obstacle = "it is that of a periodic box, for which the force field needs PME or Ewald"
     if obstacle is not None:
         refuse_far_field(choice, obstacle)
         return {}

@@ -111,8 +111,8 @@ class QMSection(Section):
         embedding: "electrostatic" or "mechanical".
         cutoff: Distance beyond which the region does not see charges, nm; none for all.
         switch_distance: Distance where the charges begin to be switched off, nm.
-        far_field: "force-field": the region's force-field charges act beyond the cut-off; "none": nothing does; the
-            first by default where it can be.
+        far_field: "force-field": the region's force-field charges act beyond the cut-off; "qm": what lies there, and
+            all periodic images, polarise the QM region; "none": nothing does; the first by default where it can be.
         link_atom_distances: Lengths of bonds to link atoms instead of the standard ones, as [particle, particle,
             length], for bonds that the region cuts.
         charge_scheme: What becomes of the charge at the MM end of such bonds: "none", "delete", "shift", "rc", "rcd".
@@ -129,7 +129,7 @@ class QMSection(Section):
     embedding: Literal["electrostatic", "mechanical"] = "electrostatic"
     cutoff: Length | None = None
     switch_distance: Length | None = None
-    far_field: Literal["force-field", "none"] | None = None
+    far_field: Literal["force-field", "qm", "none"] | None = None
     link_atom_distances: tuple[tuple[int, int, Length], ...] = ()
     charge_scheme: Literal["none", "delete", "shift", "rc", "rcd"] = "shift"
     settings: dict[str, Any] = Field(default_factory=dict)

@@ -134,8 +134,14 @@ def _embedding(molecules: MolecularSystem, mixed: MixedSystem, plan: SystemPlan)
         return f"mechanical, in {others} MM particles"
     if plan.qm.cutoff is None:
         return f"electrostatic, all charges of {others} MM particles"
-    beyond = "beyond by force-field charges of the region" if mixed.has_far_field else "nothing beyond"
-    return f"electrostatic, charges within {plan.qm.cutoff:g} nm of {others} MM particles, {beyond}"
+    return f"electrostatic, charges within {plan.qm.cutoff:g} nm of {others} MM particles, {_BEYOND[mixed.far_field]}"
+
+
+_BEYOND = {
+    "force-field": "beyond by force-field charges of the region",
+    "qm": "beyond by the Ewald sum",
+    "none": "nothing beyond",
+}
 
 
 def _levels(plan: SystemPlan, levels: LevelSettings) -> str:

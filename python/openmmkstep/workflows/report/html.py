@@ -75,9 +75,16 @@ def write_html(path: Path, summary: dict[str, Any], plots: dict[str, str]) -> No
     write_atomically(path, page)
 
 
+_BEYOND = {
+    "force-field": ", force-field charges beyond its cut-off",
+    "qm": ", Ewald sum beyond its cut-off",
+    "none": "",
+}
+
+
 def _subtitle(summary: dict[str, Any]) -> str:
     system, dynamics = summary["system"], summary["dynamics"]
-    beyond = ", force-field charges beyond its cut-off" if system["far_field"] == "force-field" else ""
+    beyond = _BEYOND[system["far_field"]]
     return (
         f"{system['method']}, {system['qm_atoms']} QM atoms, {system['mm_particles']} MM particles, "
         f"{system['embedding']} embedding{beyond}; {dynamics['time_ps']:g} ps at k = {dynamics['k']} "

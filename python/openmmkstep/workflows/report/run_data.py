@@ -80,7 +80,7 @@ def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, mixed:
             "method": plan.system.qm.method,
             "embedding": plan.system.qm.embedding if others else "no",
             "cutoff_nm": plan.system.qm.cutoff if others else None,
-            "far_field": "force-field" if mixed.has_far_field else "none",
+            "far_field": mixed.far_field,
         },
         "dynamics": _dynamics(plan, production),
         "qm_calls": _qm_calls(plan.dynamics.levels.k, production),

@@ -10,6 +10,8 @@ import openmm
 from openmmkstep.engines.registry import EngineSpecification, specification
 from openmmkstep.openmmapi.far_field_force import FarFieldForce
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
+from openmmkstep.qmmm.embedding.far_field import FarField
+from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.mixing import MixingOptions, mix
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.workflows.config.sections import QMSection, SurrogateSection
@@ -32,10 +34,13 @@ class MixedSystem:
     region: QMRegion
 
     @property
-    def has_far_field(self) -> bool:
-        """Whether the region acts beyond the embedding cut-off by its force-field charges."""
-        found = [FarFieldForce.cast(force) for force in self.system.getForces() if FarFieldForce.isInstance(force)]
-        return any(force.getEmbeddingCharges().getNumCharges() > 0 for force in found)
+    def far_field(self) -> FarField:
+        """What of the region acts beyond the embedding cut-off."""
+        forces = self.system.getForces()
+        found = [FarFieldForce.cast(force) for force in forces if FarFieldForce.isInstance(force)]
+        if not any(force.getEmbeddingCharges().getNumCharges() > 0 for force in found):
+            return "none"
+        return "qm" if find_qm_force(self.system).hasFarField() else "force-field"
 
 
 def region_of(molecules: MolecularSystem, qm: QMSection) -> QMRegion:

@@ -13,9 +13,14 @@
 
 namespace KStep {
 
+class QMFarField;
+
 class QMMMForceImpl : public OpenMM::CustomCPPForceImpl, public QMLevelForce {
 public:
-    explicit QMMMForceImpl(const QMMMForce &owner) : CustomCPPForceImpl(owner), owner(owner) {}
+    explicit QMMMForceImpl(const QMMMForce &owner);
+    QMMMForceImpl(const QMMMForceImpl &) = delete;
+    QMMMForceImpl &operator=(const QMMMForceImpl &) = delete;
+    ~QMMMForceImpl() override;
     void initialize(OpenMM::ContextImpl &context) override;
     const QMMMForce &getOwner() const override { return owner; }
     double computeForce(OpenMM::ContextImpl &context, const std::vector<OpenMM::Vec3> &positions,
@@ -30,7 +35,10 @@ public:
     void forget() override;
 
 private:
+    void placeCharges(const std::vector<OpenMM::Vec3> &places, const std::vector<OpenMM::Vec3> &positions,
+                      const OpenMM::Vec3 box[3]);
     void compute(const std::vector<OpenMM::Vec3> &places);
+    double getEnergy() const;
     double computeAtFormerImages(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
     void checkJump(double jump) const;
     void fillInput(const std::vector<OpenMM::Vec3> &places);
@@ -44,6 +52,7 @@ private:
     std::unique_ptr<QMEngine> engine;
     std::unique_ptr<RegionSites> sites;
     std::unique_ptr<EmbeddingField> field;
+    std::unique_ptr<QMFarField> farField; // none without a far field
     std::unique_ptr<LastGeometry> geometry;
     QMInput input;
     QMOutput output;

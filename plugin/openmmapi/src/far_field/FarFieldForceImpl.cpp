@@ -1,9 +1,7 @@
 #include "FarFieldForceImpl.h"
 #include "openmm/OpenMMException.h"
 #include "openmm/System.h"
-#include "openmm/VirtualSite.h"
 #include "openmm/internal/ContextImpl.h"
-#include "openmmkstep/internal/PeriodicBox.h"
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -29,70 +27,21 @@ void FarFieldForceImpl::initialize(OpenMM::ContextImpl &context) {
     const QMRegion &region = owner.getRegion();
     const std::string &name = owner.getName();
     region.validate(system, name);
-    std::set<int> seen;
-    for (int i = 0; i < owner.getNumRegionCharges(); i++) {
-        int particle;
-        double charge;
-        owner.getRegionChargeParameters(i, particle, charge);
-        if (!std::isfinite(charge))
-            throw OpenMMException(name + ": the charge of particle " + std::to_string(particle) +
-                                  " is not a finite number");
-        if (!seen.insert(particle).second)
-            throw OpenMMException(name + ": particle " + std::to_string(particle) +
-                                  " has two charges; add each particle once");
-        places.push_back(findPlace(particle, system));
+    places = std::make_unique<RegionChargePlaces>(region, owner.getRegionCharges(), owner.getEmbeddingCharges(), system,
+                                                  name);
+    if (owner.getEmbeddingCharges().getNumBondCharges() > 0)
+        throw OpenMMException(name + ": it takes out what a NonbondedForce counts, which has no bond charges: give it "
+                                     "the charges of the force field");
+    std::set<int> charged;
+    for (const auto &[particle, charge] : owner.getRegionCharges()) {
+        charged.insert(particle);
         weights.push_back(-charge);
     }
-    checkEmbedding(seen);
     for (int i = 0; i < system.getNumForces(); i++)
         if (const auto *force = dynamic_cast<const OpenMM::NonbondedForce *>(&system.getForce(i)))
-            checkForceField(*force, seen);
+            checkForceField(*force, charged);
     sites = std::make_unique<RegionSites>(region, system, owner.usesPeriodicBoundaryConditions(), name);
     field = std::make_unique<EmbeddingField>(owner.getEmbeddingCharges(), region.getParticles(), system, name);
-    chargePositions.resize(places.size());
-}
-
-FarFieldForceImpl::Place FarFieldForceImpl::findPlace(int particle, const OpenMM::System &system) const {
-    const int atom = findHost(particle, system);
-    if (atom < 0)
-        throw OpenMMException(owner.getName() + ": particle " + std::to_string(particle) +
-                              " is neither an atom of the region nor a virtual site that its atoms define, so it has "
-                              "no charge of the region");
-    return {particle, atom, owner.getRegion().getParticles()[atom] == particle};
-}
-
-/** Which atom of the region a particle is, or is defined by first; -1 if anything else defines it. */
-int FarFieldForceImpl::findHost(int particle, const OpenMM::System &system) const {
-    const vector<int> &atoms = owner.getRegion().getParticles();
-    const auto found = std::find(atoms.begin(), atoms.end(), particle);
-    if (found != atoms.end())
-        return static_cast<int>(found - atoms.begin());
-    if (particle < 0 || particle >= system.getNumParticles() || !system.isVirtualSite(particle))
-        return -1;
-    // Sites may be defined by sites; the System has refused those that define themselves.
-    const OpenMM::VirtualSite &site = system.getVirtualSite(particle);
-    int host = -1;
-    for (int i = site.getNumParticles() - 1; i >= 0; i--) {
-        host = findHost(site.getParticle(i), system);
-        if (host < 0)
-            return -1;
-    }
-    return host;
-}
-
-void FarFieldForceImpl::checkEmbedding(const std::set<int> &charged) const {
-    const EmbeddingCharges &embedding = owner.getEmbeddingCharges();
-    if (embedding.getNumBondCharges() > 0)
-        throw OpenMMException(owner.getName() + ": it takes out what a NonbondedForce counts, which has no bond "
-                                                "charges: give it the charges of the force field");
-    for (int i = 0; i < embedding.getNumCharges(); i++) {
-        int particle, group;
-        double charge;
-        embedding.getChargeParameters(i, particle, charge, group);
-        if (charged.count(particle))
-            throw OpenMMException(owner.getName() + ": particle " + std::to_string(particle) +
-                                  " has a charge of the region and an embedding charge; it can only be one of them");
-    }
 }
 
 /** What it takes out of a NonbondedForce must be there. */
@@ -117,11 +66,9 @@ void FarFieldForceImpl::checkForceField(const OpenMM::NonbondedForce &force, con
                "the NonbondedForce";
         throw OpenMMException(message.str());
     };
-    for (size_t k = 0; k < places.size(); k++) {
-        const double charge = chargeOf(places[k].particle);
-        if (std::abs(charge + weights[k]) > CHARGE_TOLERANCE)
-            refuse("particle " + std::to_string(places[k].particle) + " has the charge (e) ", charge, -weights[k]);
-    }
+    for (const auto &[particle, charge] : owner.getRegionCharges())
+        if (std::abs(chargeOf(particle) - charge) > CHARGE_TOLERANCE)
+            refuse("particle " + std::to_string(particle) + " has the charge (e) ", chargeOf(particle), charge);
     std::set<int> seenByRegion = charged;
     for (int i = 0; i < owner.getEmbeddingCharges().getNumCharges(); i++) {
         int particle, group;
@@ -152,22 +99,24 @@ double FarFieldForceImpl::computeForce(OpenMM::ContextImpl &context, const vecto
     context.getPeriodicBoxVectors(box[0], box[1], box[2]);
     sites->place(positions, box);
     field->update(sites->getPositions(), positions, box);
-    placeCharges(positions, box);
+    places->place(sites->getPositions(), positions, box);
+    const vector<Vec3> &chargePositions = places->getPositions();
     field->computePotential(chargePositions, potential, potentialGradient);
     field->backPropagatePotential(chargePositions, weights, chargeGradients, potentialAtCharges);
     std::fill(forces.begin(), forces.end(), Vec3());
     field->addForces(chargeGradients, potentialAtCharges, forces);
     double energy = 0;
-    for (size_t i = 0; i < places.size(); i++) {
+    for (size_t i = 0; i < weights.size(); i++) {
         energy += weights[i] * potential[i];
-        forces[places[i].particle] -= potentialGradient[i] * weights[i];
+        forces[places->getParticle(i)] -= potentialGradient[i] * weights[i];
     }
     return energy + addRegionPairs(forces);
 }
 
 double FarFieldForceImpl::addRegionPairs(vector<Vec3> &forces) const {
+    const vector<Vec3> &chargePositions = places->getPositions();
     double energy = 0;
-    for (size_t i = 0; i < places.size(); i++)
+    for (size_t i = 0; i < weights.size(); i++)
         for (size_t j = 0; j < i; j++) {
             const double product = COULOMB_CONSTANT * weights[i] * weights[j];
             if (product == 0)
@@ -176,21 +125,10 @@ double FarFieldForceImpl::addRegionPairs(vector<Vec3> &forces) const {
             const double inverse = 1 / std::sqrt(delta.dot(delta));
             energy -= product * inverse;
             const Vec3 force = delta * (product * inverse * inverse * inverse);
-            forces[places[i].particle] -= force;
-            forces[places[j].particle] += force;
+            forces[places->getParticle(i)] -= force;
+            forces[places->getParticle(j)] += force;
         }
     return energy;
-}
-
-void FarFieldForceImpl::placeCharges(const vector<Vec3> &positions, const Vec3 box[3]) {
-    for (size_t i = 0; i < places.size(); i++) {
-        const Vec3 &atom = sites->getPositions()[places[i].atom];
-        chargePositions[i] = atom;
-        if (!places[i].isAtom) {
-            const Vec3 delta = positions[places[i].particle] - atom;
-            chargePositions[i] += owner.usesPeriodicBoundaryConditions() ? minimumImage(delta, box) : delta;
-        }
-    }
 }
 
 vector<std::pair<int, int>> FarFieldForceImpl::getBondedParticles() const {

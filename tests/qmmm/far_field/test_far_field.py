@@ -283,7 +283,7 @@ def test_a_nonbonded_force_that_is_kept_as_it_is(box: Molecule, embedding: dict[
     [
         ({"embedding": "mechanical", "farField": "force-field"}, "farField belong to electrostatic embedding"),
         ({"embedding": "mechanical", "farField": "none"}, "farField belong to electrostatic embedding"),
-        ({"cutoff": 0.8, "farField": "ewald"}, "must be 'force-field' or 'none', got 'ewald'"),
+        ({"cutoff": 0.8, "farField": "ewald"}, "must be 'force-field', 'qm' or 'none', got 'ewald'"),
     ],
 )
 def test_refusals(box: Molecule, options: dict[str, Any], message: str) -> None:
@@ -303,5 +303,5 @@ def test_a_region_that_is_the_whole_system() -> None:
     assert not far_fields(potential.createMixedSystem(topology, system, range(3), farField="none"))
     with pytest.raises(EmbeddingError, match="not possible: the QM region is the whole system"):
         potential.createMixedSystem(topology, system, range(3), farField="force-field")
-    with pytest.raises(EmbeddingError, match="must be 'force-field' or 'none', got 'all'"):
+    with pytest.raises(EmbeddingError, match="must be 'force-field', 'qm' or 'none', got 'all'"):
         potential.createMixedSystem(topology, system, range(3), farField="all")  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 #ifndef OPENMMKSTEP_FARFIELDFORCEIMPL_H_
 #define OPENMMKSTEP_FARFIELDFORCEIMPL_H_
 
+#include "RegionChargePlaces.h"
 #include "openmm/NonbondedForce.h"
 #include "openmm/internal/CustomCPPForceImpl.h"
 #include "openmmkstep/FarFieldForce.h"
@@ -23,25 +24,16 @@ public:
     const FarFieldForce &getOwner() const override { return owner; }
 
 private:
-    /** Where a charge of the region is: at an atom, or beside one as a virtual site. */
-    struct Place {
-        int particle, atom;
-        bool isAtom;
-    };
-    Place findPlace(int particle, const OpenMM::System &system) const;
-    int findHost(int particle, const OpenMM::System &system) const;
-    void checkEmbedding(const std::set<int> &charged) const;
     void checkForceField(const OpenMM::NonbondedForce &force, const std::set<int> &charged) const;
-    void placeCharges(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
     /** Take out the region's own pairs; returns the energy. */
     double addRegionPairs(std::vector<OpenMM::Vec3> &forces) const;
 
     const FarFieldForce &owner;
     std::unique_ptr<RegionSites> sites;
     std::unique_ptr<EmbeddingField> field;
-    std::vector<Place> places;
+    std::unique_ptr<RegionChargePlaces> places;
     std::vector<double> weights; // dE/dpotential at the charges of the region
-    std::vector<OpenMM::Vec3> chargePositions, potentialGradient, chargeGradients;
+    std::vector<OpenMM::Vec3> potentialGradient, chargeGradients;
     std::vector<double> potential, potentialAtCharges;
 };
 
