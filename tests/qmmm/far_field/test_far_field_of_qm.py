@@ -202,6 +202,20 @@ def test_energy_is_conserved(box: Molecule) -> None:
     assert np.ptp(energies) < 0.15
 
 
+def test_a_far_charge_that_is_nowhere(box: Molecule) -> None:
+    system = box.create_system(**PME)
+    mixed = QMMMPotential("gfn2-xtb").createMixedSystem(box.topology, system, [0, 1, 2], cutoff=0.6, farField="qm")
+    force = find_qm_force(mixed)
+    context = openmm.Context(mixed, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    x = np.array(box.positions)
+    distance = np.linalg.norm(x - x[0], axis=1)
+    far = int(np.argmax(np.where(distance < 1.0, distance, 0)))
+    x[far, 1] = np.nan
+    context.setPositions(x)
+    with pytest.raises(openmm.OpenMMException, match=r"position of .*not a finite number"):
+        context.getState(energy=True, groups={force.getForceGroup()})
+
+
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"nonbondedMethod": app.NoCutoff}, {"cutoff": 0.7}, "PME or Ewald"),
     ({"nonbondedMethod": app.CutoffPeriodic}, {"cutoff": 0.7}, "reaction field"),

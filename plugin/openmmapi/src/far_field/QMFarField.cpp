@@ -1,5 +1,6 @@
 #include "QMFarField.h"
 #include "openmm/OpenMMException.h"
+#include "openmmkstep/internal/PeriodicBox.h"
 
 using OpenMM::Vec3;
 using std::vector;
@@ -48,7 +49,8 @@ const EmbeddingCharges &checkedSurroundings(const QMMMForce &force) {
 } // namespace
 
 QMFarField::QMFarField(const QMMMForce &force, const OpenMM::System &system)
-    : seen(checkedSurroundings(force), force.getRegion().getParticles(), system, force.getName()),
+    : owner(force.getName()),
+      seen(checkedSurroundings(force), force.getRegion().getParticles(), system, force.getName()),
       places(force.getRegion(), force.getFarFieldRegion(), force.getFarFieldSurroundings(), system, force.getName()),
       surface(static_cast<int>(force.getRegion().getSiteNumbers().size())),
       regionCharges(chargesOf(force.getFarFieldRegion())), particles(AllCharges(force).particles),
@@ -57,8 +59,12 @@ QMFarField::QMFarField(const QMMMForce &force, const OpenMM::System &system)
 void QMFarField::update(const vector<Vec3> &sites, const vector<Vec3> &positions, const Vec3 box[3]) {
     places.place(sites, positions, box);
     vector<Vec3> charged = places.getPositions();
-    for (size_t j = charged.size(); j < particles.size(); j++)
+    for (size_t j = charged.size(); j < particles.size(); j++) {
         charged.push_back(positions[particles[j]]);
+        if (!isFinite(charged.back()))
+            throw OpenMM::OpenMMException(owner + ": the position of particle " + std::to_string(particles[j]) +
+                                          " is not a finite number");
+    }
     ewald.update(charged, box);
     seen.update(sites, positions, box);
     surface.place(sites);

@@ -6,6 +6,7 @@
 #include "SurfaceCharges.h"
 #include "openmmkstep/QMMMForce.h"
 #include "openmmkstep/internal/EmbeddingField.h"
+#include <string>
 #include <vector>
 
 namespace KStep {
@@ -36,6 +37,7 @@ public:
      * @param sites      the sites of the region: atoms in one piece, then link atoms
      * @param positions  positions of all particles of the System
      * @param box        the periodic box vectors
+     * @throws OpenMMException if a position is not finite
      */
     void update(const std::vector<OpenMM::Vec3> &sites, const std::vector<OpenMM::Vec3> &positions,
                 const OpenMM::Vec3 box[3]);
@@ -55,6 +57,7 @@ public:
                    std::vector<OpenMM::Vec3> &siteForces, std::vector<OpenMM::Vec3> &forces) const;
 
 private:
+    std::string owner;
     EmbeddingField seen; // the force field's charges, as far as the embedding sees them
     RegionChargePlaces places;
     SurfaceCharges surface;
