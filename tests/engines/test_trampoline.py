@@ -110,6 +110,7 @@ def test_a_failure_falls_back_and_is_told(platform: openmm.Platform, monkeypatch
     assert "engine 'spy': ValueError: lost" in integrator.getStatistics().lastFallbackReason
 
 
+@pytest.mark.usefixtures("usual_handler")
 @pytest.mark.parametrize("by_signal", [True, False], ids=["Ctrl-C", "raised"])
 def test_an_interruption_ends_the_run(
     platform: openmm.Platform, monkeypatch: pytest.MonkeyPatch, by_signal: bool
