@@ -144,8 +144,24 @@ def test_contexts_use_it(tmp_path: Path, reference: openmm.Platform) -> None:
     assert energies() != first
 
 
+def _changed(content: bytes, place: int, value: int) -> bytes:
+    """Of the first entry in the directory of a zip file."""
+    at = content.index(b"PK\x01\x02") + place
+    return content[:at] + bytes([value]) + content[at + 1 :]
+
+
 @pytest.mark.parametrize(
-    "damage", [lambda c: c[:-30], lambda c: b"", lambda c: b"nothing", lambda c: c[:200] + c[201:]]
+    "damage",
+    [
+        lambda c: c[:-30],
+        lambda c: b"",
+        lambda c: b"nothing",
+        lambda c: c[:200] + c[201:],
+        # In the zip file's directory: encrypted, of a version to come, another name.
+        lambda c: _changed(c, 8, 1),
+        lambda c: _changed(c, 6, 255),
+        lambda c: c.replace(b"occupations", b"occupationx"),
+    ],
 )
 def test_a_damaged_result_is_calculated_again(tmp_path: Path, damage: Any) -> None:
     with caching(tmp_path, 10**6) as cache:

@@ -176,8 +176,13 @@ def test_simple_equilibration_is_one_stage() -> None:
     ("content", "message"),
     [
         ({"pressure": "1 bar"}, r"equilibration.stages\[1\].pressure: a pressure needs a periodic"),
-        ({"restraints": [{"atoms": "resname LIG", "force_constant": "1 kJ/mol/nm^2"}]}, "selects nothing"),
+        (
+            {"restraints": [{"atoms": "resname LIG", "force_constant": "1 kJ/mol/nm^2"}]},
+            r"equilibration.stages\[1\].restraints\[0\].atoms: .* selects nothing",
+        ),
         ({"restraints": [{"atoms": [3], "force_constant": "1 kJ/mol/nm^2"}]}, "atom 3: there are 3 atoms"),
+        ({"restraints": [{"atoms": [], "force_constant": "1 kJ/mol/nm^2"}]}, "the list is empty"),
+        ({"restraints": [{"atoms": [1, 1], "force_constant": "1 kJ/mol/nm^2"}]}, "more than once"),
     ],
 )
 def test_what_cannot_be_is_said_before_the_first_stage(content: dict[str, Any], message: str) -> None:
@@ -190,7 +195,9 @@ def test_what_cannot_be_is_said_before_the_first_stage(content: dict[str, Any], 
     ("content", "message"),
     [
         ({"force_field": "1 ps", "stages": [{"time": "1 ps"}]}, "short for one stage"),
+        ({"force_field": "1 ps", "stages": []}, "short for one stage"),
         ({"stages": [{"time": "1"}]}, "needs a unit"),
+        ({"stages": [{"time": "1 fs", "time_step": "2 fs"}]}, "shorter than 'time_step'"),
         ({"stages": [{"time": "1 ps", "pressure": 1}]}, "needs a unit"),
         ({"stages": [{"time": "1 ps", "restraints": [{"atoms": "all", "force_constant": "-1 kJ/mol/nm^2"}]}]}, "posi"),
         ({"stages": [{"time": "1 ps", "restraints": [{"atoms": "all"}]}]}, "force_constant"),
@@ -212,3 +219,20 @@ def test_the_short_form_is_one_stage() -> None:
 
     assert section("3 ps").all_stages == (stage(time="3 ps"),)
     assert section("0 ps").all_stages == ()
+
+
+def test_an_empty_list_is_no_stage() -> None:
+    assert parse_config({"stages": []}, EquilibrationSection, "test").all_stages == ()
+    assert parse_config({}, EquilibrationSection, "test").all_stages == (stage(time="5 ps"),)
+
+
+def test_a_stage_that_fails_is_named() -> None:
+    molecules = ideal_gas(2, None)
+    spring = openmm.HarmonicBondForce()
+    spring.addBond(0, 1, 0.1, 1e6)
+    molecules.system.addForce(spring)
+    equilibration = ForceFieldEquilibration(
+        molecules, [stage(time="2 fs"), stage(time="100 ps", time_step="1 ps")], 300.0, 1, "CPU"
+    )
+    with pytest.raises(openmm.OpenMMException, match=r"stage 2 of the equilibration failed after .*NaN.*time_step"):
+        finish(equilibration)

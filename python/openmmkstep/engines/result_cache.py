@@ -38,6 +38,16 @@ from .protocol import Orbitals, QMOutput
 Array = NDArray[np.float64]
 
 _ENDING = ".npz"
+_ARRAYS = {
+    "energy",
+    "gradient",
+    "charge_gradient",
+    "potential_at_charges",
+    "atomic_charges",
+    "dipole",
+    "iterations",
+}
+_ORBITAL_ARRAYS = {"orbital_energies", "occupations"}
 # Of the largest size, to which a full cache is emptied, so that not every new result empties it again.
 _LEFT_WHEN_FULL = 0.9
 
@@ -89,7 +99,8 @@ class ResultCache:
         except FileNotFoundError:
             self.misses += 1
             return None
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        # RuntimeError: a byte that says that the file is encrypted, or of a later version of the format.
+        except (ValueError, KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             warnings.warn(f"{path} is no QM result ({error}): calculated again", DamagedResultWarning, stacklevel=2)
             self.misses += 1
             return None
@@ -263,7 +274,7 @@ def _digest_of_source(kind: type) -> str | None:
 
 
 def _from_bytes(content: bytes, atoms: int, charges: int) -> tuple[QMOutput, Orbitals | None]:
-    """Raises ValueError, KeyError, OSError, EOFError or BadZipFile if it is something else."""
+    """Raises ValueError, KeyError, OSError, EOFError, RuntimeError or BadZipFile if it is something else."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         output = QMOutput(
             float(file["energy"]),
@@ -277,6 +288,9 @@ def _from_bytes(content: bytes, atoms: int, charges: int) -> tuple[QMOutput, Orb
         shapes = output.gradient.shape, output.charge_gradient.shape, output.potential_at_charges.shape
         if shapes != ((atoms, 3), (charges, 3), (charges,)):
             raise ValueError(f"arrays of the shapes {shapes}")
-        if "orbital_energies" not in file.files:
+        others = set(file.files) - _ARRAYS
+        if not others:
             return output, None
+        if others != _ORBITAL_ARRAYS:
+            raise ValueError(f"arrays of the names {sorted(file.files)}")
         return output, Orbitals(file["orbital_energies"], file["occupations"])

@@ -61,6 +61,13 @@ class StageSection(Section):
     time_step: Time = 0.001
     friction: Rate = 5.0
 
+    @model_validator(mode="after")
+    def _at_least_a_step(self) -> StageSection:
+        # The last digits of 2 fs may differ from those of 0.002 ps.
+        if self.time < 0.999 * self.time_step:
+            raise ValueError(f"'time' ({self.time:g} ps) is shorter than 'time_step' ({self.time_step:g} ps)")
+        return self
+
 
 class EquilibrationSection(Section):
     """Before production.
@@ -68,7 +75,8 @@ class EquilibrationSection(Section):
     Attributes:
         minimise: whether to minimise the force field's energy first, with the restraints of the first stage.
         force_field: Short for one stage of this time, ps, at constant volume and the temperature of production.
-        stages: Dynamics with the force field, one after the other; the box and velocities of the last go on.
+        stages: Dynamics with the force field, one after the other; the box and velocities of the last go on. An empty
+            list is no dynamics.
         kstep: k-step dynamics with the ensemble of production, ps.
     """
 
@@ -79,13 +87,13 @@ class EquilibrationSection(Section):
 
     @model_validator(mode="after")
     def _one_of_both(self) -> EquilibrationSection:
-        if self.stages and "force_field" in self.model_fields_set:
+        if {"stages", "force_field"} <= self.model_fields_set:
             raise ValueError("'force_field' is short for one stage: leave it out where 'stages' are given")
         return self
 
     @property
     def all_stages(self) -> tuple[StageSection, ...]:
         """The stages, with the short form written out."""
-        if self.stages or self.force_field == 0:
+        if "stages" in self.model_fields_set or self.force_field == 0:
             return self.stages
         return (StageSection.model_construct(time=self.force_field),)

@@ -152,6 +152,9 @@ class ForceFieldEquilibration:
         Args:
             state: where to go on.
             progress: called now and then with the steps of the stage that are done.
+
+        Raises:
+            OpenMMException: the dynamics fails, with time steps that are too long for example.
         """
         stage, step, total = state.stage, state.step, self.steps(state.stage)
         section, system = self._stages[stage], self._systems[stage]
@@ -167,19 +170,25 @@ class ForceFieldEquilibration:
         state.point.apply_to(context)
         rows, end = list(state.rows), min(step + _PIECE, total)
         part = max(1, total // _PARTS_OF_A_STAGE)
-        while step < end:
-            advance = min(part - step % part, end - step)
-            now = self._temperature(stage, (step + 0.5 * advance) / total)
-            integrator.setTemperature(now)
-            for barostat in barostats:
-                context.setParameter(barostat.Temperature(), now)
-            integrator.step(advance)
-            step += advance
-            if progress is not None:
-                progress(step)
-            if step % part == 0 or step == total:
-                rows.append(self._measure(context, stage, step))
-        point = PhaseSpacePoint.of(context)
+        try:
+            while step < end:
+                advance = min(part - step % part, end - step)
+                now = self._temperature(stage, (step + 0.5 * advance) / total)
+                integrator.setTemperature(now)
+                for barostat in barostats:
+                    context.setParameter(barostat.Temperature(), now)
+                integrator.step(advance)
+                step += advance
+                if progress is not None:
+                    progress(step)
+                if step % part == 0 or step == total:
+                    rows.append(self._measure(context, stage, step))
+            point = PhaseSpacePoint.of(context)
+        except openmm.OpenMMException as error:
+            raise openmm.OpenMMException(
+                f"stage {stage + 1} of the equilibration failed after {step * section.time_step:g} ps ({error}): "
+                "shorten its time_step, or heat up with start_temperature"
+            ) from error
         return EquilibrationState(*((stage + 1, 0) if step == total else (stage, step)), point, tuple(rows))
 
     def _system(self, index: int, stage: StageSection) -> openmm.System:
@@ -187,7 +196,7 @@ class ForceFieldEquilibration:
         system = self._molecules.system
         if stage.restraints or stage.pressure is not None:
             system = copy.deepcopy(system)
-            add_restraints(system, self._molecules, stage.restraints)
+            add_restraints(system, self._molecules, stage.restraints, f"{where}.restraints")
         if stage.pressure is not None:
             add_barostat(system, stage.pressure, self._temperature(index, 1.0), f"{where}.pressure")
         return system

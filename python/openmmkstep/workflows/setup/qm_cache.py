@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from openmmkstep.engines.registry import names_in_python
 from openmmkstep.engines.result_cache import caching
@@ -22,15 +23,20 @@ def cache_of(section: CacheSection | None, method: str, log: Callable[[str], Non
         log: called with what it was good for.
 
     Raises:
-        PreparationError: an engine that cannot use one.
-        OSError: the folder cannot be made.
+        PreparationError: an engine that cannot use one, or a folder that cannot be made.
     """
     if section is None:
         yield
         return
     if method not in names_in_python():
         raise PreparationError(f"cache: {method} runs inside the plugin and is as fast as a cache: leave it out")
-    with caching(section.folder, int(section.size)) as cache:
+    with ExitStack() as stack:
+        try:
+            cache = stack.enter_context(caching(section.folder, math.ceil(section.size)))
+        except OSError as error:
+            raise PreparationError(
+                f"cache.folder: {section.folder} is no folder and cannot be made one ({error.strerror}): name another"
+            ) from error
         try:
             yield
         finally:

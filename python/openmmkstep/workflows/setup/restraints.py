@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import openmm
+from numpy.typing import NDArray
 
 from openmmkstep.workflows.config.equilibration import RestraintSection
 
@@ -14,7 +15,7 @@ from .selection import SelectionError, select_atoms
 
 
 def add_restraints(
-    system: openmm.System, molecules: MolecularSystem, restraints: Sequence[RestraintSection]
+    system: openmm.System, molecules: MolecularSystem, restraints: Sequence[RestraintSection], where: str
 ) -> openmm.CustomExternalForce | None:
     """Hold atoms where the built system has them, by K/2 r^2 with r to the nearest periodic image.
 
@@ -22,12 +23,13 @@ def add_restraints(
         system: System to which the force is added.
         molecules: topology and positions.
         restraints: Which atoms, and how strongly; an atom of several is held by all of them.
+        where: name of the configuration's key, for errors.
 
     Returns:
         The force; None if there are no restraints.
 
     Raises:
-        SelectionError: A selection that selects nothing or is not understood, or an atom that is not there.
+        SelectionError: A selection that selects nothing or is not understood, or an atom that is not there or twice.
     """
     if not restraints:
         return None
@@ -40,11 +42,27 @@ def add_restraints(
         force.addPerParticleParameter(name)
     # To the digits of the structure file, as for the QM region, so that a run that is taken up holds the same atoms.
     places = np.round(molecules.positions, 4)
-    for restraint in restraints:
-        for atom in select_atoms(molecules.topology, restraint.atoms, places):
-            if not 0 <= atom < system.getNumParticles():
-                raise SelectionError(f"restraints of atom {atom}: there are {system.getNumParticles()} atoms")
+    for index, restraint in enumerate(restraints):
+        for atom in _atoms(restraint, molecules, places, f"{where}[{index}].atoms"):
             if system.getParticleMass(atom)._value > 0:
                 force.addParticle(atom, [restraint.force_constant, *places[atom]])
     system.addForce(force)
     return force
+
+
+def _atoms(
+    restraint: RestraintSection, molecules: MolecularSystem, places: NDArray[np.float64], where: str
+) -> list[int]:
+    try:
+        atoms = select_atoms(molecules.topology, restraint.atoms, places)
+    except SelectionError as error:
+        raise SelectionError(f"{where}: {error}") from error
+    number = molecules.system.getNumParticles()
+    if not atoms:
+        raise SelectionError(f"{where}: the list is empty")
+    for atom in atoms:
+        if not 0 <= atom < number:
+            raise SelectionError(f"{where}: there is no atom {atom}: there are {number} atoms")
+    if len(set(atoms)) < len(atoms):
+        raise SelectionError(f"{where}: atoms are given more than once, and would be held twice as strongly")
+    return atoms
