@@ -105,9 +105,9 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     assert folder.open(settings(config), fresh=False) is True
     assert folder.open(settings(config.model_copy(update={"time": 2 * config.time})), fresh=False) is True
     other = config.model_copy(update={"seed": 99})
+    folder.trajectory.write_bytes(b"old")
     with pytest.raises(RunFolderError, match=r"seed.*--fresh"):
         folder.open(settings(other), fresh=False)
-    folder.trajectory.write_bytes(b"old")
     folder.settings.unlink()
     folder.digests.unlink()
     with pytest.raises(RunFolderError, match=r"overwrite \(trajectory.dcd\)"):
@@ -150,3 +150,17 @@ def _killed_after(calls: int, method: Callable[[Manifest], None]) -> Callable[[M
         method(manifest)
 
     return limited
+
+
+def test_settings_may_change_until_something_is_calculated(tmp_path: Path) -> None:
+    """A run that ended by an error of its settings, with a box of water that is ready."""
+    first = RunFolder(tmp_path / "out")
+    assert not first.open({"seed": 1}, fresh=False)
+    first.write(first.structure, "water around the first region")
+    changed = RunFolder(tmp_path / "out")
+    assert changed.compare({"seed": 2}) is None
+    assert not changed.open({"seed": 2}, fresh=False) and not changed.structure.exists()
+    assert RunFolder(tmp_path / "out").open({"seed": 2}, fresh=False)
+    changed.write(changed.equilibration_table, "time\n")
+    with pytest.raises(RunFolderError, match=r"other settings \(seed\)"):
+        RunFolder(tmp_path / "out").open({"seed": 3}, fresh=False)

@@ -81,8 +81,9 @@ class QMMMPotential:
 
         With ``farField="qm"`` all that acts on the QM method itself: Ewald embedding, for every method that takes point
         charges. The potential of the Ewald sum, less what the embedding sees, reaches it as charges on a surface around
-        the region; only the images of the region keep the charges of the force field. Levels below the QM method do
-        not feel it, so that its corrections are larger.
+        the region; only the images of the region keep the charges of the force field. That is accurate where charges
+        are seen in full up to 0.6 nm, the radius of the surface, and more. Levels below the QM method do not feel it,
+        so that its corrections are larger.
 
         ``embedding="mechanical"``: the QM calculation is one in vacuum; the force field's charges of the QM atoms stay
         and act on the surroundings, and, with PME and Ewald, on their own periodic images (a constant small effect

@@ -80,6 +80,8 @@ class RunFolder:
             )
         if differences is not None:
             return True
+        if self.settings.exists():
+            self._clear()
         foreign = [file.name for file in self._files() if file.exists()]
         if foreign:
             raise RunFolderError(
@@ -91,8 +93,15 @@ class RunFolder:
         self.write_json(self.settings, dict(settings))
         return False
 
+    def _has_results(self) -> bool:
+        """Whether there is more than a system that is ready."""
+        prepared = {self.settings, self.digests, self.topology, self.force_field_system, self.structure}
+        return any(file.exists() for file in self._files() if file not in prepared)
+
     def compare(self, settings: Mapping[str, Any]) -> list[str] | None:
         """The settings in which the run that is here has other values; None where no run is.
+
+        One with other settings that has calculated nothing is none: it ended by an error of its settings, say.
 
         Raises:
             DamagedFileError, ManifestError: it cannot be told, because a file is not as the run left it.
@@ -100,7 +109,8 @@ class RunFolder:
         if not (self.settings.exists() or self.digests.exists()):
             return None
         self._manifest.load((self.settings, self.topology, self.force_field_system, self.structure, *self._made_again))
-        return _differences(self.read_json(self.settings), settings)
+        differences = _differences(self.read_json(self.settings), settings)
+        return differences if self._has_results() or not differences else None
 
     def has(self, file: Path) -> bool:
         """Whether the run has written a file.

@@ -49,6 +49,7 @@ void EwaldPotential::setBox(const Vec3 newBox[3]) {
     reach = 0.5 * std::min({box[0][0], box[1][1], box[2][2]});
     alpha = accuracy / reach;
     background = -COULOMB_CONSTANT * PI * totalCharge / (alpha * alpha * volume);
+    atReach = std::erfc(accuracy) / reach;
     spacing = reach / TABLE_SIZE;
     complements.resize(TABLE_SIZE + 2);
     complementSlopes.resize(TABLE_SIZE + 2);
@@ -200,7 +201,7 @@ template <class Visitor> void EwaldPotential::visitNear(const Vec3 &point, Visit
         const double r = std::sqrt(square);
         double value, slope;
         complement(r, value, slope);
-        visit(j, delta, value / r, (slope - value / r) / square);
+        visit(j, delta, value / r - atReach, (slope - value / r) / square);
     }
 }
 

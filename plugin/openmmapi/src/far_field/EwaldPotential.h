@@ -82,6 +82,7 @@ private:
     double accuracy; // square root of the negative logarithm of the tolerance
     OpenMM::Vec3 box[3], third;
     double alpha = 0, reach = 0, background = 0, spacing = 0;
+    double atReach = 0; // what is subtracted in direct space, so that nothing jumps where a charge comes within reach
     std::vector<double> complements, complementSlopes; // at multiples of the spacing
     std::vector<Row> rows;
     std::vector<double> factors; // of the vectors, row by row
