@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,11 @@ import openmm
 import pytest
 from openmm import app, unit
 
-from kstep_models.configuration import ConfigError, parse_config
+from kstep_models.configuration import ConfigError, load_config, parse_config
 from kstep_models.units import BOLTZMANN, GRAMS_PER_CM3
 from openmmkstep.io.statistics import read_table
 from openmmkstep.workflows.config.equilibration import EquilibrationSection, StageSection
-from openmmkstep.workflows.config.run import IntegratorSection
+from openmmkstep.workflows.config.run import IntegratorSection, RunConfig
 from openmmkstep.workflows.setup.equilibration import (
     EquilibrationState,
     ForceFieldEquilibration,
@@ -22,6 +23,7 @@ from openmmkstep.workflows.setup.equilibration import (
 )
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem, PreparationError
 from openmmkstep.workflows.setup.selection import SelectionError
+from tests.support.yaml_files import write_yaml
 
 BAR_NM3 = 0.0602214076
 """kJ/mol per bar nm^3."""
@@ -236,3 +238,12 @@ def test_a_stage_that_fails_is_named() -> None:
     )
     with pytest.raises(openmm.OpenMMException, match=r"stage 2 of the equilibration failed after .*NaN.*time_step"):
         finish(equilibration)
+
+
+@pytest.mark.parametrize(("section", "lengths"), [({}, [5.0]), ({"force_field": "2 ps"}, [2.0]), ({"stages": []}, [])])
+def test_stages_of_a_file(tmp_path: Path, section: Any, lengths: list[float]) -> None:
+    """As `kstep run` reads it, with all that is inherited written out."""
+    system = {"structure": "x.pdb", "force_field": ["x.xml"]}
+    content = {"system": system, "qm": {}, "equilibration": section, "integrator": {"k": 1}, "time": "1 ps"}
+    config = load_config(write_yaml(tmp_path / "run.yaml", content), RunConfig)
+    assert [stage.time for stage in config.equilibration.all_stages] == lengths

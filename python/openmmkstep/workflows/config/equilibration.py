@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from kstep_models.configuration import Section
 from kstep_models.quantities import positive, quantity_reader
@@ -82,18 +82,20 @@ class EquilibrationSection(Section):
 
     minimise: bool = True
     force_field: Duration = 5.0
-    stages: tuple[StageSection, ...] = Field(default=())
+    stages: tuple[StageSection, ...] | None = None
     kstep: Duration = 0.4
 
     @model_validator(mode="after")
     def _one_of_both(self) -> EquilibrationSection:
-        if {"stages", "force_field"} <= self.model_fields_set:
+        if self.stages is not None and "force_field" in self.model_fields_set:
             raise ValueError("'force_field' is short for one stage: leave it out where 'stages' are given")
         return self
 
     @property
     def all_stages(self) -> tuple[StageSection, ...]:
         """The stages, with the short form written out."""
-        if "stages" in self.model_fields_set or self.force_field == 0:
+        if self.stages is not None:
             return self.stages
+        if self.force_field == 0:
+            return ()
         return (StageSection.model_construct(time=self.force_field),)
