@@ -102,6 +102,29 @@ TEST_CASE("forces are derivatives of the Ewald sum") {
             }
 }
 
+TEST_CASE("points that share an anchor feel what they feel alone") {
+    // Many charges, so that some are within reach of one point and not of another, or nearest at another image.
+    const vector<Vec3> places = randomPoints(4000, 3.0, 8), around = randomPoints(6, 0.057, 9);
+    const vector<double> charges(4000, 0.5);
+    EwaldPotential ewald(0, charges);
+    vector<Vec3> points = {Vec3(0.2, -0.4, 0.7)};
+    for (const Vec3 &offset : around)
+        points.push_back(points[0] + offset);
+    const vector<double> weights = {1, -2, 3, 1, 2, -1, 1};
+    for (const Vec3 *box : {cube, triclinic}) {
+        ewald.update(places, box);
+        const EwaldPotential::Points sharing{points, vector<int>(points.size(), 0)};
+        const vector<double> expected = ewald.computePotential(alone(points)), found = ewald.computePotential(sharing);
+        vector<Vec3> onPoints(7), onCharges(4000), onPointsAlone(7), onChargesAlone(4000);
+        ewald.addForces(alone(points), weights, onPointsAlone, onChargesAlone);
+        ewald.addForces(sharing, weights, onPoints, onCharges);
+        for (size_t p = 0; p < points.size(); p++) {
+            CHECK(std::abs(found[p] - expected[p]) < 1e-8);
+            CHECK(distance(onPoints[p], onPointsAlone[p]) < 1e-8 * std::sqrt(onPointsAlone[p].dot(onPointsAlone[p])));
+        }
+    }
+}
+
 TEST_CASE("charges on a surface make the field of charges outside") {
     const vector<Vec3> sites = randomPoints(10, 0.3, 21);
     SurfaceCharges surface(10);

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from openmmkstep import FarFieldForce, createIntegrator
+from openmmkstep import EmbeddingCharges, FarFieldForce, QMMMForce, createIntegrator
 from openmmkstep.qmmm.embedding.errors import EmbeddingError
 from openmmkstep.qmmm.energy_decomposition import EnergyDecomposition
 from openmmkstep.qmmm.forces import find_qm_force
@@ -214,6 +214,12 @@ def test_a_far_charge_that_is_nowhere(box: Molecule) -> None:
     context.setPositions(x)
     with pytest.raises(openmm.OpenMMException, match=r"position of .*not a finite number"):
         context.getState(energy=True, groups={force.getForceGroup()})
+
+
+def test_a_far_field_of_nothing() -> None:
+    beside = FarFieldForce([0], [2], EmbeddingCharges(periodic=True), {0: 0.5})
+    with pytest.raises(openmm.OpenMMException, match="no charges around the region"):
+        QMMMForce([0], [2], farField=beside)
 
 
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [

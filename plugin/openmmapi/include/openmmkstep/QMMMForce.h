@@ -80,6 +80,7 @@ public:
      *
      * @param surroundings   the force field's charges around the region, as the FarFieldForce has them; periodic
      * @param regionCharges  the force field's charges of the region, as the FarFieldForce has them
+     * @throws OpenMMException if there are no charges around the region
      */
     void setFarField(const EmbeddingCharges &surroundings, const std::vector<RegionCharge> &regionCharges);
     bool hasFarField() const { return farFieldSurroundings.getNumCharges() > 0; }

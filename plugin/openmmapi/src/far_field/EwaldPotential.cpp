@@ -1,4 +1,5 @@
 #include "EwaldPotential.h"
+#include "openmm/OpenMMException.h"
 #include "openmmkstep/internal/EmbeddingField.h"
 #include "openmmkstep/internal/PeriodicBox.h"
 #include "qmmm/CoulombKernels.h"
@@ -6,6 +7,7 @@
 #include <cmath>
 #include <numbers>
 #include <numeric>
+#include <string>
 
 using OpenMM::Vec3;
 using std::vector;
@@ -46,7 +48,11 @@ void EwaldPotential::setBox(const Vec3 newBox[3]) {
     for (int i = 0; i < 3; i++)
         box[i] = newBox[i];
     const double volume = box[0][0] * box[1][1] * box[2][2];
-    reach = 0.5 * std::min({box[0][0], box[1][1], box[2][2]});
+    // What is within reach of any point is nearer to its anchor than half the box, where one image is nearest.
+    reach = 0.5 * std::min({box[0][0], box[1][1], box[2][2]}) - MAX_ANCHOR_DISTANCE;
+    if (!(reach > 0))
+        throw OpenMM::OpenMMException("Ewald sum: the periodic box must be wider than " +
+                                      std::to_string(2 * MAX_ANCHOR_DISTANCE) + " nm");
     alpha = accuracy / reach;
     background = -COULOMB_CONSTANT * PI * totalCharge / (alpha * alpha * volume);
     atReach = std::erfc(accuracy) / reach;
@@ -175,8 +181,9 @@ void EwaldPotential::selectNear(const Vec3 &anchor) const {
     findNearestImages(place, vectors, static_cast<int>(positions.size()), x.data(), y.data(), z.data(), dx.data(),
                       dy.data(), dz.data(), r2.data());
     near.clear();
+    const double farthest = reach + MAX_ANCHOR_DISTANCE * (1 + 1e-9);
     for (int j = 0; j < static_cast<int>(positions.size()); j++) {
-        if (r2[j] >= reach * reach)
+        if (r2[j] >= farthest * farthest)
             continue;
         const Vec3 image = anchor - Vec3(dx[j], dy[j], dz[j]);
         // Where it is given a charge of the group is left out; another image counts.

@@ -10,7 +10,7 @@ namespace KStep {
 /**
  * The electrostatic potential of charges and all their periodic images at a few points, and the way back from
  * derivatives with respect to it to forces. Ewald's sum with a conducting surface and a neutralising background, as
- * OpenMM's; its direct space ends at half the box, which suits few points among many charges.
+ * OpenMM's; its direct space reaches nearly to half the box, which suits few points among many charges.
  *
  * The first charges may be a group of their own: of these, only the images count, and not they themselves at the
  * positions that they are given at. Points may coincide with them.
@@ -32,7 +32,9 @@ public:
      * @param box        periodic box vectors in OpenMM's reduced form
      */
     void update(const std::vector<OpenMM::Vec3> &positions, const OpenMM::Vec3 box[3]);
-    /** Points, and for each the index of one before it that is near and sees the same images, or its own. */
+    /** nm; points share the search for near charges with an anchor that is no farther away. */
+    static constexpr double MAX_ANCHOR_DISTANCE = 0.1;
+    /** Points, and for each the index of its anchor, a point before it, or its own. */
     struct Points {
         std::vector<OpenMM::Vec3> positions;
         std::vector<int> anchors;
@@ -69,7 +71,7 @@ private:
                          const std::vector<double> &imaginary) const;
     /** Add weight exp(i k r) to sums over all vectors. */
     void addWaves(const Phases &phases, double weight, std::vector<double> &real, std::vector<double> &imaginary) const;
-    /** Find the charges that are near a point in direct space, at their nearest images. */
+    /** Find the charges that are near an anchor, or a point that shares it, in direct space. */
     void selectNear(const OpenMM::Vec3 &anchor) const;
     /** Call visit(charge, delta, potential per charge, slope) for them; the potential's gradient is slope * delta. */
     template <class Visitor> void visitNear(const OpenMM::Vec3 &point, Visitor visit) const;

@@ -1,4 +1,5 @@
 #include "SurfaceCharges.h"
+#include "EwaldPotential.h"
 #include "openmmkstep/internal/EmbeddingField.h"
 #include "qmmm/CoulombKernels.h"
 #include <cmath>
@@ -18,6 +19,7 @@ constexpr double RADIUS = 0.6;
 constexpr double INSIDE = 0.3, OUTSIDE = 0.58;
 /** nm; distance of probes from their site: where the electrons are. */
 constexpr double PROBE_DISTANCE = 0.1;
+static_assert(PROBE_DISTANCE <= EwaldPotential::MAX_ANCHOR_DISTANCE);
 /** Relative to charges at 1 nm: keeps charges small where they hardly make a difference. */
 constexpr double RIDGE = 1e-7;
 

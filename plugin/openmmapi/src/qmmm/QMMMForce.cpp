@@ -1,4 +1,5 @@
 #include "openmmkstep/QMMMForce.h"
+#include "openmm/OpenMMException.h"
 #include "openmmkstep/internal/QMMMForceImpl.h"
 
 namespace KStep {
@@ -10,6 +11,8 @@ QMMMForce::QMMMForce(const QMRegion &region, const std::string &engine, const st
 }
 
 void QMMMForce::setFarField(const EmbeddingCharges &surroundings, const std::vector<RegionCharge> &regionCharges) {
+    if (surroundings.getNumCharges() == 0)
+        throw OpenMM::OpenMMException(getName() + ": there are no charges around the region to make a far field");
     farFieldSurroundings = surroundings;
     farFieldRegion = regionCharges;
 }
