@@ -10,9 +10,9 @@ import openmm
 import pytest
 from openmm import app, unit
 
-from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.force_field.division import SystemDivision
 from openmmkstep.qmmm.force_field.nonbonded_terms import RegionCharges
+from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from tests.support.qmmm.biases import (
     PHI,

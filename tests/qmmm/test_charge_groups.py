@@ -13,9 +13,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from openmmkstep import EmbeddingCharges, QMMMForce
-from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.embedding.charge_groups import PART_BONDS, PART_SIZE, charge_groups
 from openmmkstep.qmmm.forces import find_qm_force
+from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from openmmkstep.qmmm.potential import QMMMPotential
 from tests.support.qmmm.energies import energy_and_forces

@@ -11,10 +11,10 @@ import pytest
 from openmm import app
 
 from kstep_models.units import COULOMB
-from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.force_field.division import SystemDivision
 from openmmkstep.qmmm.force_field.nonbonded_terms import RegionCharges
 from openmmkstep.qmmm.force_field.recognition import UnsupportedForceFieldError
+from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from tests.support.qmmm.energies import energy_and_forces, with_forces
 from tests.support.qmmm.molecules import Molecule, make_topology

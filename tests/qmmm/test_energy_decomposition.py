@@ -12,8 +12,8 @@ import pytest
 from openmm import app, unit
 
 from openmmkstep import EmbeddingCharges, QMMMForce, SinglePoint, createIntegrator
-from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.energy_decomposition import EnergyDecomposition
+from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.qmmm.potential import QMMMPotential
 from openmmkstep.reporters import EnergyReporter
 from tests.support.models.springs import write_springs

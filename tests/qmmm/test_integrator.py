@@ -12,10 +12,10 @@ import pytest
 from openmm import app, unit
 
 from openmmkstep import KStepIntegrator, QMMMPotential, createIntegrator, minimize
-from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.force_field.recognition import UnsupportedForceFieldError
 from openmmkstep.qmmm.forces import find_qm_force
-from openmmkstep.qmmm.levels import LevelError, LevelSettings
+from openmmkstep.qmmm.levels import force_groups
+from openmmkstep.qmmm.levels.settings import LevelError, LevelSettings
 from tests.support.models.springs import write_springs
 from tests.support.qmmm.molecules import Molecule
 
@@ -256,7 +256,7 @@ def test_a_reciprocal_space_that_is_not_there(solvated_ala2: Molecule, ala2: Mol
 
 
 def test_systems_without_a_qm_level_and_wrong_arguments(ala2: Molecule) -> None:
-    with pytest.raises(ValueError, match="has no QMMMForce"):
+    with pytest.raises(ValueError, match="no force of the system tells which particles are the region"):
         createIntegrator(ala2.create_system(), 0.0005, 1)
     with pytest.raises(TypeError, match="not 3 arguments after the system"):
         createIntegrator(isolated(ala2), 300, 0.0005, 1)

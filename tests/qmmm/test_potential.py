@@ -11,9 +11,9 @@ import pytest
 from openmm import app, unit
 
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
-from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.embedding.errors import EmbeddingError
 from openmmkstep.qmmm.forces import find_qm_force
+from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.qmmm.potential import QMMMPotential
 from openmmkstep.qmmm.region import RegionError
 from openmmkstep.surrogates.suitability import SurrogateError

@@ -9,9 +9,9 @@ import openmm
 import pytest
 from openmm import app
 
-from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.force_field.division import SystemDivision
 from openmmkstep.qmmm.forces import find_qm_force
+from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from openmmkstep.qmmm.potential import QMMMPotential
 from openmmkstep.qmmm.region import QMRegion, RegionError

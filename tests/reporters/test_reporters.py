@@ -19,8 +19,8 @@ from kstep_models.units import BOLTZMANN
 from openmmkstep.analysis.temperature import degrees_of_freedom
 from openmmkstep.io.statistics import read_table, snake_case
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.forces import find_qm_force
+from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.qmmm.potential import QMMMPotential
 from openmmkstep.reporters import FrameReporter, ProgressReporter, StatisticsReporter
 from tests.support.models.springs import write_springs

@@ -13,7 +13,7 @@ import pytest
 from kstep_models.frames import Environment, Frame, FrameWriter, RegionDescription
 from openmmkstep import QMMMPotential
 from openmmkstep.openmmapi.region import LinkAtom
-from openmmkstep.qmmm import force_groups
+from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.surrogates.bonded_fit import internal_coordinates as internal
 from openmmkstep.surrogates.bonded_fit.fitting import fit_bonded
 from openmmkstep.surrogates.bonded_fit.model import BondedFit, BondedFitError

@@ -11,7 +11,7 @@ from openmm import app
 
 from kstep_models.units import MEV_PER_ANGSTROM
 from openmmkstep import KStepIntegrator, QMMMPotential
-from openmmkstep.qmmm import force_groups
+from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.surrogates.suitability import read_surrogate_contract
 from tests.support.qmmm.molecules import EXAMPLES, Molecule
 

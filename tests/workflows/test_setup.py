@@ -12,11 +12,13 @@ from openmm import app, unit
 
 from kstep_models.configuration import parse_config
 from openmmkstep.io.topology import topology_from_json, topology_to_json
+from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.qmmm.force_field.recognition import AmbiguousForceError
 from openmmkstep.qmmm.forces import find_qm_force
+from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from openmmkstep.qmmm.region import RegionChargeWarning
-from openmmkstep.workflows.config.sections import QMSection, SystemSection
+from openmmkstep.workflows.config.sections import QMSection, SurrogateSection, SystemSection
 from openmmkstep.workflows.setup.equilibration import equilibrate
 from openmmkstep.workflows.setup.mixed_system import build_mixed_system
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem, PreparationError, SystemBuilder
@@ -148,6 +150,24 @@ def test_settings_and_doubtful_forces_in_a_configuration(ala2: Molecule) -> None
             mixed = build_mixed_system(molecules, QMSection.model_validate({**section, key: [reference]})).system
             assert [type(force) for force in mixed.getForces()].count(openmm.CustomTorsionForce) == left
             assert find_qm_force(mixed).getEngineSettings()["accuracy"] == 0.1
+
+
+def test_a_method_as_surrogate_in_a_configuration(ala2: Molecule) -> None:
+    molecules = MolecularSystem(ala2.topology, ala2.positions, ala2.create_system())
+    section = SurrogateSection.model_validate(
+        {"method": "GFN1-xTB", "settings": {"accuracy": 0.1}, "base_level": "gfn-ff", "period": 2}
+    )
+    mixed = build_mixed_system(molecules, QMSection.model_validate({"atoms": "all"}), section).system
+    engines = {
+        force.getForceGroup(): QMMMForce.cast(force) for force in mixed.getForces() if QMMMForce.isInstance(force)
+    }
+    found = {group: force.getEngine() for group, force in engines.items()}
+    assert found == {
+        force_groups.QM: "gfn2-xtb",
+        force_groups.SURROGATE: "gfn1-xtb",
+        force_groups.BASE_LEVEL: "gfn-ff",
+    }
+    assert engines[force_groups.SURROGATE].getEngineSettings()["accuracy"] == 0.1
 
 
 def test_velocities_of_another_integrator_fit_the_constraints(solvated_ala2: Molecule) -> None:

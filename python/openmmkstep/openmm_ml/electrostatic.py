@@ -67,4 +67,4 @@ def mix_archive(
         keep_forces=keepForces,
         remove_forces=removeForces,
     )
-    return mix(None, system, region, graph, options)
+    return mix((), topology, system, region, graph, options)

@@ -14,9 +14,9 @@ from openmmkstep.openmmapi.far_field_force import FarFieldForce
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.units import value_in
 
-from . import force_groups
 from .force_field.origins import Origin, origin
 from .forces import find_qm_force
+from .levels import force_groups
 
 _GROUPS = 32
 _VACUUM, _WEAK = "qm_vacuum", "qm_in_weak_field"

@@ -15,6 +15,7 @@ from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 from openmmkstep.surrogates.compilation import compiled_package
 
 from .embedding.charges import EmbeddingSettings, SeenCharges
+from .levels import force_groups
 from .region import QMRegion
 
 
@@ -96,12 +97,39 @@ def _embedding_charges(seen: SeenCharges, settings: EmbeddingSettings) -> Embedd
 
 
 def find_qm_force(system: openmm.System) -> QMMMForce:
-    """The QM/MM force in a system; it lives as long as the system does.
+    """The QM/MM force of the QM level in a system; it lives as long as the system does.
+
+    Where no force is in the QM level's group, as in a system made by hand, it is the only QMMMForce there is.
 
     Raises:
-        ValueError: The system has none.
+        ValueError: The system has none, or several of which none is the QM level's.
     """
-    for force in system.getForces():
-        if QMMMForce.isInstance(force):
-            return QMMMForce.cast(force)
-    raise ValueError("the system has no QMMMForce: make it with QMMMPotential.createMixedSystem()")
+    found = [force for force in system.getForces() if QMMMForce.isInstance(force)]
+    of_the_level = [force for force in found if force.getForceGroup() == force_groups.QM]
+    if len(of_the_level or found) != 1:
+        raise ValueError(
+            f"the system has {len(of_the_level or found) or 'no'} QMMMForce{'s' if found else ''} that could be the QM "
+            "level: make it with QMMMPotential.createMixedSystem()"
+        )
+    return QMMMForce.cast((of_the_level or found)[0])
+
+
+def region_particles(system: openmm.System) -> list[int]:
+    """The particles of the region that the levels of a mixed system describe.
+
+    Raises:
+        ValueError: No level tells; the message has the remedy.
+    """
+    for group in (force_groups.QM, force_groups.SURROGATE, force_groups.BASE_LEVEL):
+        for force in system.getForces():
+            if force.getForceGroup() != group:
+                continue
+            if QMMMForce.isInstance(force):
+                return list(QMMMForce.cast(force).getParticles())
+            if TorchScriptForce.isInstance(force):
+                return list(TorchScriptForce.cast(force).getParticles())
+    raise ValueError(
+        "no force of the system tells which particles are the region: make the system with "
+        "QMMMPotential.createMixedSystem(), and where none of its levels is a QM method or an archive pass "
+        "monitoredParticles"
+    )

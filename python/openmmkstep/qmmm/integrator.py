@@ -13,10 +13,10 @@ from openmm import unit
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.units import value_in
 
-from . import force_groups
 from .force_field.origins import Origin, origin
-from .forces import find_qm_force
-from .levels import LevelError, LevelSettings
+from .forces import region_particles
+from .levels import force_groups
+from .levels.settings import LevelError, LevelSettings
 
 
 def createIntegrator(
@@ -56,7 +56,7 @@ def createIntegrator(
         TypeError: Another number of positional arguments.
         LevelError: Periods that do not divide k, that the system has no forces for, or more than one inner step without
             a level below QM; a force in a group of the levels that is none of them.
-        ValueError: The system has no QM level.
+        ValueError: The system has no level that tells which particles it describes.
 
     Examples:
         >>> integrator = createIntegrator(mixed, 300 * unit.kelvin, 1 / unit.picosecond, 0.5 * unit.femtosecond, 8)
@@ -102,9 +102,9 @@ def integrator_for(
 
     Raises:
         LevelError: Levels that the system does not have; a force in a group of the levels that is none of them.
-        ValueError: The system has no QM level.
+        ValueError: The system has no level that tells which particles it describes.
     """
-    monitored = find_qm_force(system).getParticles() if monitored_particles is None else monitored_particles
+    monitored = region_particles(system) if monitored_particles is None else monitored_particles
     forces: dict[int, list[openmm.Force]] = defaultdict(list)
     for index, force in enumerate(system.getForces()):
         _refuse_foreign_level(index, force)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import openmm
+from openmm import app
 
-from openmmkstep.engines.registry import EngineSpecification
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
-from openmmkstep.surrogates.bonded_fit.model import BondedFit, BondedFitError
-from openmmkstep.surrogates.suitability import refuse_unsuitable_surrogate
 
-from . import force_groups
 from .embedding.boundary_charges import DEFAULT_CHARGE_SCHEME, ChargeScheme
 from .embedding.charges import EmbeddingSettings, SeenCharges, collect_embedding_charges, embedding_settings
 from .embedding.errors import EmbeddingError
@@ -29,13 +25,13 @@ from .embedding.far_field import (
 from .force_field.division import SystemDivision
 from .force_field.nonbonded_terms import RegionCharges
 from .force_field.recognition import ForceReference, UnsupportedForceFieldError
-from .forces import create_far_field_force, create_qm_force, create_surrogate_force
+from .forces import create_far_field_force
+from .level_parts import EnginePart, LevelArgument, LevelCase, LevelPart, level_of
+from .levels import force_groups
 from .molecule_graph import MoleculeGraph
 from .region import QMRegion, RegionChargeWarning, region_charge_mismatch
 
 Embedding = Literal["electrostatic", "mechanical"]
-FORCE_FIELD = "force-field"
-"""As a base level: the region's own force-field terms."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +45,11 @@ class MixingOptions:
         far_field: What the region is to charges beyond the cut-off: "force-field", "qm", "none", or None for the force
             field where there can be one.
         charge_scheme: What becomes of the MM charges beside bonds that the region cuts.
-        surrogate: Archive of the surrogate; None for none.
-        surrogate_threads: Threads of the surrogate.
-        compile_surrogate: Whether the surrogate is compiled for this machine.
-        base_level: File of a bonded fit, or "force-field"; None for none.
+        surrogate: What the surrogate is the sum of, as `openmmkstep.qmmm.level_parts.level_of` takes it; None for
+            none.
+        surrogate_threads: Threads of archives.
+        compile_surrogate: Whether archives are compiled for this machine.
+        base_level: What the base level is the sum of, likewise.
         split_nonbonded: Whether nonbonded MM forces get a force group of their own.
         split_reciprocal: Whether the reciprocal space of their Ewald sums gets another one.
         keep_forces: Forces of the MM system that stay as they are.
@@ -64,10 +61,10 @@ class MixingOptions:
     switch_distance: float | None = None
     far_field: FarField | None = None
     charge_scheme: ChargeScheme = DEFAULT_CHARGE_SCHEME
-    surrogate: str | os.PathLike[str] | None = None
+    surrogate: LevelArgument = None
     surrogate_threads: int = 1
     compile_surrogate: bool = False
-    base_level: str | os.PathLike[str] | None = None
+    base_level: LevelArgument = None
     split_nonbonded: bool = False
     split_reciprocal: bool = False
     keep_forces: Collection[ForceReference] = ()
@@ -75,16 +72,18 @@ class MixingOptions:
 
 
 def mix(
-    engine: EngineSpecification | None,
+    top: Sequence[LevelPart],
+    topology: app.Topology,
     system: openmm.System,
     region: QMRegion,
     graph: MoleculeGraph,
     options: MixingOptions,
 ) -> openmm.System:
-    """A copy of an MM system in which a region is described by a QM method.
+    """A copy of an MM system in which a region is described by a QM method, or by whatever else is the top level.
 
     Args:
-        engine: The QM method; None lets the surrogate stand for it.
+        top: The QM method; none lets the surrogate stand for it.
+        topology: The topology of the system.
         system: The MM system; it is not changed.
         region: The QM region.
         graph: The molecular graph of the system.
@@ -93,28 +92,24 @@ def mix(
     Raises:
         ValueError: Anything that makes no sense, as QMMMPotential.createMixedSystem() says.
     """
-    if engine is not None:
-        engine.check(region.site_numbers, region.charge, region.multiplicity)
     if any(QMMMForce.isInstance(force) for force in system.getForces()):
         raise UnsupportedForceFieldError("the system has a QM region already: start from the MM system")
+    levels = {
+        force_groups.BASE_LEVEL: level_of(options.base_level, archives_by_default=False),
+        force_groups.SURROGATE: level_of(options.surrogate),
+        force_groups.QM: tuple(top),
+    }
+    method = next((part.method for part in top if part.method is not None), None)
+    for part in top:
+        part.check(region, False, None)
     mismatch = region_charge_mismatch(system, region, graph)
     if mismatch is not None:
         warnings.warn(mismatch, RegionChargeWarning, stacklevel=3)
-    environment = _environment(system, region, graph, options, engine is not None)
+    environment = _environment(system, region, graph, options, method is not None)
     charges, settings = environment.charges, environment.settings
-    if engine is not None and (charges.charges or charges.bond_charges):
-        engine.check_charges(fading=settings.cutoff is not None)
-    if options.surrogate is not None:
-        refuse_unsuitable_surrogate(
-            options.surrogate,
-            region.site_numbers.tolist(),
-            region.charge,
-            region.multiplicity,
-            None if engine is None else engine.name,
-            needs_environment=bool(charges.charges),
-        )
-    base_level = options.base_level
-    fit = None if base_level is None or base_level == FORCE_FIELD else _bonded_fit(base_level, region)
+    _refuse_blind_top(top, charges)
+    for parts in levels.values():
+        _check_level(parts, region, charges, settings, method)
     division = SystemDivision(
         system,
         region.members,
@@ -136,23 +131,42 @@ def mix(
         # Beside the nonbonded force, with which it makes a small and smooth whole.
         far_field.setForceGroup(force_groups.SLOW_COMMON if options.split_nonbonded else force_groups.COMMON)
         mixed.addForce(far_field)
-    base_forces = fit.create_forces(region.particles, region.links) if fit is not None else []
-    if base_level == FORCE_FIELD:
-        base_forces = division.region_forces()
-    for force in base_forces:
-        force_groups.place_base_level(force)
-        mixed.addForce(force)
-    if options.surrogate is not None:
-        force = create_surrogate_force(
-            options.surrogate, region, charges, settings, options.surrogate_threads, options.compile_surrogate
-        )
-        force.setForceGroup(force_groups.SURROGATE)
-        mixed.addForce(force)
-    if engine is not None:
-        force = create_qm_force(engine, region, charges, settings, far_field if options.far_field == "qm" else None)
-        force.setForceGroup(force_groups.QM)
-        mixed.addForce(force)
+    case = LevelCase(
+        region,
+        charges,
+        settings,
+        division.region_forces,
+        topology,
+        threads=options.surrogate_threads,
+        compiled=options.compile_surrogate,
+    )
+    # Levels below the QM method do not feel the far field: it would cost them more than it is worth.
+    with_far_field = replace(case, far_field=far_field if options.far_field == "qm" else None)
+    for group, parts in levels.items():
+        for part in parts:
+            for force in part.create(with_far_field if group == force_groups.QM else case):
+                force_groups.place(force, group)
+                mixed.addForce(force)
     return mixed
+
+
+def _refuse_blind_top(top: Sequence[LevelPart], charges: SeenCharges) -> None:
+    for part in top:
+        if charges.charges and not part.sees_charges:
+            raise EmbeddingError(
+                f"{part.name} does not see the MM charges, so that nothing would couple the region to them: use "
+                "embedding='mechanical', where the force field does"
+            )
+
+
+def _check_level(
+    parts: Sequence[LevelPart], region: QMRegion, charges: SeenCharges, settings: EmbeddingSettings, method: str | None
+) -> None:
+    """Refuse parts that cannot describe the region or take its charges, before anything is made."""
+    for part in parts:
+        part.check(region, bool(charges.charges), method)
+        if isinstance(part, EnginePart) and (charges.charges or charges.bond_charges):
+            part.engine.check_charges(fading=settings.cutoff is not None)
 
 
 @dataclass(frozen=True)
@@ -211,13 +225,3 @@ def _environment(
         collect_embedding_charges(nonbonded[0], region.members, graph, region.links, options.charge_scheme),
         kept,
     )
-
-
-def _bonded_fit(path: str | os.PathLike[str], region: QMRegion) -> BondedFit:
-    model = BondedFit.read(path)
-    if model.numbers != tuple(int(number) for number in region.site_numbers):
-        raise BondedFitError(
-            f"{path} was fitted for atomic numbers {list(model.numbers)}, the QM region has "
-            f"{region.site_numbers.tolist()}: give the atoms in the same order, or fit one for this region"
-        )
-    return model

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable
 from typing import Any
 
 import openmm
 from openmm import app, unit
 
-from openmmkstep.engines.registry import specification
+from openmmkstep.engines.registry import EngineSpecification, specification
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.units import value_in
 
@@ -17,28 +16,45 @@ from .boundary.link_atoms import LinkAtomDistance
 from .embedding.boundary_charges import DEFAULT_CHARGE_SCHEME, ChargeScheme
 from .embedding.far_field import FarField
 from .force_field.recognition import ForceReference
+from .level_parts import FORCE_FIELD, EnginePart, LevelArgument, LevelPart, level_of
+from .levels.settings import LevelError
 from .mixing import Embedding, MixingOptions, mix
 from .molecule_graph import MoleculeGraph
 from .region import QMRegion
 
 
 class QMMMPotential:
-    """A QM method, ready to be put to use in any system.
+    """A QM method, ready to be put to use in any system; or any other force in its place.
 
     Args:
-        name: Name of the method: ``"gfn2-xtb"``, ``"gfn1-xtb"``, ``"gfn-ff"``, ``"test-analytic"`` (harmonic bonds
+        method: Name of the method: ``"gfn2-xtb"``, ``"gfn1-xtb"``, ``"gfn-ff"``, ``"test-analytic"`` (harmonic bonds
             with charges; for tests), or an engine in Python that a script or an installed package has registered
-            (`openmmkstep.engines.registry`). Upper and lower case are the same.
+            (`openmmkstep.engines.registry`). Upper and lower case are the same. In its place anything can be the top
+            level that the levels below correct: an MLPotential of openmm-ml, ``"force-field"`` for the region's own
+            force-field terms (k-step MM), any openmm.Force, or a list of them, which are summed. What does not see MM
+            charges needs ``embedding="mechanical"`` where there are any.
         settings: Settings of the method by keyword, such as ``accuracy``, ``max_iterations``,
             ``electronic_temperature`` and ``threads`` of xTB; each engine documents its own
             (`openmmkstep.engines.xtb`).
 
+    Attributes:
+        engine: The QM method, checked; None if the top level is something else.
+        level: The parts of the top level.
+
     Raises:
         EngineError: An unknown name, or settings that the engine does not have or refuses.
+        LevelError: Something that cannot be a level; settings for something that has none.
     """
 
-    def __init__(self, name: str, **settings: Any) -> None:
-        self.engine = specification(name, settings, others=QMMMForce.getEngines())
+    def __init__(self, method: LevelArgument, **settings: Any) -> None:
+        self.engine: EngineSpecification | None = None
+        if isinstance(method, str) and method != FORCE_FIELD:
+            self.engine = specification(method, settings, others=QMMMForce.getEngines())
+            self.level: tuple[LevelPart, ...] = (EnginePart(self.engine),)
+        elif settings:
+            raise LevelError(f"{', '.join(settings)}: only QM methods that are given by their names have settings")
+        else:
+            self.level = level_of(method)
 
     def createMixedSystem(
         self,
@@ -53,10 +69,10 @@ class QMMMPotential:
         farField: FarField | None = None,
         linkAtomDistances: Iterable[LinkAtomDistance] = (),
         chargeScheme: ChargeScheme = DEFAULT_CHARGE_SCHEME,
-        surrogate: str | os.PathLike[str] | None = None,
+        surrogate: LevelArgument = None,
         surrogateThreads: int = 1,
         compileSurrogate: bool = False,
-        baseLevel: str | os.PathLike[str] | None = None,
+        baseLevel: LevelArgument = None,
         splitNonbonded: bool = False,
         splitReciprocal: bool = False,
         keepForces: Collection[ForceReference] = (),
@@ -119,13 +135,17 @@ class QMMMPotential:
             chargeScheme: Cut bonds: what becomes of the charge at the MM end, ``"none"``, ``"delete"``, ``"shift"``,
                 ``"rc"`` or ``"rcd"``; see `openmmkstep.qmmm.embedding.boundary_charges`.
 
-            surrogate: The levels: archive of a potential trained for this region; None for none.
-            surrogateThreads: The levels: threads of the surrogate.
-            compileSurrogate: The levels: compile the archive for this machine on first use (half a minute; kept in the
-                user's cache), which halves the cost of the network. Interpreted, with a warning, where that fails.
-            baseLevel: The levels: a cheap potential below the surrogate that lets the network be called less often, the
-                file of a bonded potential fitted to QM forces (``kstep fit-bonded``), or ``"force-field"`` for the
-                region's own force-field terms; None for none.
+            surrogate: The levels: what describes the region between QM calls: the archive of a potential trained for
+                this region, the name of another QM method (``"gfn2-xtb"``, or a QMMMPotential with settings), which
+                sees the same MM charges, ``"force-field"`` for the region's own force-field terms, any openmm.Force
+                (a copy is taken); or a list of them, which are summed in one force group, such as a method and a
+                potential trained on the difference from it, ``["gfn2-xtb", "difference.pt"]``; None for none.
+            surrogateThreads: The levels: threads of archives.
+            compileSurrogate: The levels: compile archives for this machine on first use (half a minute; kept in the
+                user's cache), which halves the cost of a network. Interpreted, with a warning, where that fails.
+            baseLevel: The levels: a cheap potential below the surrogate that lets it be called less often, such as the
+                file of a bonded potential fitted to QM forces (``kstep fit-bonded``), or anything that ``surrogate``
+                takes; None for none.
 
             splitNonbonded: The MM forces: put nonbonded forces of the surroundings into a force group of their own, so
                 that they can be evaluated less often.
@@ -140,7 +160,7 @@ class QMMMPotential:
 
         Raises:
             ValueError: Anything that makes no sense; the message names it. Its kinds are RegionError, LinkAtomError,
-                EngineError, EmbeddingError, SurrogateError, BondedFitError, UnsupportedForceFieldError and
+                EngineError, EmbeddingError, LevelError, SurrogateError, BondedFitError, UnsupportedForceFieldError and
                 AmbiguousForceError. Nothing expensive has happened by then.
         """
         graph = MoleculeGraph(topology, system)
@@ -160,7 +180,7 @@ class QMMMPotential:
             keep_forces=keepForces,
             remove_forces=removeForces,
         )
-        return mix(self.engine, system, region, graph, options)
+        return mix(self.level, topology, system, region, graph, options)
 
 
 def _length(value: float | unit.Quantity | None) -> float | None:

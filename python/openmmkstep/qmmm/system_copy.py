@@ -8,7 +8,7 @@ import openmm
 
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 
-from . import force_groups
+from .levels import force_groups
 
 
 def copy_without(system: openmm.System, unwanted: Callable[[openmm.Force], bool]) -> openmm.System:

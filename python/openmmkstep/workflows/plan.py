@@ -13,14 +13,14 @@ from openmm import app
 
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.integrator import integrator_for
-from openmmkstep.qmmm.levels import LevelSettings
+from openmmkstep.qmmm.levels.settings import LevelSettings
 from openmmkstep.workflows.config.equilibration import StageSection
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.config.sections import CacheSection, QMSection, SurrogateSection, SystemSection
 
 from .setup.barostat import add_barostat
 from .setup.equilibration import ForceFieldEquilibration
-from .setup.mixed_system import MixedSystem, build_mixed_system, engine_of
+from .setup.mixed_system import MixedSystem, build_mixed_system, engine_of, method_below
 from .setup.molecular_system import MolecularSystem, SystemBuilder
 from .setup.platforms import find_platform
 
@@ -282,7 +282,8 @@ def _what_names_stand_for(config: RunConfig) -> dict[str, Any]:
     if config.surrogate is None:
         return level
     surrogate = config.surrogate
-    files = [surrogate.archive, *([surrogate.base_level] if isinstance(surrogate.base_level, Path) else [])]
+    files = [file for file in (surrogate.archive, surrogate.base_level) if isinstance(file, Path)]
     # One that is missing is told of by whoever loads it, who knows where such a file comes from.
     digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
-    return {**level, "surrogate_digests": digests}
+    method = {} if surrogate.method is None else {"surrogate_level_of_theory": method_below(surrogate).describe()}
+    return {**level, **method, "surrogate_digests": digests}

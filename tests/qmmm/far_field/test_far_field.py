@@ -12,10 +12,10 @@ from openmm import app, unit
 
 from kstep_models.units import COULOMB
 from openmmkstep import FarFieldForce
-from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.embedding.errors import EmbeddingError
 from openmmkstep.qmmm.force_field.division import SystemDivision
 from openmmkstep.qmmm.forces import find_qm_force
+from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.qmmm.molecule_graph import MoleculeGraph
 from openmmkstep.qmmm.potential import QMMMPotential
 from tests.support.qmmm.energies import energy_and_forces

@@ -9,7 +9,7 @@ from openmm import unit
 
 from openmmkstep.units import value_in
 
-from .. import force_groups
+from ..levels import force_groups
 from ..molecule_graph import MoleculeGraph
 from .nonbonded_terms import (
     RegionCharges,

@@ -12,8 +12,8 @@ import openmm
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 from openmmkstep.provenance import machine_info
-from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.integrator import integrator_for
+from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.workflows.config.bench import BenchCase, BenchConfig
 from openmmkstep.workflows.setup.equilibration import equilibrate
 from openmmkstep.workflows.setup.mixed_system import build_mixed_system

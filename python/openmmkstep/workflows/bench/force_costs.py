@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import openmm
 
-from openmmkstep.qmmm import force_groups
-from openmmkstep.qmmm.levels import LevelSettings
+from openmmkstep.qmmm.levels import force_groups
+from openmmkstep.qmmm.levels.settings import LevelSettings
 from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 
 NOTHING = "nothing"

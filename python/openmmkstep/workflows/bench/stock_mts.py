@@ -9,8 +9,8 @@ from typing import Any
 import openmm
 from openmm import unit
 
-from openmmkstep.qmmm import force_groups
-from openmmkstep.qmmm.levels import LevelSettings
+from openmmkstep.qmmm.levels import force_groups
+from openmmkstep.qmmm.levels.settings import LevelSettings
 from openmmkstep.qmmm.system_copy import copy_without
 
 _OUTER_GROUP = force_groups.QM

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from kstep_models.configuration import Section
-from openmmkstep.qmmm.levels import LevelSettings
+from openmmkstep.qmmm.levels.settings import LevelSettings
 
 from .quantities import Duration, Rate, Seed, Temperature, Time
 from .sections import QMSection, SurrogateSection, SystemSection, level_settings

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from kstep_models.configuration import Section
-from openmmkstep.qmmm.levels import LevelSettings
+from openmmkstep.qmmm.levels.settings import LevelSettings
 
 from .quantities import Duration, Rate, Seed, Temperature, Time
 from .sections import CacheSection, QMSection, SurrogateSection, SystemSection, level_settings

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from kstep_models.configuration import Section
-from openmmkstep.qmmm.levels import LevelSettings
+from openmmkstep.qmmm.levels.settings import LevelSettings
 
 from .equilibration import EquilibrationSection
 from .quantities import Duration, Pressure, Rate, Seed, Temperature, Time

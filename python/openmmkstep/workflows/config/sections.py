@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from kstep_models.configuration import FileOrName, Section
 from openmmkstep.engines.registry import canonical_name
-from openmmkstep.qmmm.levels import LevelSettings
+from openmmkstep.qmmm.levels.settings import LevelSettings
 
 from .quantities import FileSize, Length
 
@@ -158,32 +158,51 @@ class SurrogateSection(Section):
     """The surrogate and the level below it; periods are in inner steps.
 
     Attributes:
-        archive: exported potential.
-        period: inner steps between evaluations of the network.
-        base_level: potential below the network: the file of a bonded fit (``kstep fit-bonded``), or "force-field" for
-            the region's own force-field terms; none if the network acts at every inner step.
-        threads: for the network.
-        compiled: compile the network for this machine on first use; interpreted where that fails.
+        method: A QM method in the same MM charges as surrogate, such as gfn2-xtb below a density functional; none for
+            an archive alone.
+        settings: Settings of that method by its own names.
+        archive: Exported potential; beside a method, one that was trained on the difference from it.
+        period: Inner steps between evaluations of the surrogate.
+        base_level: Potential below the surrogate: the file of a bonded fit (``kstep fit-bonded``) or of an archive, the
+            name of a QM method, or "force-field" for the region's own force-field terms; none if the surrogate acts at
+            every inner step.
+        threads: For archives.
+        compiled: Compile archives for this machine on first use; interpreted where that fails.
     """
 
-    archive: Path
+    method: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    archive: Path | None = None
     period: int = Field(default=1, ge=1)
-    base_level: Literal["force-field"] | Path | None = None
+    base_level: FileOrName | None = None
     threads: int = Field(default=1, ge=1)
     compiled: bool = False
+
+    @field_validator("method")
+    @classmethod
+    def _the_same_run_in_capitals(cls, method: str | None) -> str | None:
+        return None if method is None else canonical_name(method)
+
+    @model_validator(mode="after")
+    def _something_at_all(self) -> SurrogateSection:
+        if self.method is None and self.archive is None:
+            raise ValueError("give 'archive', the file of an exported potential, or 'method', a QM method, or both")
+        if self.settings and self.method is None:
+            raise ValueError("'settings' are those of 'method', which is not given")
+        return self
 
     @model_validator(mode="after")
     def _something_every_step(self) -> SurrogateSection:
         if self.period != 1 and not self.has_base_level:
             raise ValueError(
-                f"period {self.period} needs a base level below the network, because something must act at every inner "
-                "step: give 'base_level', a file of kstep fit-bonded or force-field"
+                f"period {self.period} needs a base level below the surrogate, because something must act at every "
+                "inner step: give 'base_level', a file of kstep fit-bonded or force-field"
             )
         return self
 
     @property
     def has_base_level(self) -> bool:
-        """Whether there is a level below the network."""
+        """Whether there is a level below the surrogate."""
         return self.base_level is not None
 
 

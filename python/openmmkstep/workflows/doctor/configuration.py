@@ -13,13 +13,13 @@ from openmm import unit
 
 from kstep_models.configuration import ConfigError, load_config
 from kstep_models.elements import formula
-from openmmkstep.qmmm.levels import LevelSettings
+from openmmkstep.qmmm.levels.settings import LevelSettings
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.surrogates.suitability import read_surrogate_contract
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.plan import RunPlan, SystemPlan
 from openmmkstep.workflows.run_folder import RunFolder
-from openmmkstep.workflows.setup.mixed_system import MixedSystem, region_of
+from openmmkstep.workflows.setup.mixed_system import MixedSystem, region_of, surrogate_parts
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 from openmmkstep.workflows.setup.selection import is_solvent
 
@@ -90,7 +90,8 @@ def _made_for(name: str, file: Path) -> str:
     if name != "surrogate":
         return ""
     level = read_surrogate_contract(file).level_of_theory
-    return f", trained for {level.get('method', 'an unknown method')}"
+    below = f" less {level['minus'].get('method')}" if isinstance(level.get("minus"), dict) else ""
+    return f", trained for {level.get('method', 'an unknown method')}{below}"
 
 
 def _system(molecules: MolecularSystem) -> str:
@@ -150,7 +151,8 @@ def _levels(plan: SystemPlan, levels: LevelSettings) -> str:
 
     parts = [f"{plan.qm.method} {every(levels.k)} (k = {levels.k})"]
     if plan.surrogate is not None:
-        parts.append(f"{plan.surrogate.archive.name} {every(levels.surrogate_period)}")
+        summed = " + ".join(part.name for part in surrogate_parts(plan.surrogate))
+        parts.append(f"{summed} {every(levels.surrogate_period)}")
         if plan.surrogate.base_level is not None:
             parts.append(f"base level {Path(plan.surrogate.base_level).name} {every(1)}")
     parts.append(f"nonbonded MM forces {every(levels.nonbonded_period)}")

@@ -184,10 +184,12 @@ def _average(series: NDArray[np.float64]) -> dict[str, float] | None:
 def _surrogate(surrogate: SurrogateSection | None) -> dict[str, Any] | None:
     if surrogate is None:
         return None
+    method = {} if surrogate.method is None else {"method": surrogate.method}
+    if surrogate.archive is None:
+        return method
     contract = read_surrogate_contract(surrogate.archive)
-    return {
-        key: getattr(contract, key) for key in ("level_of_theory", "training_data", "validation", "versions", "dtype")
-    }
+    keys = ("level_of_theory", "training_data", "validation", "versions", "dtype")
+    return {**method, **{key: getattr(contract, key) for key in keys}}
 
 
 def _backbone(files: RunFolder, molecules: MolecularSystem, region: QMRegion) -> list[BackboneTrace]:

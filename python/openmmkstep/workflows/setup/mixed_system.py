@@ -12,6 +12,7 @@ from openmmkstep.openmmapi.far_field_force import FarFieldForce
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.qmmm.embedding.far_field import FarField
 from openmmkstep.qmmm.forces import find_qm_force
+from openmmkstep.qmmm.level_parts import EnginePart, LevelPart, level_of
 from openmmkstep.qmmm.mixing import MixingOptions, mix
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.workflows.config.sections import QMSection, SurrogateSection
@@ -26,7 +27,7 @@ class MixedSystem:
     """A system with a QM region.
 
     Attributes:
-        system: The system, with the force groups of openmmkstep.qmmm.force_groups.
+        system: The system, with the force groups of openmmkstep.qmmm.levels.force_groups.
         region: the QM region.
     """
 
@@ -63,6 +64,21 @@ def engine_of(qm: QMSection) -> EngineSpecification:
     return specification(qm.method, qm.settings, others=QMMMForce.getEngines())
 
 
+def method_below(section: SurrogateSection) -> EngineSpecification:
+    """The QM method that serves as surrogate."""
+    return specification(section.method or "", section.settings, others=QMMMForce.getEngines())
+
+
+def surrogate_parts(section: SurrogateSection) -> list[LevelPart]:
+    """What the surrogate that a configuration means is the sum of."""
+    parts: list[LevelPart] = []
+    if section.method is not None:
+        parts.append(EnginePart(method_below(section)))
+    if section.archive is not None:
+        parts += level_of(section.archive)
+    return parts
+
+
 def build_mixed_system(
     molecules: MolecularSystem,
     qm: QMSection,
@@ -93,7 +109,7 @@ def build_mixed_system(
         switch_distance=None if isolated else qm.switch_distance,
         far_field=None if isolated else qm.far_field,
         charge_scheme=qm.charge_scheme,
-        surrogate=None if surrogate is None else surrogate.archive,
+        surrogate=None if surrogate is None else surrogate_parts(surrogate),
         surrogate_threads=1 if surrogate is None else surrogate.threads,
         compile_surrogate=surrogate is not None and surrogate.compiled,
         base_level=None if surrogate is None else surrogate.base_level,
@@ -102,4 +118,6 @@ def build_mixed_system(
         keep_forces=qm.keep_forces,
         remove_forces=qm.remove_forces,
     )
-    return MixedSystem(mix(engine_of(qm), molecules.system, region, molecules.graph, options), region)
+    return MixedSystem(
+        mix([EnginePart(engine_of(qm))], molecules.topology, molecules.system, region, molecules.graph, options), region
+    )

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import openmm
 
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.integrator import integrator_for
+from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.qmmm.system_copy import copy_without
 from openmmkstep.workflows.config.validate import ValidateConfig
 from openmmkstep.workflows.setup.equilibration import equilibrate

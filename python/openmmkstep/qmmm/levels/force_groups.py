@@ -28,15 +28,15 @@ LEVELS = frozenset({SURROGATE, QM, BASE_LEVEL})
 RESERVED = LEVELS | {SLOW_COMMON, RECIPROCAL}
 """Groups that createMixedSystem() fills by itself; forces of the user that are in one of them move to COMMON."""
 
-BASE_LEVEL_PREFIX = "Base"
-"""The names of all forces of the base level begin with it."""
+_PREFIXES = {BASE_LEVEL: "Base", SURROGATE: "Surrogate", QM: "QM"}
+"""The names of forces of a level begin with it, but for those that can be nothing else."""
 
 
-def place_base_level(force: openmm.Force) -> None:
-    """Make a force one of the base level, before it is added to a mixed system."""
-    force.setForceGroup(BASE_LEVEL)
-    if not force.getName().startswith(BASE_LEVEL_PREFIX):
-        force.setName(BASE_LEVEL_PREFIX + force.getName())
+def place(force: openmm.Force, group: int) -> None:
+    """Make a force one of a level, before it is added to a mixed system."""
+    force.setForceGroup(group)
+    if not is_level(force):
+        force.setName(_PREFIXES[group] + force.getName())
 
 
 EWALD = frozenset({openmm.NonbondedForce.Ewald, openmm.NonbondedForce.PME, openmm.NonbondedForce.LJPME})
@@ -53,9 +53,10 @@ def reciprocal_group(force: openmm.Force) -> int | None:
 
 def is_level(force: openmm.Force) -> bool:
     """Whether a force is one that createMixedSystem() makes to describe the QM region."""
-    if force.getForceGroup() == BASE_LEVEL:
-        return bool(force.getName().startswith(BASE_LEVEL_PREFIX))
-    return QMMMForce.isInstance(force) or _is_surrogate(force)
+    prefix = _PREFIXES.get(force.getForceGroup())
+    if prefix is None:
+        return False
+    return bool(force.getName().startswith(prefix)) or QMMMForce.isInstance(force) or _is_surrogate(force)
 
 
 def _is_surrogate(force: openmm.Force) -> bool:
