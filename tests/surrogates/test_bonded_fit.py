@@ -11,10 +11,10 @@ import openmm
 import pytest
 
 from kstep_models.frames import Environment, Frame, FrameWriter, RegionDescription
+from kstep_models.regression import internal_coordinates as internal
 from openmmkstep import QMMMPotential
 from openmmkstep.openmmapi.region import LinkAtom
 from openmmkstep.qmmm.levels import force_groups
-from openmmkstep.surrogates.bonded_fit import internal_coordinates as internal
 from openmmkstep.surrogates.bonded_fit.fitting import fit_bonded
 from openmmkstep.surrogates.bonded_fit.model import BondedFit, BondedFitError
 from tests.support.qmmm.energies import energy_and_forces

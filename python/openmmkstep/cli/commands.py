@@ -35,6 +35,7 @@ _OWN = {
     "spectrum": "electrons.spectrum:spectrum",
     "compile": "surrogates.compile:compile_archive",
     "fit-bonded": "surrogates.fit_bonded:fit_bonded",
+    "fit-regression": "surrogates.fit_regression:fit_regression",
     "generate-responses": "electrons.generate_responses:generate_responses",
     "bench-spectrum": "electrons.bench_spectrum:bench_spectrum",
     "validate": "dynamics.validate:validate",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kstep_models.frames import Environment, Frame, FrameFile, RegionDescription
+import numpy as np
+
+from kstep_models.frames import Environment, Frame, FrameFile, FrameFileError, RegionDescription
 from kstep_models.hdf5_changes import changed
 from kstep_models.provenance import software_versions
 from openmmkstep.openmmapi.qmmm_force import QMResult
@@ -60,6 +63,30 @@ def frame_of_result(result: QMResult, embedded: bool, trajectory: int, time: flo
         temperature=temperature,
         environment=environment,
     )
+
+
+def difference_of_results(above: QMResult, below: QMResult) -> QMResult:
+    """What one method says beyond another of the same geometry in the same surroundings.
+
+    Raises:
+        FrameFileError: The two are not of the same geometry.
+    """
+    same = ("positions", "environmentPositions", "environmentCharges", "environmentParticles")
+    if not all(np.array_equal(getattr(above, name), getattr(below, name)) for name in same):
+        raise FrameFileError(
+            "the results of the two levels are not of the same geometry: read them at the end of an outer step, in the "
+            "same embedding charges"
+        )
+    differences = {
+        name: getattr(above, name) - getattr(below, name)
+        for name in ("energy", "forces", "charges", "dipole", "environmentForces")
+    }
+    return replace(above, **differences)
+
+
+def difference_of_theories(above: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
+    """The level of theory of what one method says beyond another."""
+    return {**above, "minus": dict(below)}
 
 
 def keep_frames(path: str | os.PathLike[str], count: int) -> None:

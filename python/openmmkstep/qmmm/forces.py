@@ -114,6 +114,20 @@ def find_qm_force(system: openmm.System) -> QMMMForce:
     return QMMMForce.cast((of_the_level or found)[0])
 
 
+def find_method_below(system: openmm.System) -> QMMMForce:
+    """The QM method that serves as surrogate in a system; it lives as long as the system does.
+
+    Raises:
+        ValueError: The surrogate of the system is none, or has none in it.
+    """
+    for force in system.getForces():
+        if force.getForceGroup() == force_groups.SURROGATE and QMMMForce.isInstance(force):
+            return QMMMForce.cast(force)
+    raise ValueError(
+        "no QM method is in the surrogate of the system: give createMixedSystem() one, surrogate='gfn2-xtb' say"
+    )
+
+
 def region_particles(system: openmm.System) -> list[int]:
     """The particles of the region that the levels of a mixed system describe.
 

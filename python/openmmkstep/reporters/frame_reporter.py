@@ -11,9 +11,10 @@ from openmm import app, unit
 from kstep_models.frames import FrameWriter
 from kstep_models.hdf5 import PATIENCE
 from openmmkstep.engines.registry import specification
-from openmmkstep.io.frames import describe_region, frame_of_result
+from openmmkstep.io.frames import describe_region, difference_of_results, difference_of_theories, frame_of_result
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.qmmm.forces import find_qm_force
+from openmmkstep.openmmapi.qmmm_force import QMMMForce
+from openmmkstep.qmmm.forces import find_method_below, find_qm_force
 from openmmkstep.qmmm.region import QMRegion
 
 from .schedule import Schedule
@@ -32,9 +33,11 @@ class FrameReporter:
         trajectory: number under which the frames are stored; training and validation never share a trajectory.
         command: Command line for the file's head.
         flushEvery: frames kept in memory between writes.
+        difference: Save what the QM level says beyond the QM method in the surrogate, instead of what it says: what a
+            potential that is added to that method learns (``kstep fit-regression``). It costs no call either.
 
     Raises:
-        ValueError: the interval is not a positive integer.
+        ValueError: the interval is not a positive integer; the surrogate has no method, and a difference is wanted.
         FrameFileError: the file exists and ``append`` is false, or it cannot be continued.
     """
 
@@ -46,6 +49,7 @@ class FrameReporter:
         trajectory: int = 0,
         command: str = "",
         flushEvery: int = 20,
+        difference: bool = False,
     ) -> None:
         self._file = file
         self._schedule = Schedule(reportInterval)
@@ -53,6 +57,7 @@ class FrameReporter:
         self._trajectory = trajectory
         self._command = command
         self._flush_every = flushEvery
+        self._difference = difference
         self._embedded = False
         self._writer: FrameWriter | None = None
 
@@ -64,6 +69,9 @@ class FrameReporter:
         """Save a frame."""
         qm_force = find_qm_force(simulation.system)
         result = qm_force.getLastResult(simulation.context)
+        if self._difference:
+            below = find_method_below(simulation.system)
+            result = difference_of_results(result, below.getLastResult(simulation.context))
         if self._writer is None:
             self._embedded = qm_force.getEmbeddingCharges().getNumCharges() > 0
             region = QMRegion.create(
@@ -74,11 +82,12 @@ class FrameReporter:
                 qm_force.getMultiplicity(),
                 links=qm_force.getLinkAtoms(),
             )
-            name = qm_force.getEngine()
-            engine = specification(name, qm_force.getEngineSettings(), others=[name])
+            theory = _theory(qm_force)
+            if self._difference:
+                theory = difference_of_theories(theory, _theory(find_method_below(simulation.system)))
             self._writer = FrameWriter(
                 self._file,
-                describe_region(region, engine.describe(), self._command),
+                describe_region(region, theory, self._command),
                 environment=self._embedded,
                 resume=self._append,
                 flush_every=self._flush_every,
@@ -106,3 +115,9 @@ class FrameReporter:
     def __len__(self) -> int:
         """Frames in the file and on their way to it; 0 before the first report."""
         return 0 if self._writer is None else len(self._writer)
+
+
+def _theory(force: QMMMForce) -> dict[str, Any]:
+    """The level of theory of a force."""
+    name = force.getEngine()
+    return specification(name, force.getEngineSettings(), others=[name]).describe()

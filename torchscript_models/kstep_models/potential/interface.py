@@ -32,7 +32,7 @@ from kstep_models.configuration import Section
 ENTRY_POINTS = "kstep_models.potentials"
 DEFAULT_NETWORK = "kstep"
 
-_OWN_MODULES = {"kstep": "kstep_models.potential.network"}
+_OWN_MODULES = {"kstep": "kstep_models.potential.network", "regression": "kstep_models.regression.network"}
 _networks: "dict[str, type[PotentialModel]]" = {}
 
 FloatArray = NDArray[np.float64]

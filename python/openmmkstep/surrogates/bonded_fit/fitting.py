@@ -10,21 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kstep_models.frames import FrameFile
+from kstep_models.regression.bonded import BondedTerms, NormalEquations, predicted_forces
 from kstep_models.units import MEV_PER_ANGSTROM
 
-from .internal_coordinates import (
-    Coordinates,
-    angles,
-    dihedrals,
-    find_angles,
-    find_bonds,
-    find_dihedrals,
-    find_pairs,
-    lengths,
-)
-from .model import ANGLE_ORDER, BOND_ORDER, DIHEDRAL_ORDER, PAIR_ORDER, BondedFit, BondedFitError
+from .model import BondedFit, BondedFitError
 
-_BATCH = 40
 _RIDGE = 1e-4  # of the diagonal, in units of each coefficient's own scale
 _HELD_OUT_EVERY = 8
 
@@ -130,99 +120,51 @@ class _Data:
 class _Fit:
     def __init__(self, data: _Data) -> None:
         self._data = data
-        self._bonds = find_bonds(data.bonds)
-        self._angles = find_angles(data.bonds)
-        self._dihedrals = find_dihedrals(data.bonds)
-        self._pairs = find_pairs(data.bonds)
-        self._s0 = lengths(data.positions, self._pairs).values.mean(axis=0)
-        self._r0 = lengths(data.positions, self._bonds).values.mean(axis=0)
-        self._theta0 = angles(data.positions, self._angles).values.mean(axis=0)
-        self.size = (
-            BOND_ORDER * len(self._bonds)
-            + ANGLE_ORDER * len(self._angles)
-            + 2 * DIHEDRAL_ORDER * len(self._dihedrals)
-            + PAIR_ORDER * len(self._pairs)
-        )
+        self._terms = BondedTerms.of(data.bonds, data.positions)
+        self.size = self._terms.size
+        # A difference of two methods need not hold anything together.
+        self._must_bind = "minus" not in data.level_of_theory
 
     def solve(self, frames: NDArray[np.int64]) -> Array:
         """Coefficients, with the anharmonicity left out where it would let a bond fall apart."""
-        matrix, right = np.zeros((self.size, self.size)), np.zeros(self.size)
-        for start in range(0, len(frames), _BATCH):
-            batch = frames[start : start + _BATCH]
-            design = self._design(self._data.positions[batch])
-            matrix += design.T @ design
-            right += design.T @ self._data.forces[batch].ravel()
-        kept = np.ones(self.size, dtype=bool)
-        coefficients = _ridge(matrix, right, kept)
-        count = len(self._bonds)
+        equations = NormalEquations(self._terms)
+        equations.add(self._data.positions[frames], self._data.forces[frames])
+        coefficients = equations.solve(_RIDGE)
+        if not self._must_bind:
+            return coefficients
+        count = len(self._terms.bonds)
         # A negative quartic term makes the bond's energy fall without bound.
         unbound = np.flatnonzero(coefficients[3 * count : 4 * count] <= 0)
         if len(unbound):
+            kept = np.ones(self.size, dtype=bool)
             kept[np.concatenate([2 * count + unbound, 3 * count + unbound])] = False
-            coefficients = _ridge(matrix, right, kept)
+            coefficients = equations.solve(_RIDGE, kept)
         if np.any(coefficients[count : 2 * count] <= 0):
             raise BondedFitError("the fit gives a bond without restoring force: use more frames, or hotter ones")
         return coefficients
 
     def error(self, coefficients: Array, frames: NDArray[np.int64]) -> float:
         """RMS force error per coordinate, meV/A."""
-        total = 0.0
-        for start in range(0, len(frames), _BATCH):
-            batch = frames[start : start + _BATCH]
-            residual = self._design(self._data.positions[batch]) @ coefficients - self._data.forces[batch].ravel()
-            total += float(residual @ residual)
-        return MEV_PER_ANGSTROM * float(np.sqrt(total / (self._data.forces[frames].size)))
+        residual = predicted_forces(self._terms, coefficients, self._data.positions[frames]) - self._data.forces[frames]
+        return MEV_PER_ANGSTROM * float(np.sqrt(np.mean(residual**2)))
 
     def model(self, coefficients: Array, about: dict[str, object]) -> BondedFit:
         """The fitted coefficients, sorted by term."""
-        orders = (BOND_ORDER, ANGLE_ORDER, 2 * DIHEDRAL_ORDER, PAIR_ORDER)
-        terms = (self._bonds, self._angles, self._dihedrals, self._pairs)
-        ends = np.cumsum([order * len(table) for order, table in zip(orders, terms, strict=True)])
-        bond, angle, dihedral, pair = (
-            part.reshape(order, -1).T for part, order in zip(np.split(coefficients, ends[:-1]), orders, strict=True)
-        )
+        terms = self._terms
+        bond, angle, dihedral, pair = terms.split(coefficients)
         return BondedFit(
             tuple(int(number) for number in self._data.numbers),
-            np.column_stack([self._bonds, self._r0, bond]).tolist(),
-            np.column_stack([self._angles, self._theta0, angle]).tolist(),
-            np.column_stack([self._dihedrals, dihedral]).tolist(),
-            np.column_stack([self._pairs, self._s0, pair]).tolist(),
+            _rows(terms.bonds, terms.r0, bond),
+            _rows(terms.angles, terms.theta0, angle),
+            _rows(terms.dihedrals, None, dihedral),
+            _rows(terms.pairs, terms.s0, pair),
             dict(about),
         )
 
-    def _design(self, positions: Array) -> Array:
-        """Force on every coordinate per unit of each coefficient [T*3n, coefficients]."""
-        atoms = positions.shape[1]
-        bond, angle = lengths(positions, self._bonds), angles(positions, self._angles)
-        dihedral = dihedrals(positions, self._dihedrals)
-        x, y = bond.values - self._r0, angle.values - self._theta0
-        columns = [_forces(bond, n * x ** (n - 1), atoms) for n in range(1, BOND_ORDER + 1)]
-        columns += [_forces(angle, n * y ** (n - 1), atoms) for n in range(1, ANGLE_ORDER + 1)]
-        for n in range(1, DIHEDRAL_ORDER + 1):
-            columns.append(_forces(dihedral, -n * np.sin(n * dihedral.values), atoms))
-            columns.append(_forces(dihedral, n * np.cos(n * dihedral.values), atoms))
-        pair = lengths(positions, self._pairs)
-        z = pair.values - self._s0
-        columns += [_forces(pair, n * z ** (n - 1), atoms) for n in range(1, PAIR_ORDER + 1)]
-        stacked = np.concatenate(columns, axis=1)
-        return stacked.transpose(0, 2, 1).reshape(-1, self.size)
 
-
-def _forces(coordinates: Coordinates, slope: Array, atoms: int) -> Array:
-    """Forces [T,c,3n] of energies whose derivatives with respect to the coordinates are ``slope`` [T,c]."""
-    frames, count = slope.shape
-    forces = np.zeros((frames, count, atoms, 3))
-    index = np.arange(count)
-    for place in range(coordinates.atoms.shape[1]):
-        forces[:, index, coordinates.atoms[:, place]] -= slope[..., None] * coordinates.gradients[:, :, place]
-    return forces.reshape(frames, count, 3 * atoms)
-
-
-def _ridge(matrix: Array, right: Array, kept: NDArray[np.bool_]) -> Array:
-    """Regularised solution of the normal equations in the kept coefficients; 0 in the others."""
-    scale = 1 / np.sqrt(np.diag(matrix)[kept] + 1e-12 * np.diag(matrix).max())
-    small = matrix[np.ix_(kept, kept)] * scale[:, None] * scale
-    small[np.diag_indices_from(small)] += _RIDGE
-    solution = np.zeros(len(right))
-    solution[kept] = scale * np.linalg.solve(small, scale * right[kept])
-    return solution
+def _rows(atoms: NDArray[np.int64], rest: Array | None, coefficients: Array) -> list[list[float]]:
+    """Rows of a BondedFit."""
+    if len(atoms) == 0:
+        return []
+    rows: list[list[float]] = np.column_stack([atoms, *([] if rest is None else [rest]), coefficients]).tolist()
+    return rows

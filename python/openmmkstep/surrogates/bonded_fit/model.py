@@ -24,14 +24,11 @@ import numpy as np
 import openmm
 
 from kstep_models.files import write_atomically
+from kstep_models.regression.bonded import ANGLE_ORDER, BOND_ORDER, DIHEDRAL_ORDER, PAIR_ORDER
 from openmmkstep.openmmapi.region import LinkAtom
 
 from .link_pairs import LinkPairs
 
-BOND_ORDER = 4
-ANGLE_ORDER = 3
-DIHEDRAL_ORDER = 3
-PAIR_ORDER = 2
 SCHEMA = "kstep-bonded-fit"
 VERSION = 2
 

@@ -39,8 +39,11 @@ def find_angles(bonds: Table) -> Table:
     return _table([(i, centre, j) for centre in sorted(around) for i, j in combinations(around[centre], 2)], 3)
 
 
-def find_dihedrals(bonds: Table) -> Table:
-    """All proper dihedrals [c,4], and one improper for each atom with three neighbours (that atom third)."""
+def find_dihedrals(bonds: Table, all_impropers: bool = False) -> Table:
+    """All proper dihedrals [c,4], and one or all three impropers for each atom with three neighbours (that atom third).
+
+    The impropers that differ by the sign of the angle count as one.
+    """
     around = _neighbours(bonds)
     found = [
         (i, int(b), int(c), j)
@@ -49,7 +52,11 @@ def find_dihedrals(bonds: Table) -> Table:
         for j in around[int(c)]
         if i != c and j != b and i != j
     ]
-    found += [(n[0], n[1], centre, n[2]) for centre, n in sorted(around.items()) if len(n) == 3]
+    for centre, n in sorted(around.items()):
+        if len(n) == 3:
+            found.append((n[0], n[1], centre, n[2]))
+            if all_impropers:
+                found += [(n[0], n[2], centre, n[1]), (n[1], n[0], centre, n[2])]
     return _table(found, 4)
 
 

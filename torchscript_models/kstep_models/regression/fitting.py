@@ -1,0 +1,157 @@
+"""Fits the parts of a regression to labels, and tells by labels that were held out which of them are worth having."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kstep_models.units import MEV_PER_ANGSTROM
+
+from .bonded import BondedTerms, NormalEquations, predicted_forces
+from .charges import LinearCharges, fit_charges
+from .kernel import Kernel, fit_kernel, typical_distance
+from .labels import Labels
+from .permutations import permutation_group
+
+Array = NDArray[np.float64]
+Table = NDArray[np.int64]
+Parts = Literal["bonded", "kernel", "both"]
+
+PARTS: tuple[Parts, ...] = ("bonded", "kernel", "both")
+FEWEST_LABELS = 10
+_HELD_OUT_EVERY = 5
+_BONDED_RIDGE = 1e-4
+_WIDTH = 6.0  # typical distances between labels; errors hardly depend on it between 3 and 20
+_RIDGE = 1e-8
+
+
+class RegressionError(ValueError):
+    """Labels that nothing can be fitted to."""
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A fitted potential.
+
+    Attributes:
+        labels: How many it was fitted to.
+        constant: Energy where all parts are 0, kJ/mol.
+        charges: Charges that couple it to its surroundings; None in vacuum.
+        terms: Bonded terms; None for none.
+        coefficients: Of the bonded terms.
+        kernel: Kernel regression on what the bonded terms leave; None for none.
+    """
+
+    labels: int
+    constant: float
+    charges: LinearCharges | None
+    terms: BondedTerms | None
+    coefficients: Array | None
+    kernel: Kernel | None
+
+    @property
+    def parts(self) -> Parts:
+        """Which parts there are, but for the charges."""
+        if self.kernel is None:
+            return "bonded"
+        return "kernel" if self.terms is None else "both"
+
+    def forces(self, labels: Labels) -> Array:
+        """Forces [T,n,3] on the atoms of labelled geometries in their surroundings, kJ/mol/nm."""
+        forces = np.zeros_like(labels.positions)
+        if self.charges is not None:
+            forces += self.charges.forces(labels.positions, labels.surroundings)
+        if self.terms is not None and self.coefficients is not None:
+            forces += predicted_forces(self.terms, self.coefficients, labels.positions)
+        if self.kernel is not None:
+            forces += self.kernel.forces(labels.positions)
+        return forces
+
+    def error(self, labels: Labels) -> float:
+        """Root mean square error of the forces per coordinate, meV/A."""
+        return MEV_PER_ANGSTROM * float(np.sqrt(np.mean((self.forces(labels) - labels.forces) ** 2)))
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A regression and how good it is.
+
+    Attributes:
+        regression: Fitted to all labels.
+        errors: Force errors on held-out labels, of each choice of parts that was tried, meV/A; of fits to the others.
+        size: Root mean square of the labels' forces, meV/A: the error of having no potential at all.
+    """
+
+    regression: Regression
+    errors: dict[Parts, float]
+    size: float
+
+
+def fit_regression(
+    labels: Labels,
+    parts: Parts | None = None,
+    max_permutations: int = 36,
+    log: Callable[[str], None] = lambda _: None,
+) -> FitResult:
+    """Fit to labels; every fifth is held out to find the best choice of parts, which is then fitted to all of them.
+
+    Args:
+        labels: In no order that matters but for which are held out: neighbours in a trajectory should not stand beside
+            each other.
+        parts: The choice; None for that with the smallest error.
+        max_permutations: How many exchanges of like atoms are used; time and memory of the result grow with them.
+        log: Called with what is being done.
+
+    Raises:
+        RegressionError: Too few labels, or values that are not finite.
+        KernelError: Labels that cannot be told apart.
+    """
+    if len(labels) < FEWEST_LABELS:
+        raise RegressionError(f"{len(labels)} labels are too few to fit anything: give at least {FEWEST_LABELS}")
+    for name in ("positions", "energies", "forces"):
+        if not np.isfinite(getattr(labels, name)).all():
+            raise RegressionError(f"the {name} of the labels are not finite")
+    group = permutation_group(labels.numbers, labels.bonds, max_permutations)
+    everything = np.arange(len(labels))
+    held = everything[_HELD_OUT_EVERY // 2 :: _HELD_OUT_EVERY]
+    tested, others = labels.subset(held), labels.subset(np.setdiff1d(everything, held))
+    possible: tuple[Parts, ...] = PARTS if len(labels.bonds) else ("kernel",)
+    if parts is not None and parts not in possible:
+        raise RegressionError(f"without bonds there is nothing to fit {parts!r} to: use 'kernel'")
+    errors: dict[Parts, float] = {}
+    for choice in possible if parts is None else (parts,):
+        errors[choice] = _fit(others, choice, group).error(tested)
+        log(f"{choice}: {errors[choice]:.1f} meV/A on {len(tested)} held-out labels")
+    best = min(errors, key=lambda choice: errors[choice])
+    size = MEV_PER_ANGSTROM * float(np.sqrt(np.mean(labels.forces**2)))
+    return FitResult(_fit(labels, best, group), errors, size)
+
+
+def _fit(labels: Labels, parts: Parts, group: Table) -> Regression:
+    charges = None
+    rest_forces, rest_energies = labels.forces, labels.energies
+    if labels.surroundings:
+        charges = fit_charges(labels.positions, labels.surroundings, labels.total_charge, group)
+        rest_forces = rest_forces - charges.forces(labels.positions, labels.surroundings)
+        rest_energies = rest_energies - charges.energies(labels.positions, labels.surroundings)
+    result = Regression(len(labels), 0.0, charges, None, None, None)
+    if parts != "kernel":
+        images = np.concatenate([labels.positions[:, order] for order in group])
+        terms = BondedTerms.of(labels.bonds, images, symmetric=True)
+        equations = NormalEquations(terms)
+        for order in group:
+            equations.add(labels.positions[:, order], rest_forces[:, order])
+        coefficients = equations.solve(_BONDED_RIDGE, terms.even)
+        rest_forces = rest_forces - predicted_forces(terms, coefficients, labels.positions)
+        rest_energies = rest_energies - terms.energies(labels.positions, coefficients)
+        result = replace(result, terms=terms, coefficients=coefficients)
+    if parts != "bonded":
+        width = _WIDTH * typical_distance(labels.positions)
+        kernel = fit_kernel(labels.positions, rest_forces, group, width, _RIDGE)
+        rest_energies = rest_energies - kernel.energies(labels.positions)
+        result = replace(result, kernel=kernel)
+    return replace(result, constant=float(rest_energies.mean()))

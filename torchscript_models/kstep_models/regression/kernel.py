@@ -1,0 +1,170 @@
+"""Kernel regression on forces, in inverse distances.
+
+    U(x) = sum_j grad_d' k(d(x), d_j) . v_j,    d_p = 1 / r_p for every pair p of atoms,
+
+with the Matern kernel of order 5/2, k(s) = (1 + q + q^2/3) exp(-q), q = sqrt(5) s / sigma, s = |d - d'|. The vectors
+v_j follow from one linear system, in which forces at the labelled geometries are correlated by the kernel's second
+derivatives: gradient-domain machine learning, Chmiela et al., Sci. Adv. 3, e1603015 (2017), with the permutations of
+Chmiela et al., Nat. Commun. 9, 3887 (2018): every label stands for all geometries that differ from it by an exchange of
+like atoms. Distances know no bonds, so that the regression serves where bonds break too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+Array = NDArray[np.float64]
+Table = NDArray[np.int64]
+
+
+class KernelError(ValueError):
+    """A kernel regression that cannot be made."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A fitted kernel regression.
+
+    Attributes:
+        centres: Descriptors of the labels and of what they become by permutations [C,D], 1/nm.
+        vectors: v of each [C,D], kJ/mol nm.
+        width: sigma, 1/nm.
+    """
+
+    centres: Array
+    vectors: Array
+    width: float
+
+    def energies(self, positions: Array) -> Array:
+        """Energies [T] in kJ/mol at positions [T,n,3] in nm."""
+        difference = descriptors(positions)[:, None] - self.centres
+        q = np.sqrt(5) * np.linalg.norm(difference, axis=2) / self.width
+        along = np.sum(difference * self.vectors, axis=2)
+        return np.asarray(5 / (3 * self.width**2) * np.sum((1 + q) * np.exp(-q) * along, axis=1))
+
+    def forces(self, positions: Array) -> Array:
+        """Forces [T,n,3] in kJ/mol/nm at positions [T,n,3] in nm."""
+        forces = np.zeros_like(positions)
+        for frame, x in enumerate(positions):
+            descriptor, slopes = _descriptors(x[None])
+            difference = descriptor - self.centres
+            q = np.sqrt(5) * np.linalg.norm(difference, axis=1) / self.width
+            weight = 5 / (3 * self.width**2) * np.exp(-q)
+            along = np.sum(difference * self.vectors, axis=1)
+            gradient = (weight * (1 + q)) @ self.vectors - (weight * 5 / self.width**2 * along) @ difference
+            forces[frame] = -_pull_back(slopes[0], gradient)
+        return forces
+
+
+def fit_kernel(positions: Array, forces: Array, group: Table, width: float, ridge: float) -> Kernel:
+    """Fit to forces.
+
+    Time grows with the third power, and memory with the second, of 3n times the number of labels: 1 s and 0.15 GB for
+    160 labels of 9 atoms, 1 min and 3 GB for 300 labels of 22 atoms.
+
+    Args:
+        positions: Labelled geometries [T,n,3], nm.
+        forces: Their forces [T,n,3], kJ/mol/nm.
+        group: Permutations of like atoms [P,n] that form a group.
+        width: sigma, 1/nm.
+        ridge: Added to the diagonal, in units of its mean: the relative variance of noise in the forces.
+
+    Raises:
+        KernelError: Labels that are not finite, or that the linear system cannot tell apart.
+    """
+    if not (np.isfinite(positions).all() and np.isfinite(forces).all()):
+        raise KernelError("positions and forces of the labels must be finite")
+    frames, size = len(positions), 3 * positions.shape[1]
+    matrix = np.zeros((frames * size, frames * size))
+    descriptors, slopes = _descriptors(positions)
+    images = [(*_descriptors(positions[:, order]), order) for order in group]
+    for image, image_slopes, order in images:
+        for row in range(frames):
+            blocks = _correlations(descriptors[row], slopes[row], image, image_slopes, width)
+            # Columns of a permuted geometry belong to the atoms that stand there.
+            where = np.argsort(order)
+            blocks = blocks.reshape(frames, size, -1, 3)[:, :, where].reshape(frames, size, size)
+            matrix[row * size : (row + 1) * size] += blocks.transpose(1, 0, 2).reshape(size, -1)
+    matrix[np.diag_indices_from(matrix)] += ridge * np.mean(np.diag(matrix))
+    try:
+        factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+    except np.linalg.LinAlgError as error:
+        raise KernelError("the labels cannot be told apart: leave out repeated ones, or use a larger ridge") from error
+    weights = cho_solve(factor, forces.ravel(), check_finite=False).reshape(positions.shape)
+    vectors = [-_push_forward(image_slopes, weights[:, order]) for _, image_slopes, order in images]
+    return Kernel(np.concatenate([image for image, _, _ in images]), np.concatenate(vectors), width)
+
+
+def typical_distance(positions: Array) -> float:
+    """Root mean square distance between the descriptors of geometries [T,n,3], 1/nm: a scale for the width."""
+    descriptors, _ = _descriptors(positions)
+    return float(np.sqrt(2 * np.sum(np.var(descriptors, axis=0))))
+
+
+def descriptors(positions: Array) -> Array:
+    """Inverse distances of all pairs i < j, in the order of numpy.triu_indices [T,D], 1/nm."""
+    return _descriptors(positions)[0]
+
+
+def pull_back(positions: Array, gradient: Array) -> Array:
+    """Gradient by the positions [n,3] of an energy with a gradient in the descriptors [D], at positions [n,3] in nm."""
+    return _pull_back(_descriptors(positions[None])[1][0], gradient)
+
+
+def _descriptors(positions: Array) -> tuple[Array, Array]:
+    """Inverse distances [T,D], and for all ordered pairs their derivatives by the first atom's position [T,n,n,3]."""
+    n = positions.shape[1]
+    difference = positions[:, :, None] - positions[:, None]
+    square = np.sum(difference**2, axis=-1) + np.eye(n)
+    inverse = 1 / np.sqrt(square)
+    slopes = -(inverse**3)[..., None] * difference
+    first, second = np.triu_indices(n, 1)
+    return inverse[:, first, second], slopes
+
+
+def _correlations(descriptor: Array, slopes: Array, others: Array, other_slopes: Array, width: float) -> Array:
+    """Covariances [T,3n,3n] of the forces at one geometry with those at others, for a kernel of variance 1."""
+    n = slopes.shape[0]
+    difference = descriptor - others
+    q = np.sqrt(5) * np.linalg.norm(difference, axis=1) / width
+    weight = 5 / (3 * width**2) * np.exp(-q)
+    # J^T J': what two atoms share is their own distance; an atom with itself, all its distances.
+    products = -slopes[None, :, :, :, None] * other_slopes[:, :, :, None, :]
+    index = np.arange(n)
+    products[:, index, index] = -products.sum(axis=2)
+    products = products.transpose(0, 1, 3, 2, 4).reshape(len(others), 3 * n, 3 * n)
+    left = _pull_back_all(slopes, difference).reshape(len(others), -1)
+    right = _pull_back_all(other_slopes, difference).reshape(len(others), -1)
+    return (weight * (1 + q))[:, None, None] * products - (
+        (weight * 5 / width**2)[:, None, None] * left[:, :, None] * right[:, None, :]
+    )
+
+
+def _square(vectors: Array, n: int) -> Array:
+    """Vectors over pairs [...,D] as symmetric matrices [...,n,n]."""
+    first, second = np.triu_indices(n, 1)
+    matrix = np.zeros((*vectors.shape[:-1], n, n))
+    matrix[..., first, second] = matrix[..., second, first] = vectors
+    return matrix
+
+
+def _pull_back(slopes: Array, gradient: Array) -> Array:
+    """J^T g [n,3] of a gradient in the descriptors [D]."""
+    return np.einsum("ij,ijc->ic", _square(gradient, len(slopes)), slopes)
+
+
+def _pull_back_all(slopes: Array, gradients: Array) -> Array:
+    """J^T g [T,n,3] for gradients [T,D] and slopes [n,n,3] or [T,n,n,3]."""
+    squares = _square(gradients, slopes.shape[-2])
+    return np.einsum("tij,ijc->tic" if slopes.ndim == 3 else "tij,tijc->tic", squares, slopes)
+
+
+def _push_forward(slopes: Array, moves: Array) -> Array:
+    """J a [T,D] of moves of the atoms [T,n,3]."""
+    matrix = np.einsum("tijc,tijc->tij", slopes, moves[:, :, None] - moves[:, None])
+    first, second = np.triu_indices(slopes.shape[1], 1)
+    return matrix[:, first, second]
