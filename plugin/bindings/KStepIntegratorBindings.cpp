@@ -66,6 +66,19 @@ void bindKStepIntegrator(py::module_ &module) {
     bindProperty(module, "MaxEnergyError", &KStepIntegrator::getMaxEnergyError, &KStepIntegrator::setMaxEnergyError);
     bindProperty(module, "MaxConsecutiveFallbacks", &KStepIntegrator::getMaxConsecutiveFallbacks,
                  &KStepIntegrator::setMaxConsecutiveFallbacks);
+    bindProperty(module, "ThermostatInterval", &KStepIntegrator::getThermostatInterval,
+                 &KStepIntegrator::setThermostatInterval);
+    bindProperty(module, "ReducedFlips", &KStepIntegrator::getReducedFlips, &KStepIntegrator::setReducedFlips);
+    module.def(
+        "KStepIntegrator_getMetropolis",
+        [](py::handle object) { return KStepIntegrator::getMetropolisName(integratorOf(object).getMetropolis()); },
+        py::arg("integrator"));
+    module.def(
+        "KStepIntegrator_setMetropolis",
+        [](py::handle object, const std::string &name) {
+            integratorOf(object).setMetropolis(KStepIntegrator::findMetropolis(name));
+        },
+        py::arg("integrator"), py::arg("name"));
     module.def(
         "KStepIntegrator_addCommonGroup",
         [](py::handle object, int group, int period) { return integratorOf(object).addCommonGroup(group, period); },

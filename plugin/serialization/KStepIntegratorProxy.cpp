@@ -26,6 +26,13 @@ public:
         node.setDoubleProperty("maxCorrection", integrator.getMaxCorrection());
         node.setDoubleProperty("maxEnergyError", integrator.getMaxEnergyError());
         node.setIntProperty("maxConsecutiveFallbacks", integrator.getMaxConsecutiveFallbacks());
+        // Only what is not the default, so that other versions of the plugin can read the rest.
+        if (integrator.getMetropolis() != KStepIntegrator::Metropolis::Off)
+            node.setStringProperty("metropolis", KStepIntegrator::getMetropolisName(integrator.getMetropolis()));
+        if (integrator.getThermostatInterval() != 1)
+            node.setIntProperty("thermostatInterval", integrator.getThermostatInterval());
+        if (!integrator.getReducedFlips())
+            node.setBoolProperty("reducedFlips", false);
         writeLevels(node.createChildNode("CommonGroups"), integrator.getCommonGroups());
         writeLevels(node.createChildNode("SurrogateLevels"), integrator.getSurrogateLevels());
         SerializationNode &particles = node.createChildNode("MonitoredParticles");
@@ -43,6 +50,9 @@ public:
         integrator->setMaxCorrection(node.getDoubleProperty("maxCorrection"));
         integrator->setMaxEnergyError(node.getDoubleProperty("maxEnergyError"));
         integrator->setMaxConsecutiveFallbacks(node.getIntProperty("maxConsecutiveFallbacks"));
+        integrator->setMetropolis(KStepIntegrator::findMetropolis(node.getStringProperty("metropolis", "off")));
+        integrator->setThermostatInterval(node.getIntProperty("thermostatInterval", 1));
+        integrator->setReducedFlips(node.getBoolProperty("reducedFlips", true));
         for (const SerializationNode &level : node.getChildNode("CommonGroups").getChildren())
             integrator->addCommonGroup(level.getIntProperty("group"), level.getIntProperty("period"));
         for (const SerializationNode &level : node.getChildNode("SurrogateLevels").getChildren())

@@ -52,16 +52,31 @@ void ReferencePropagationKernel::initialize(const OpenMM::System &system, int nu
 
 void ReferencePropagationKernel::mark(ContextImpl &) {
     markedPositions = *data.positions;
+    markedVelocities = *data.velocities;
 }
 
 bool ReferencePropagationKernel::isAtMark(ContextImpl &) {
     return *data.positions == markedPositions;
 }
 
+bool ReferencePropagationKernel::velocitiesAreAtMark(ContextImpl &) {
+    const vector<Vec3> &velocities = *data.velocities;
+    if (markedVelocities.size() != velocities.size())
+        return false;
+    double size = 0, change = 0;
+    for (size_t i = 0; i < velocities.size(); i++) {
+        const Vec3 difference = velocities[i] - markedVelocities[i];
+        size += masses[i] * markedVelocities[i].dot(markedVelocities[i]);
+        change += masses[i] * difference.dot(difference);
+    }
+    return change <= 1e-8 * size;
+}
+
 PropagationKernel::Comparison ReferencePropagationKernel::beginStep(ContextImpl &context) {
     summary = Summary();
     middleKineticEnergy = middleRegionKineticEnergy = 0;
     numMiddles = 0;
+    summary.velocitiesDiffered = !velocitiesAreAtMark(context);
     summary.startDiffered = !isAtMark(context);
     if (summary.startDiffered)
         mark(context);
@@ -71,10 +86,16 @@ PropagationKernel::Comparison ReferencePropagationKernel::beginStep(ContextImpl 
     return summary.startDiffered ? Comparison::Different : Comparison::Same;
 }
 
-void ReferencePropagationKernel::restoreState(ContextImpl &) {
+void ReferencePropagationKernel::restoreState(ContextImpl &, Noise drawn) {
     *data.positions = markedPositions;
     *data.velocities = savedVelocities;
-    noise = savedNoise;
+    if (drawn == Noise::Restored)
+        noise = savedNoise;
+}
+
+void ReferencePropagationKernel::reverseVelocities(ContextImpl &) {
+    for (Vec3 &velocity : *data.velocities)
+        velocity = -velocity;
 }
 
 PropagationKernel::Summary ReferencePropagationKernel::finishStep(ContextImpl &context, int first, int second) {
@@ -125,6 +146,26 @@ void ReferencePropagationKernel::kickWithForces(ContextImpl &, double weight) {
             velocities[i] += forces[i] * (weight * inverseMasses[i]);
 }
 
+void ReferencePropagationKernel::tallyKick(ContextImpl &, const vector<Impulse> &impulses, bool isGiven,
+                                           double tolerance) {
+    const vector<Vec3> &velocities = *data.velocities;
+    sumImpulses(impulses, kicks);
+    if (hasConstraints())
+        data.constraints->applyToVelocities(*data.positions, kicks, inverseMasses, tolerance);
+    const double half = isGiven ? -0.5 : 0.5;
+    for (size_t i = 0; i < velocities.size(); i++)
+        summary.kickWork += masses[i] * kicks[i].dot(velocities[i] + kicks[i] * half);
+}
+
+void ReferencePropagationKernel::sumImpulses(const vector<Impulse> &impulses, vector<Vec3> &sums) const {
+    sums.assign(masses.size(), Vec3());
+    for (const Impulse &impulse : impulses) {
+        const vector<Vec3> &forces = buffers[impulse.buffer];
+        for (size_t i = 0; i < sums.size(); i++)
+            sums[i] += forces[i] * (impulse.weight * inverseMasses[i]);
+    }
+}
+
 void ReferencePropagationKernel::constrainVelocities(ContextImpl &, double tolerance) {
     if (hasConstraints())
         data.constraints->applyToVelocities(*data.positions, *data.velocities, inverseMasses, tolerance);
@@ -173,12 +214,7 @@ void ReferencePropagationKernel::thermostat(ContextImpl &context, double decay, 
             if (inverseMasses[i] != 0)
                 kicks[i] = nextKick(i);
         // v = decay (v - u) + noise + u; all three obey the constraints, so their sum does.
-        shifts.assign(velocities.size(), Vec3());
-        for (const Impulse &impulse : impulses) {
-            const vector<Vec3> &forces = buffers[impulse.buffer];
-            for (size_t i = 0; i < velocities.size(); i++)
-                shifts[i] += forces[i] * (impulse.weight * inverseMasses[i]);
-        }
+        sumImpulses(impulses, shifts);
         if (hasConstraints())
             for (vector<Vec3> *array : {&kicks, &shifts})
                 data.constraints->applyToVelocities(*data.positions, *array, inverseMasses, tolerance);

@@ -16,13 +16,17 @@ public:
     void initialize(const OpenMM::System &system, int numBuffers, const std::vector<int> &region, int seed) override;
     void mark(OpenMM::ContextImpl &context) override;
     bool isAtMark(OpenMM::ContextImpl &context) override;
+    bool velocitiesAreAtMark(OpenMM::ContextImpl &context) override;
     Comparison beginStep(OpenMM::ContextImpl &context) override;
-    void restoreState(OpenMM::ContextImpl &context) override;
+    void restoreState(OpenMM::ContextImpl &context, Noise noise) override;
+    void reverseVelocities(OpenMM::ContextImpl &context) override;
     Summary finishStep(OpenMM::ContextImpl &context, int first, int second) override;
     Difference compareForces(OpenMM::ContextImpl &context, int first, int second) override;
     void storeForces(OpenMM::ContextImpl &context, int buffer) override;
     void kick(OpenMM::ContextImpl &context, const std::vector<Impulse> &impulses) override;
     void kickWithForces(OpenMM::ContextImpl &context, double weight) override;
+    void tallyKick(OpenMM::ContextImpl &context, const std::vector<Impulse> &impulses, bool isGiven,
+                   double tolerance) override;
     void constrainVelocities(OpenMM::ContextImpl &context, double tolerance) override;
     void drift(OpenMM::ContextImpl &context, double dt, double tolerance) override;
     void thermostat(OpenMM::ContextImpl &context, double decay, double temperature,
@@ -36,13 +40,15 @@ public:
 
 private:
     bool hasConstraints() const { return !constrained.empty(); }
+    /** sums = sum of weight * buffer / m */
+    void sumImpulses(const std::vector<Impulse> &impulses, std::vector<OpenMM::Vec3> &sums) const;
     double measureKineticEnergies(OpenMM::ContextImpl &context);
     OpenMM::ReferencePlatform::PlatformData &data;
     /** Of particles without mass, which never move, the inverse mass is 0. */
     std::vector<double> masses, inverseMasses, inverseRootMasses;
     std::vector<int> region, constrained;
     std::vector<std::vector<OpenMM::Vec3>> buffers;
-    std::vector<OpenMM::Vec3> markedPositions, savedVelocities, previousPositions, kicks, shifts;
+    std::vector<OpenMM::Vec3> markedPositions, markedVelocities, savedVelocities, previousPositions, kicks, shifts;
     GaussianNoise noise, savedNoise;
     /** Collected since beginStep(). */
     Summary summary;

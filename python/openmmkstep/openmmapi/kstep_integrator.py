@@ -48,6 +48,16 @@ class KStepStatistics:
             after the noise, where velocities have the distribution of the temperature. (At the ends of steps they are
             too cold.)
         restKineticEnergy: The same of all other particles.
+        acceptedSteps: Outer steps that Metropolis accepted (see `KStepIntegrator.setMetropolis`).
+        rejectedSteps: Outer steps that it rejected. They end where they started: the correction there is counted once
+            more, the energies are those there, and nothing is added to the heat and to the energy errors.
+        guardRejections: Those of them that were refused because they failed or exceeded a bound. In a row they count as
+            fallbacks do, and the reason is the last fallback's.
+        flips: Rejections after which all velocities turned round.
+        acceptance: Accepted steps of all on which Metropolis decided; None before the first.
+        metropolisError: Error of energy by which Metropolis decides, in the last outer step; None if not measured.
+        meanAcceptanceProbability: Mean of min(1, exp(-error/kT)), 0 for steps that the guard refused; in mode "monitor"
+            too. It is known better than the acceptance, whose decisions are random.
         qmTime: Wall time of the QM group.
         surrogateTime: Wall time of each surrogate level, lowest first.
         commonTime: Wall time of the common groups.
@@ -74,6 +84,13 @@ class KStepStatistics:
     heat: float
     regionKineticEnergy: float
     restKineticEnergy: float
+    acceptedSteps: int
+    rejectedSteps: int
+    guardRejections: int
+    flips: int
+    acceptance: float | None
+    metropolisError: float | None
+    meanAcceptanceProbability: float | None
     qmTime: float
     surrogateTime: list[float]
     commonTime: float
@@ -93,6 +110,9 @@ class KStepIntegrator(Wrapped, openmm.Integrator):
 
     An outer step that ends in a non-finite state, with a correction above `setMaxCorrection` or an energy error above
     `setMaxEnergyError`, or in which a force failed, is undone and repeated with plain QM steps.
+
+    `setMetropolis` makes the sampled distribution exact whatever the surrogate is, for no further QM call. Rejected
+    steps count as steps, and rejections make the kinetics others than those of the dynamics.
 
     Periods are inner steps between impulses. (OpenMM's own multiple time step integrators name substeps per step, the
     reciprocal.) `openmmkstep.createIntegrator` names all groups and periods of a system from
@@ -122,7 +142,7 @@ class KStepIntegrator(Wrapped, openmm.Integrator):
         TypeError: For numbers that should be whole and are not, True and False among them.
         openmm.OpenMMException: For impossible numbers at once; for groups that overlap, are empty or do not cover all
             forces, when the Context is created; for groups that are changed after that; from ``step()`` when too many
-            outer steps in a row had to be redone.
+            outer steps in a row had to be redone or refused, and when Metropolis is on at a temperature of 0.
 
     Example:
         >>> integrator = KStepIntegrator(300 * unit.kelvin, 1 / unit.picosecond, 0.5 * unit.femtosecond, 8)
@@ -234,14 +254,71 @@ class KStepIntegrator(Wrapped, openmm.Integrator):
         """Set the friction coefficient (an inverse time, or a number in 1/ps)."""
         _openmmkstep.KStepIntegrator_setFriction(self, value_in(friction, _TIME**-1))
 
+    def getMetropolis(self) -> str:
+        """How outer steps are accepted: "off", "monitor", "correction" or "full"."""
+        return _openmmkstep.KStepIntegrator_getMetropolis(self)
+
+    def setMetropolis(self, mode: str) -> None:
+        """Set how outer steps are accepted; it may change at any time.
+
+        A step is accepted with the probability min(1, exp(-error/kT)). Else positions go back to the start of the step
+        and velocities turn round (generalised hybrid Monte Carlo: Horowitz, Phys. Lett. B 268, 247 (1991)). Only the
+        energies that are known anyway are needed, and no further QM call. A rejected step counts as a step, and the
+        state at its start is sampled once more: time is then a count of steps, and the kinetics are not those of the
+        dynamics. Steps that the guard would redo are rejected, because redoing them otherwise would break detailed
+        balance; states with a correction above `setMaxCorrection` are so left out of the ensemble.
+
+        Modes:
+            "off": Every step is accepted; the guard alone looks after them.
+            "monitor": The same steps, to the last bit, and the error of "correction" is measured; see
+                `KStepStatistics.meanAcceptanceProbability`.
+            "correction": The error is what the correction adds to the energy: the changes of the kinetic energy in its
+                two half kicks and that of U_Q - U_S, S being the best surrogate. U_Q - U_S is then exact, on top of
+                what the inner steps sample with S, which has the small error of plain dynamics with this inner step and
+                these periods. Acceptance does not fall with the size of the solvent. With k = 1 there is no correction
+                and all is accepted.
+            "full": The error is that of T + U_C + U_Q less the heat (Sivak, Chodera and Crooks, Phys. Rev. X 3, 011007
+                (2013)). The canonical distribution of T + U_C + U_Q is then exact, whatever the step; but the error
+                grows with the number of particles and acceptance falls: for small systems.
+
+        All but "off" need a temperature above 0.
+
+        Raises:
+            openmm.OpenMMException: Another mode.
+        """
+        _openmmkstep.KStepIntegrator_setMetropolis(self, mode)
+
+    def getThermostatInterval(self) -> int:
+        """Friction and noise act in every n-th outer step."""
+        return _openmmkstep.KStepIntegrator_getThermostatInterval(self)
+
+    def setThermostatInterval(self, interval: int) -> None:
+        """Let friction and noise act in every n-th outer step only (from the first on), then for the time of all n."""
+        _openmmkstep.KStepIntegrator_setThermostatInterval(self, _whole("the thermostat's interval", interval))
+
+    def getReducedFlips(self) -> bool:
+        """Whether rejected steps without noise turn velocities round only as often as balance needs."""
+        return _openmmkstep.KStepIntegrator_getReducedFlips(self)
+
+    def setReducedFlips(self, reduced: bool) -> None:
+        """Set whether rejected steps turn velocities round only as often as balance needs (the default), or always.
+
+        It makes a difference in steps without noise (see `setThermostatInterval`) that follow on another. With the
+        probability of rejection r(z) at a state z, and Rz that state with velocities reversed, velocities turn round
+        with probability max(0, r(z) - r(Rz)) (Sohl-Dickstein, arXiv:1205.1939; Wagoner and Pande, J. Chem. Phys. 137,
+        214105 (2012)). r(Rz) follows from the last step. If positions, box, parameters or settings have changed since,
+        or velocities by more than one part in 10^4, it is not known, and velocities turn round.
+        """
+        _openmmkstep.KStepIntegrator_setReducedFlips(self, bool(reduced))
+
     def getRandomNumberSeed(self) -> int:
         """The seed of the thermostat's noise; 0 stands for a new one for every Context."""
         return _openmmkstep.KStepIntegrator_getRandomNumberSeed(self)
 
     def setRandomNumberSeed(self, seed: int) -> None:
-        """Set the seed of the thermostat's noise, which takes effect when a Context is created.
+        """Set the seed of the thermostat's noise and of Metropolis' decisions, which takes effect in the next Context.
 
-        0 takes a new one for every Context; all others, negative ones too, fix the noise, as in OpenMM.
+        0 takes a new one for every Context; all others, negative ones too, fix the numbers, as in OpenMM.
         """
         _openmmkstep.KStepIntegrator_setRandomNumberSeed(self, _whole("the seed", seed))
 

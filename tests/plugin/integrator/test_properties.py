@@ -76,6 +76,9 @@ class KStepProperties(IntegratorProperties):
         integrator.setMaxCorrection(1234 * unit.kilojoule_per_mole / unit.nanometer)
         integrator.setMaxEnergyError(12 * unit.kilojoule_per_mole)
         integrator.setMaxConsecutiveFallbacks(4)
+        integrator.setMetropolis("full")
+        integrator.setThermostatInterval(3)
+        integrator.setReducedFlips(False)
         integrator.setConstraintTolerance(1e-7)
         return integrator
 

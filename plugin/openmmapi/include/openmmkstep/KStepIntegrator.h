@@ -48,6 +48,16 @@ struct KStepStatistics {
      * cold (kJ/mol).
      */
     double regionKineticEnergy = 0, restKineticEnergy = 0;
+    /** Outer steps that Metropolis accepted and rejected, and of the latter those that the guard refused. */
+    long long acceptedSteps = 0, rejectedSteps = 0, guardRejections = 0;
+    /** Rejections after which all velocities turned round. */
+    long long flips = 0;
+    /** Accepted steps of all that Metropolis decided on; nothing before the first. */
+    std::optional<double> acceptance;
+    /** Error of the last outer step by which Metropolis decides (kJ/mol); nothing if it was not measured. */
+    std::optional<double> metropolisError;
+    /** Mean of min(1, exp(-error/kT)), 0 for steps that the guard refused; in mode Monitor too. */
+    std::optional<double> meanAcceptanceProbability;
     /** Wall time in seconds. "integrator" is everything that is not a force evaluation. */
     double qmTime = 0, commonTime = 0, integratorTime = 0;
     std::vector<double> surrogateTime;
@@ -77,6 +87,34 @@ struct KStepStatistics {
  * An outer step whose end is not finite, whose correction or whose energy error exceeds a bound, or in which a force
  * evaluation failed, is undone and repeated with plain QM steps (period 1 for C and Q, no surrogate, the same random
  * numbers). Too many such fallbacks in a row are an error; the state is then that at the start of the last outer step.
+ * The same holds for steps that are rejected in their place under Metropolis.
+ *
+ * setMetropolis() makes the distribution that is sampled exact, whatever the surrogate is: an outer step is accepted
+ * with the probability min(1, exp(-error/kT)), and else positions go back to the start of the step and velocities turn
+ * round (generalised hybrid Monte Carlo: Horowitz, Phys. Lett. B 268, 247 (1991)). That needs no further QM call. In
+ * mode Full the error is that of T + U_C + U_Q less the heat, the work of Sivak, Chodera and Crooks (Phys. Rev. X 3,
+ * 011007 (2013)), and the canonical distribution of T + U_C + U_Q is exact; but that error grows with the number of
+ * particles, and acceptance falls. In mode Correction it is what the correction alone adds, the changes of the kinetic
+ * energy in its two half kicks and that of U_Q - U_S, S being the best surrogate. Then U_Q - U_S is exact, on top of
+ * what the inner steps sample with S: the same that plain dynamics of this inner step and these periods samples, with
+ * its (small) error of the inner step; and acceptance does not depend on the size of the solvent. With k = 1 there is
+ * no correction, and all is accepted. In mode Monitor that error is measured and nothing is rejected.
+ *
+ * A rejected step counts as a step: time goes on, the QM call is spent, and the state that is there is sampled once
+ * more. So time is then a count of steps, and where steps are rejected the kinetics are not those of the dynamics.
+ * Steps that the guard would redo (non-finite, failed, beyond a bound) are rejected as well, because redoing them some
+ * other way would break detailed balance; states with a correction beyond the bound are so left out of the ensemble.
+ * Only at a start that is beyond the bound itself, from which there is no way into the ensemble, plain QM steps are
+ * taken.
+ *
+ * Turning round makes the dynamics wander. setThermostatInterval() leaves friction and noise to every n-th outer step,
+ * and setReducedFlips() then turns velocities round after a rejection in the steps without noise only as often as
+ * balance needs. With r(z) the probability of rejection at state z and Rz the state with velocities reversed, a flip
+ * with probability f(z), f(z) - f(Rz) = r(z) - r(Rz), keeps the distribution; the smallest is f(z) = max(0, r(z) -
+ * r(Rz)) (Sohl-Dickstein, arXiv:1205.1939; Wagoner and Pande, J. Chem. Phys. 137, 214105 (2012)). r(Rz) follows from
+ * the step that led to z, which its reverse undoes, if that was one without noise and nothing has changed since:
+ * positions, box, parameters and settings not at all, velocities not by more than one part in 10^4, which a
+ * CMMotionRemover stays below. If it is not known, velocities turn round.
  *
  * Stored forces are used again only if positions, box and parameters are, to the last bit, what they were computed for,
  * whoever may have changed them.
@@ -92,6 +130,8 @@ public:
         int group;
         int period;
     };
+    /** What decides whether an outer step is accepted: nothing, or the energy error of which part of the scheme. */
+    enum class Metropolis { Off, Monitor, Correction, Full };
     /**
      * Dynamics at constant energy.
      *
@@ -123,8 +163,22 @@ public:
     void setTemperature(double temperature);
     double getFriction() const { return friction; }
     void setFriction(double friction);
+    Metropolis getMetropolis() const { return metropolis; }
+    /** Set how outer steps are accepted. All but Off need a temperature above 0 when a step is taken. */
+    void setMetropolis(Metropolis mode) { metropolis = mode; }
+    /** "off", "monitor", "correction" or "full" */
+    static std::string getMetropolisName(Metropolis mode);
+    /** @throws OpenMMException for a name that is none of getMetropolisName() */
+    static Metropolis findMetropolis(const std::string &name);
+    int getThermostatInterval() const { return thermostatInterval; }
+    /** Let friction and noise act in every n-th outer step only, then for the time of all n. */
+    void setThermostatInterval(int n);
+    bool getReducedFlips() const { return reducedFlips; }
+    /** Set whether rejected steps without noise turn velocities round only as often as balance needs (the default). */
+    void setReducedFlips(bool reduced) { reducedFlips = reduced; }
     int getRandomNumberSeed() const { return randomNumberSeed; }
-    /** Set the seed of the thermostat's noise; 0 (the default) takes a new one for every Context. */
+    /** Set the seed of the thermostat's noise and of Metropolis' decisions; 0 (the default) takes a new one for every
+     * Context. */
     void setRandomNumberSeed(int seed) { randomNumberSeed = seed; }
 
     // Groups, levels and monitored particles are read when a Context is created; later they cannot be changed.
@@ -190,8 +244,9 @@ public:
      * Take outer steps. If the user interrupts from Python, it returns after the last complete one, and Python raises
      * KeyboardInterrupt.
      *
-     * @throws OpenMMException if the state is not finite at the start, if more outer steps in a row fell back than
-     *         allowed, or if the QM level fails at a state from which there is nothing to fall back to
+     * @throws OpenMMException if the state is not finite at the start, if more outer steps in a row fell back or were
+     *         refused than allowed, if the QM level fails at a state from which there is nothing to fall back to, or if
+     *         the temperature is 0 and Metropolis is not Off
      * @throws InterruptedException if the user interrupts in another way
      */
     void step(int steps) override;
@@ -217,6 +272,9 @@ private:
     std::vector<int> monitoredParticles;
     double maxCorrection = 5000, maxEnergyError = 50;
     int maxConsecutiveFallbacks = 10;
+    Metropolis metropolis = Metropolis::Off;
+    int thermostatInterval = 1;
+    bool reducedFlips = true;
     OpenMM::Kernel kernel;
     std::unique_ptr<Integration> integration;
 };

@@ -9,11 +9,13 @@ namespace KStep {
 
 namespace {
 
-constexpr int checkpointVersion = 4;
+constexpr int checkpointVersion = 5;
 
 /** Everything of a step's end but the forces. */
 template <class Archive, class End> void visit(Archive &archive, End &end) {
     archive(end.potentialEnergy);
+    archive(end.qmEnergy);
+    archive(end.surrogateEnergy);
     archive(end.correction);
     archive(end.rejection);
 }
@@ -27,6 +29,9 @@ void KStepIntegrator::Integration::createCheckpoint(std::ostream &stream) {
     Statistics kept = statistics;
     kept.values = getStatistics();
     kept.visit(write);
+    if (!kernel.velocitiesAreAtMark(context))
+        acceptance.forget();
+    acceptance.visit(write);
     std::ostringstream forces;
     // Another integrator of a CompoundIntegrator may have moved them without a word.
     positionsMayDiffer = true;
@@ -62,6 +67,8 @@ void KStepIntegrator::Integration::loadCheckpoint(std::istream &stream) {
     kernel.loadCheckpoint(stream);
     Statistics loaded = statistics;
     loaded.visit(read);
+    Acceptance loadedAcceptance = acceptance;
+    loadedAcceptance.visit(read);
     const int numSurrogates = schedule.getNumSurrogates();
     if (loaded.values.surrogateCalls.size() != static_cast<size_t>(numSurrogates) ||
         loaded.values.surrogateTime.size() != static_cast<size_t>(numSurrogates))
@@ -71,6 +78,7 @@ void KStepIntegrator::Integration::loadCheckpoint(std::istream &stream) {
     std::string forces;
     read(forces);
     statistics = loaded;
+    acceptance = loadedAcceptance;
     const auto others = evaluator.countOtherQMCalls();
     loadedOtherQMCalls = loaded.values.otherQMCalls.value_or(0) - others.value_or(0);
     evaluator.forgetQMHistory();

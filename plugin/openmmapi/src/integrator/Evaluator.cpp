@@ -65,7 +65,7 @@ double Evaluator::timedEvaluation(int slot, bool includeEnergy) {
     return energy;
 }
 
-StepEnd Evaluator::evaluateEnd(int side, bool stopAtFailure) {
+StepEnd Evaluator::evaluateEnd(int side, bool stopAtFailure, bool measureSurrogate) {
     StepEnd end;
     for (int slot = 0; slot < schedule.getNumCommon(); slot++) {
         end.potentialEnergy += timedEvaluation(slot, true);
@@ -76,7 +76,10 @@ StepEnd Evaluator::evaluateEnd(int side, bool stopAtFailure) {
         if (!schedule.isNeededAtEnds(slot))
             continue;
         try {
-            evaluate(slot);
+            const bool isMeasured = measureSurrogate && slot == schedule.getTopSurrogate();
+            const double energy = timedEvaluation(slot, isMeasured);
+            if (isMeasured)
+                end.surrogateEnergy = energy;
             kernel.storeForces(context, getBuffer(side, slot));
         } catch (const InterruptedException &) {
             throw;
@@ -86,7 +89,8 @@ StepEnd Evaluator::evaluateEnd(int side, bool stopAtFailure) {
                 return end;
         }
     }
-    end.potentialEnergy += timedEvaluation(schedule.getQMSlot(), true);
+    end.qmEnergy = timedEvaluation(schedule.getQMSlot(), true);
+    end.potentialEnergy += end.qmEnergy;
     kernel.storeForces(context, getBuffer(side, schedule.getQMSlot()));
     if (!std::isfinite(end.potentialEnergy))
         throw OpenMMException("KStepIntegrator: the energy of the common or QM forces is not finite");

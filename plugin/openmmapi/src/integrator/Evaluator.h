@@ -30,9 +30,12 @@ public:
      *
      * @param side            the end, 0 or 1, whose buffers they go to
      * @param stopAtFailure   whether to return as soon as a surrogate fails, which spares the QM call
+     * @param measureSurrogate  whether the energy of the best surrogate is asked for
      * @throws OpenMMException if common forces or QM level fail, or their energy is not finite
      */
-    StepEnd evaluateEnd(int side, bool stopAtFailure);
+    StepEnd evaluateEnd(int side, bool stopAtFailure, bool measureSurrogate);
+    /** The energy of a slot at the present positions (kJ/mol). */
+    double measureEnergy(int slot) { return timedEvaluation(slot, true); }
     /** QM calculations that others asked for since the Context was created; nothing if the level does not count. */
     std::optional<long long> countOtherQMCalls() const;
     /** Let the QM level forget what earlier calculations left behind. */

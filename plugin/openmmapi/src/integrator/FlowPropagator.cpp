@@ -25,13 +25,24 @@ std::vector<PropagationKernel::Impulse> FlowPropagator::getEndImpulses(int side)
     return impulses;
 }
 
+int FlowPropagator::getBathFactor() const {
+    const int interval = integrator.getThermostatInterval();
+    return integrator.getFriction() == 0 || statistics.values.outerSteps % interval != 0 ? 0 : interval;
+}
+
+bool FlowPropagator::areShiftsNeeded() const {
+    // The reverse of a step would take the shifts from the forces at its other end. Where balance must be exact the
+    // bath acts on the velocities as they are: what it then dissipates is heat, and Metropolis takes it into account.
+    return hasSlowForces && getBathFactor() != 0 && integrator.getMetropolis() != KStepIntegrator::Metropolis::Full;
+}
+
 void FlowPropagator::propagate(int start) {
     const double d = integrator.getInnerStepSize();
     const int k = static_cast<int>(table.size());
     lastForces.clear();
     for (int slot = 0; slot < schedule.getNumCommon(); slot++)
         lastForces.push_back(evaluator.getBuffer(start, slot));
-    const bool areNeeded = hasSlowForces && integrator.getFriction() != 0;
+    const bool areNeeded = areShiftsNeeded();
     for (int innerStep = 1; innerStep <= k; innerStep++) {
         advance(innerStep);
         if (innerStep == k)
@@ -51,11 +62,11 @@ void FlowPropagator::propagate(int start) {
 void FlowPropagator::advance(int innerStep) {
     const double d = integrator.getInnerStepSize();
     const double tolerance = integrator.getConstraintTolerance();
-    const double friction = integrator.getFriction();
+    const int bathFactor = getBathFactor();
     const auto &stroke = strokes[innerStep - 1];
     statistics.values.innerSteps++;
-    if (!stroke || friction == 0) {
-        if (friction == 0 && innerStep == middle) {
+    if (!stroke || bathFactor == 0) {
+        if (bathFactor == 0 && innerStep == middle) {
             kernel.constrainVelocities(context, tolerance);
             kernel.measureMiddle(context);
         }
@@ -64,11 +75,11 @@ void FlowPropagator::advance(int innerStep) {
     }
     kernel.drift(context, d / 2, tolerance);
     std::vector<PropagationKernel::Impulse> shifts;
-    if (hasSlowForces)
+    if (areShiftsNeeded())
         for (const LevelSchedule::Stroke::Shift &shift : stroke->shifts)
             shifts.push_back({lastForces[shift.slot], shift.weight * d});
-    kernel.thermostat(context, std::exp(-friction * stroke->duration * d), integrator.getTemperature(), shifts,
-                      tolerance);
+    const double decay = std::exp(-integrator.getFriction() * bathFactor * stroke->duration * d);
+    kernel.thermostat(context, decay, integrator.getTemperature(), shifts, tolerance);
     kernel.drift(context, d / 2, tolerance);
 }
 

@@ -18,9 +18,14 @@ public:
                    OpenMM::ContextImpl &context, PropagationKernel &kernel, Evaluator &evaluator,
                    Statistics &statistics);
     std::vector<PropagationKernel::Impulse> getEndImpulses(int side) const override;
+    bool isDeterministic() const override { return getBathFactor() == 0; }
     void propagate(int start) override;
 
 private:
+    /** The time for which friction and noise act in the next outer step, in units of its own; 0 if they do not. */
+    int getBathFactor() const;
+    /** Whether friction and noise are kept away from velocities that slow impulses have put off. */
+    bool areShiftsNeeded() const;
     void advance(int innerStep);
     LevelSchedule::Table table;
     /** What the thermostat does in each inner step. */

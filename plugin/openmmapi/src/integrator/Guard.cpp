@@ -31,13 +31,13 @@ void Guard::judge(StepEnd &end) const {
 }
 
 std::optional<std::string> Guard::findRejection(const StepEnd &start, const Attempt &attempt) const {
-    if (attempt.end.rejection)
-        return attempt.end.rejection;
+    return attempt.end.rejection ? attempt.end.rejection : findFault(start, attempt);
+}
+
+std::optional<std::string> Guard::findFault(const StepEnd &start, const Attempt &attempt) const {
     if (!attempt.summary.isFinite)
         return "positions or velocities are not finite";
-    const PropagationKernel::Summary &summary = attempt.summary;
-    const double error = attempt.end.potentialEnergy + summary.kineticEnergy - start.potentialEnergy -
-                         summary.startKineticEnergy - summary.heat;
+    const double error = attempt.findEnergyError(start);
     const double bound = sizeFactor * integrator.getMaxEnergyError();
     if (!(std::abs(error) <= bound))
         return describeExcess("an energy error", std::abs(error), "kJ/mol in one outer step", bound);

@@ -18,6 +18,8 @@ public:
      * @param end  its rejection is set where steps on all levels may not start or end there
      */
     void judge(StepEnd &end) const;
+    /** Why no step may end as this one did: it is not finite, or its energy error exceeds the bound. */
+    std::optional<std::string> findFault(const StepEnd &start, const Attempt &attempt) const;
     /** Why a step on all levels must be redone; nothing if it may stay. */
     std::optional<std::string> findRejection(const StepEnd &start, const Attempt &attempt) const;
 

@@ -2,10 +2,12 @@
 #include "SystemDigest.h"
 #include "openmm/Context.h"
 #include "openmm/OpenMMException.h"
+#include "openmm/reference/SimTKOpenMMRealType.h"
 #include "openmmkstep/internal/Interruption.h"
 #include "openmmkstep/internal/PeriodicBox.h"
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <random>
 
 using OpenMM::ContextImpl;
@@ -20,7 +22,8 @@ KStepIntegrator::Integration::Integration(const KStepIntegrator &integrator, Con
     : integrator(integrator), context(context), kernel(kernel), schedule(levelSchedule),
       statistics(levelSchedule.getNumSurrogates(), monitored.size()), evaluator(schedule, context, kernel, statistics),
       outerStep(schedule, integrator, context, kernel, evaluator),
-      guard(integrator, context.getSystem().getNumParticles()), systemDigest(digestSystem(context.getSystem())) {
+      guard(integrator, context.getSystem().getNumParticles()), acceptance(integrator.getRandomNumberSeed()),
+      systemDigest(digestSystem(context.getSystem())) {
     std::random_device random;
     identity = (static_cast<std::uint64_t>(random()) << 32) | random();
 }
@@ -84,8 +87,9 @@ void KStepIntegrator::Integration::requireFiniteState() {
 
 void KStepIntegrator::Integration::computeForces() {
     forcesAreStored = false;
+    acceptance.forget();
     requireFiniteState();
-    end = evaluator.evaluateEnd(current, false);
+    end = evaluator.evaluateEnd(current, false, outerStep.measuresCorrection());
     const int top = schedule.getTopSurrogate();
     if (top >= 0 && !end.rejection)
         end.correction = kernel.compareForces(context, evaluator.getBuffer(current, schedule.getQMSlot()),
@@ -98,9 +102,17 @@ void KStepIntegrator::Integration::computeForces() {
     positionsMayDiffer = false;
 }
 
+void KStepIntegrator::Integration::requireTemperature() const {
+    if (integrator.getMetropolis() != Metropolis::Off && !(integrator.getTemperature() > 0))
+        throw OpenMMException("KStepIntegrator: Metropolis accepts steps by their energy error in units of kT, but the "
+                              "temperature is 0; set it with setTemperature(), or create the integrator with "
+                              "(temperature, friction, innerStepSize, k)");
+}
+
 void KStepIntegrator::Integration::prepareStep() {
     if (Interruption::isRequested())
         throw InterruptedException();
+    requireTemperature();
     if (k != integrator.getK() || !levels) {
         schedule.checkK(integrator.getK());
         makePropagators();
@@ -110,6 +122,10 @@ void KStepIntegrator::Integration::prepareStep() {
     if (!forcesBelongToState())
         computeForces();
     positionsMayDiffer = false;
+    // Not asked for at the end of the last step if Metropolis, or k, was another then.
+    if (outerStep.measuresCorrection() && !end.rejection && !end.surrogateEnergy)
+        end.surrogateEnergy = evaluator.measureEnergy(schedule.getTopSurrogate());
+    acceptance.checkSettings(integrator);
 }
 
 void KStepIntegrator::Integration::step() {
@@ -127,6 +143,11 @@ void KStepIntegrator::Integration::step() {
 bool KStepIntegrator::Integration::tryStep() {
     if (kernel.beginStep(context) == PropagationKernel::Comparison::Different)
         return false;
+    const Metropolis mode = integrator.getMetropolis();
+    statistics.values.metropolisError.reset();
+    // From a start that is not in the ensemble plain steps lead into it: none of those in it lead out.
+    if ((mode == Metropolis::Correction || mode == Metropolis::Full) && (k == 1 || !end.rejection))
+        return tryTestedStep();
     Attempt attempt;
     // With k = 1 the surrogates have no weight: the step is a plain one anyway, and there is nothing to fall back to.
     const bool isPlain = k == 1;
@@ -139,33 +160,123 @@ bool KStepIntegrator::Integration::tryStep() {
                 guard.judge(attempt.end);
                 rejection = guard.findRejection(end, attempt);
             } catch (const InterruptedException &) {
-                kernel.restoreState(context);
+                kernel.restoreState(context, PropagationKernel::Noise::Restored);
                 throw;
             } catch (const std::exception &error) {
                 rejection = error.what();
             }
             if (attempt.summary.startDiffered) {
-                kernel.restoreState(context);
+                kernel.restoreState(context, PropagationKernel::Noise::Restored);
                 return false;
             }
             if (rejection)
-                kernel.restoreState(context);
+                kernel.restoreState(context, PropagationKernel::Noise::Restored);
         }
         if (rejection) {
             statistics.values.lastFallbackReason = *rejection;
             if (statistics.values.consecutiveFallbacks >= integrator.getMaxConsecutiveFallbacks())
-                giveUp(*rejection);
+                giveUp(*rejection, false);
         }
     }
     if ((isPlain || rejection) && !takePlainStep(attempt))
         return false;
+    acceptance.forget();
+    if (mode == Metropolis::Monitor && !end.rejection)
+        monitor(attempt, rejection.has_value());
     keep(attempt, rejection.has_value());
     return true;
 }
 
-void KStepIntegrator::Integration::giveUp(const std::string &reason) const {
-    throw OpenMMException("KStepIntegrator: " + std::to_string(statistics.values.consecutiveFallbacks) +
-                          " outer steps in a row fell back to plain QM steps, and the next would too (" + reason +
+bool KStepIntegrator::Integration::tryTestedStep() {
+    Attempt attempt;
+    std::optional<std::string> fault;
+    const bool isPlain = k == 1;
+    Propagator &map = isPlain ? *plain : *levels;
+    const bool isDeterministic = map.isDeterministic();
+    try {
+        attempt = outerStep.take(map, current, !isPlain);
+        guard.judge(attempt.end);
+        fault = isPlain ? guard.findFault(end, attempt) : guard.findRejection(end, attempt);
+    } catch (const InterruptedException &) {
+        kernel.restoreState(context, PropagationKernel::Noise::Restored);
+        throw;
+    } catch (const std::exception &error) {
+        fault = error.what();
+    }
+    if (!attempt.isComplete)
+        attempt.summary = kernel.finishStep(context, -1, -1);
+    if (attempt.summary.startDiffered) {
+        kernel.restoreState(context, PropagationKernel::Noise::Restored);
+        return false;
+    }
+    double error = std::numeric_limits<double>::infinity();
+    if (!fault) {
+        const double found = findMetropolisError(attempt);
+        if (std::isfinite(found))
+            error = found;
+        else
+            fault = "the energy of the surrogate is not finite";
+    }
+    if (fault) {
+        statistics.values.lastFallbackReason = *fault;
+        if (statistics.values.consecutiveFallbacks >= integrator.getMaxConsecutiveFallbacks()) {
+            kernel.restoreState(context, PropagationKernel::Noise::Restored);
+            giveUp(*fault, true);
+        }
+    }
+    if (attempt.summary.velocitiesDiffered)
+        acceptance.forget();
+    const double kT = BOLTZ * integrator.getTemperature();
+    const auto verdict = acceptance.decide(error, kT, isDeterministic, integrator.getReducedFlips());
+    const bool isAccepted = verdict == Acceptance::Verdict::Accepted;
+    statistics.addAcceptance(fault ? std::nullopt : std::optional(error), Acceptance::findProbability(error, kT));
+    statistics.addDecision(isAccepted);
+    if (isAccepted)
+        keep(attempt, false);
+    else
+        reject(attempt, fault.has_value(), verdict == Acceptance::Verdict::Flipped);
+    return true;
+}
+
+double KStepIntegrator::Integration::findMetropolisError(const Attempt &attempt) const {
+    if (integrator.getMetropolis() == Metropolis::Full)
+        return attempt.findEnergyError(end);
+    if (!outerStep.measuresCorrection())
+        return 0;
+    return attempt.summary.kickWork + (attempt.end.qmEnergy - attempt.end.surrogateEnergy.value()) -
+           (end.qmEnergy - end.surrogateEnergy.value());
+}
+
+/** The stored forces are still those of the positions. */
+void KStepIntegrator::Integration::reject(const Attempt &attempt, bool byGuard, bool isFlipped) {
+    kernel.restoreState(context, PropagationKernel::Noise::Spent);
+    if (isFlipped)
+        kernel.reverseVelocities(context);
+    kernel.mark(context);
+    statistics.addRejectedStep(end, attempt.summary.startKineticEnergy, byGuard, isFlipped);
+}
+
+void KStepIntegrator::Integration::monitor(const Attempt &attempt, bool isRejected) {
+    const double error = isRejected ? std::numeric_limits<double>::infinity() : findMetropolisError(attempt);
+    if (std::isfinite(error))
+        statistics.addAcceptance(error, Acceptance::findProbability(error, BOLTZ * integrator.getTemperature()));
+    else
+        statistics.addAcceptance(std::nullopt, 0);
+}
+
+void KStepIntegrator::Integration::giveUp(const std::string &reason, bool isTested) const {
+    const std::string number = "KStepIntegrator: " + std::to_string(statistics.values.consecutiveFallbacks);
+    if (isTested)
+        throw OpenMMException(
+            number +
+            " outer steps in a row were refused before Metropolis could decide, and the next "
+            "would be too (" +
+            reason +
+            "). The surrogate does not describe this state, or k is too large for it, or the state is "
+            "far from equilibrium: run without Metropolis first; the state is that before the last "
+            "outer step");
+    throw OpenMMException(number + " outer steps in a row fell back to plain QM steps, and the next would too (" +
+                          reason +
                           "). The surrogate does not describe this state, or k is too large for it; the state is that "
                           "before the last outer step");
 }
@@ -176,13 +287,13 @@ bool KStepIntegrator::Integration::takePlainStep(Attempt &attempt) {
         if (!attempt.summary.isFinite)
             throw OpenMMException("KStepIntegrator: positions or velocities are not finite, with plain QM steps too");
     } catch (...) {
-        kernel.restoreState(context);
+        kernel.restoreState(context, PropagationKernel::Noise::Restored);
         // Perhaps it is the stored forces that are wrong: they are asked for anew if the user tries again.
         forcesAreStored = false;
         throw;
     }
     if (attempt.summary.startDiffered) {
-        kernel.restoreState(context);
+        kernel.restoreState(context, PropagationKernel::Noise::Restored);
         return false;
     }
     guard.judge(attempt.end);

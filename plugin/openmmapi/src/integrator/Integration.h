@@ -1,6 +1,7 @@
 #ifndef OPENMMKSTEP_INTEGRATION_H_
 #define OPENMMKSTEP_INTEGRATION_H_
 
+#include "Acceptance.h"
 #include "Evaluator.h"
 #include "FlowPropagator.h"
 #include "Guard.h"
@@ -46,9 +47,17 @@ private:
     /** Try one outer step; false if it began from other positions than those of the stored forces and must be repeated.
      */
     bool tryStep();
+    /** Try one outer step and let Metropolis decide; false as from tryStep(). */
+    bool tryTestedStep();
+    /** The error of energy by which Metropolis decides (kJ/mol). */
+    double findMetropolisError(const Attempt &attempt) const;
+    void reject(const Attempt &attempt, bool byGuard, bool isFlipped);
+    /** Account for what Metropolis would do; rejected if the guard refused. */
+    void monitor(const Attempt &attempt, bool isRejected);
+    void requireTemperature() const;
     bool takePlainStep(Attempt &attempt);
     void keep(const Attempt &attempt, bool fellBack);
-    [[noreturn]] void giveUp(const std::string &reason) const;
+    [[noreturn]] void giveUp(const std::string &reason, bool isTested) const;
     std::vector<int> getStoredGroups() const;
     void writeForces(std::ostream &stream) const;
     void readForces(std::istream &stream);
@@ -61,6 +70,7 @@ private:
     Evaluator evaluator;
     OuterStep outerStep;
     Guard guard;
+    Acceptance acceptance;
     int k = 0;
     std::unique_ptr<FlowPropagator> levels, plain;
 

@@ -7,6 +7,7 @@
 #include "openmmkstep/internal/Interruption.h"
 #include "openmmkstep/internal/PropagationKernel.h"
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <sstream>
 
@@ -16,6 +17,8 @@ using OpenMM::OpenMMException;
 namespace KStep {
 
 namespace {
+
+constexpr std::array METROPOLIS_NAMES = {"off", "monitor", "correction", "full"};
 
 template <class T> std::string text(const T &value) {
     std::ostringstream stream;
@@ -91,6 +94,25 @@ void KStepIntegrator::setTemperature(double value) {
 void KStepIntegrator::setFriction(double value) {
     requireNonNegative(value, "the friction");
     friction = value;
+}
+
+std::string KStepIntegrator::getMetropolisName(Metropolis mode) {
+    return METROPOLIS_NAMES[static_cast<size_t>(mode)];
+}
+
+KStepIntegrator::Metropolis KStepIntegrator::findMetropolis(const std::string &name) {
+    const auto *found = std::find(METROPOLIS_NAMES.begin(), METROPOLIS_NAMES.end(), name);
+    if (found == METROPOLIS_NAMES.end())
+        throw OpenMMException("KStepIntegrator: Metropolis is off, monitor, correction or full, not '" + name + "'");
+    return static_cast<Metropolis>(found - METROPOLIS_NAMES.begin());
+}
+
+void KStepIntegrator::setThermostatInterval(int n) {
+    if (n < 1)
+        throw OpenMMException("KStepIntegrator: friction and noise act in every n-th outer step, n must be at least 1, "
+                              "not " +
+                              text(n));
+    thermostatInterval = n;
 }
 
 int KStepIntegrator::addCommonGroup(int group, int period) {

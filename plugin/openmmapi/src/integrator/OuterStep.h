@@ -12,6 +12,11 @@ struct Attempt {
     PropagationKernel::Summary summary;
     /** Whether it reached its end, so that the summary has a meaning. */
     bool isComplete = false;
+    /** Change of T + U_C + U_Q since the start, less the heat (kJ/mol). */
+    double findEnergyError(const StepEnd &start) const {
+        return end.potentialEnergy + summary.kineticEnergy - start.potentialEnergy - summary.startKineticEnergy -
+               summary.heat;
+    }
 };
 
 /** Half kick, map, QM call, half kick. Whether the result is kept is decided by others. */
@@ -27,8 +32,12 @@ public:
      * @throws OpenMMException if a force fails
      */
     Attempt take(Propagator &propagator, int start, bool stopAtFailure);
+    /** Whether what the correction adds to the energy is measured. */
+    bool measuresCorrection() const;
 
 private:
+    /** Add the work of the correction in the half kick at an end to what finishStep() reports. */
+    void tallyCorrection(int side, bool isGiven);
     void halfKick(const Propagator &propagator, int side);
     const LevelSchedule &schedule;
     const KStepIntegrator &integrator;

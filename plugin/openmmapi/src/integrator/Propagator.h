@@ -12,6 +12,8 @@ public:
     virtual ~Propagator() = default;
     /** The impulses at an end of the step, of which half is given before the map and half after it. */
     virtual std::vector<PropagationKernel::Impulse> getEndImpulses(int side) const = 0;
+    /** Whether the next step has no noise. */
+    virtual bool isDeterministic() const = 0;
     /**
      * Move positions and velocities.
      *

@@ -20,6 +20,41 @@ void Statistics::addStep(const StepEnd &start, const StepEnd &end, const Propaga
     values.outerSteps++;
     values.fallbacks += fellBack ? 1 : 0;
     values.consecutiveFallbacks = fellBack ? values.consecutiveFallbacks + 1 : 0;
+    addCorrection(end);
+    values.potentialEnergy = end.potentialEnergy;
+    values.totalEnergy = end.potentialEnergy + summary.kineticEnergy;
+    values.heat += summary.heat;
+    values.energyError = values.totalEnergy - start.potentialEnergy - summary.startKineticEnergy - summary.heat;
+    values.cumulativeEnergyError += values.energyError;
+    values.regionKineticEnergy = summary.regionKineticEnergy;
+    values.restKineticEnergy = summary.restKineticEnergy;
+}
+
+void Statistics::addRejectedStep(const StepEnd &start, double startKineticEnergy, bool byGuard, bool isFlipped) {
+    values.outerSteps++;
+    values.guardRejections += byGuard ? 1 : 0;
+    values.consecutiveFallbacks = byGuard ? values.consecutiveFallbacks + 1 : 0;
+    values.flips += isFlipped ? 1 : 0;
+    addCorrection(start);
+    values.potentialEnergy = start.potentialEnergy;
+    values.totalEnergy = start.potentialEnergy + startKineticEnergy;
+    values.energyError = 0;
+}
+
+void Statistics::addAcceptance(std::optional<double> error, double probability) {
+    values.metropolisError = error;
+    sumOfProbabilities += probability;
+    numProbabilities++;
+    values.meanAcceptanceProbability = sumOfProbabilities / static_cast<double>(numProbabilities);
+}
+
+void Statistics::addDecision(bool isAccepted) {
+    (isAccepted ? values.acceptedSteps : values.rejectedSteps)++;
+    values.acceptance =
+        static_cast<double>(values.acceptedSteps) / static_cast<double>(values.acceptedSteps + values.rejectedSteps);
+}
+
+void Statistics::addCorrection(const StepEnd &end) {
     values.correctionRMS.reset();
     values.maxCorrection.reset();
     if (end.correction) {
@@ -30,13 +65,6 @@ void Statistics::addStep(const StepEnd &start, const StepEnd &end, const Propaga
         values.measuredCorrections++;
         values.meanCorrectionRMS = std::sqrt(sumOfSquares / static_cast<double>(values.measuredCorrections));
     }
-    values.potentialEnergy = end.potentialEnergy;
-    values.totalEnergy = end.potentialEnergy + summary.kineticEnergy;
-    values.heat += summary.heat;
-    values.energyError = values.totalEnergy - start.potentialEnergy - summary.startKineticEnergy - summary.heat;
-    values.cumulativeEnergyError += values.energyError;
-    values.regionKineticEnergy = summary.regionKineticEnergy;
-    values.restKineticEnergy = summary.restKineticEnergy;
 }
 
 } // namespace KStep

@@ -11,6 +11,10 @@ namespace KStep {
 struct StepEnd {
     /** of common forces and QM level (kJ/mol) */
     double potentialEnergy = 0;
+    /** of the QM level alone (kJ/mol) */
+    double qmEnergy = 0;
+    /** Of the best surrogate (kJ/mol); nothing if it was not asked for, or failed. */
+    std::optional<double> surrogateEnergy;
     /** Of QM level and best surrogate; nothing if it was not measured: no surrogate, or one that failed here. */
     std::optional<PropagationKernel::Difference> correction;
     /** Why no step on all levels may start or end here; nothing if one may. */

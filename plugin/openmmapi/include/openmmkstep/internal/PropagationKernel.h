@@ -19,8 +19,8 @@ namespace KStep {
  * operation comes when is decided by the integrator; a platform only carries them out.
  *
  * Between beginStep() and finishStep() nothing is asked that a GPU would have to wait for: sums are left on the device,
- * and finishStep() brings them all back at once. The other questions (isAtMark(), compareForces(),
- * computeKineticEnergy(), getForces()) are asked only when something unusual happened, or by users.
+ * and finishStep() brings them all back at once. The other questions (isAtMark(), velocitiesAreAtMark(),
+ * compareForces(), computeKineticEnergy(), getForces()) are asked only when something unusual happened, or by users.
  *
  * Forces are kept in numbered buffers, one per level and end of the step, as the forces themselves: weights and time
  * steps enter with the kicks.
@@ -53,7 +53,11 @@ public:
         bool isFinite = true;
         /** Whether the positions at beginStep() were not those of mark(). */
         bool startDiffered = false;
+        /** Whether the velocities at beginStep() were not those of mark(); see velocitiesAreAtMark(). */
+        bool velocitiesDiffered = false;
         double startKineticEnergy = 0, kineticEnergy = 0;
+        /** Sum of the changes of kinetic energy that tallyKick() was asked for. */
+        double kickWork = 0;
         /** Energy taken up from the thermostat. */
         double heat = 0;
         /** Mean kinetic energies of the region and of the rest where measureMiddle() or thermostat() was called. */
@@ -69,18 +73,28 @@ public:
      */
     virtual void initialize(const OpenMM::System &system, int numBuffers, const std::vector<int> &region, int seed) = 0;
 
-    /** Remember the present positions, to which the buffers belong. */
+    /** Remember the present positions, to which the buffers belong, and velocities. */
     virtual void mark(OpenMM::ContextImpl &context) = 0;
     /** Whether the positions are, to the last bit, those of mark(). */
     virtual bool isAtMark(OpenMM::ContextImpl &context) = 0;
 
     /**
-     * Begin a step: save positions, velocities and the state of the noise, and compare the positions with those of
-     * mark(), which are replaced by them.
+     * Whether the velocities are those of mark(), but for a change whose kinetic energy is below 1e-8 of theirs: what
+     * removers of the centre of mass' motion do changes bits only.
+     */
+    virtual bool velocitiesAreAtMark(OpenMM::ContextImpl &context) = 0;
+
+    /** Whether the random numbers drawn since beginStep() will be drawn again. */
+    enum class Noise { Restored, Spent };
+    /**
+     * Begin a step: save positions, velocities and the state of the noise, and compare velocities and positions with
+     * those of mark(); these are replaced if positions differ.
      */
     virtual Comparison beginStep(OpenMM::ContextImpl &context) = 0;
     /** Return to what beginStep() saved. */
-    virtual void restoreState(OpenMM::ContextImpl &context) = 0;
+    virtual void restoreState(OpenMM::ContextImpl &context, Noise noise) = 0;
+    /** v = -v */
+    virtual void reverseVelocities(OpenMM::ContextImpl &context) = 0;
     /**
      * End a step.
      *
@@ -96,6 +110,16 @@ public:
     virtual void kick(OpenMM::ContextImpl &context, const std::vector<Impulse> &impulses) = 0;
     /** v += weight (ps) * F / m with the forces that the platform computed last */
     virtual void kickWithForces(OpenMM::ContextImpl &context, double weight) = 0;
+    /**
+     * Add the change of kinetic energy that a kick makes to what finishStep() reports, and leave the velocities as they
+     * are. With P the projection on velocities that obey the constraints and u = P sum(weight * buffer / m) it is
+     * sum m u.(v +- u/2), because P is orthogonal under the masses: no other kick at the same positions, and no
+     * constrainVelocities(), need come between.
+     *
+     * @param isGiven  whether the velocities are those after the kick (-), or those before it (+)
+     */
+    virtual void tallyKick(OpenMM::ContextImpl &context, const std::vector<Impulse> &impulses, bool isGiven,
+                           double tolerance) = 0;
     /** Make the velocities consistent with the constraints, where they are measured or left to the user. */
     virtual void constrainVelocities(OpenMM::ContextImpl &context, double tolerance) = 0;
     /**

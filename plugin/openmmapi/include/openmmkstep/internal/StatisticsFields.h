@@ -27,6 +27,13 @@ template <class Visitor, class Statistics> void visitStatistics(Visitor &&visit,
     visit("heat", s.heat);
     visit("regionKineticEnergy", s.regionKineticEnergy);
     visit("restKineticEnergy", s.restKineticEnergy);
+    visit("acceptedSteps", s.acceptedSteps);
+    visit("rejectedSteps", s.rejectedSteps);
+    visit("guardRejections", s.guardRejections);
+    visit("flips", s.flips);
+    visit("acceptance", s.acceptance);
+    visit("metropolisError", s.metropolisError);
+    visit("meanAcceptanceProbability", s.meanAcceptanceProbability);
     visit("qmTime", s.qmTime);
     visit("surrogateTime", s.surrogateTime);
     visit("commonTime", s.commonTime);
