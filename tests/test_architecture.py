@@ -28,7 +28,14 @@ FLOORS = (
     ("openmmkstep.openmmapi", "openmmkstep.surrogates", "openmmkstep.engines"),
     ("openmmkstep.qmmm",),
     ("openmmkstep.io",),
-    ("openmmkstep.reporters", "openmmkstep.rttddft", "openmmkstep.ase", "openmmkstep.openmm_ml", "kstep_training"),
+    (
+        "openmmkstep.reporters",
+        "openmmkstep.rttddft",
+        "openmmkstep.ase",
+        "openmmkstep.openmm_ml",
+        "openmmkstep.learning",
+        "kstep_training",
+    ),
     ("openmmkstep.workflows",),
     ("openmmkstep.cli",),
 )

@@ -22,13 +22,13 @@ from openmmkstep.cli import app
 from openmmkstep.engines.xtb import XTB
 from openmmkstep.io import dcd
 from openmmkstep.io.frames import count_frames
+from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.io.statistics import read_table
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.plan import RunPlan
 from openmmkstep.workflows.run import production
 from openmmkstep.workflows.run.runner import Runner
 from openmmkstep.workflows.setup.equilibration import EquilibrationState, ForceFieldEquilibration
-from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 from tests.support.workflows.same_run import assert_same_trajectory
 from tests.support.workflows.stopped_run import kill_at, start
 from tests.support.yaml_files import write_yaml

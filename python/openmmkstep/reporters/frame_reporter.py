@@ -10,12 +10,9 @@ from openmm import app, unit
 
 from kstep_models.frames import FrameWriter
 from kstep_models.hdf5 import PATIENCE
-from openmmkstep.engines.registry import specification
-from openmmkstep.io.frames import describe_region, difference_of_results, difference_of_theories, frame_of_result
+from openmmkstep.io.frames import frame_of_result
+from openmmkstep.io.labels import LabelSource
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.openmmapi.qmmm_force import QMMMForce
-from openmmkstep.qmmm.forces import find_method_below, find_qm_force
-from openmmkstep.qmmm.region import QMRegion
 
 from .schedule import Schedule
 
@@ -67,31 +64,11 @@ class FrameReporter:
 
     def report(self, simulation: app.Simulation, state: openmm.State) -> None:
         """Save a frame."""
-        qm_force = find_qm_force(simulation.system)
-        result = qm_force.getLastResult(simulation.context)
-        if self._difference:
-            below = find_method_below(simulation.system)
-            result = difference_of_results(result, below.getLastResult(simulation.context))
+        source = LabelSource(simulation.system, self._difference)
+        result = source.read(simulation.context)
         if self._writer is None:
-            self._embedded = qm_force.getEmbeddingCharges().getNumCharges() > 0
-            region = QMRegion.create(
-                simulation.topology,
-                simulation.system,
-                qm_force.getParticles(),
-                qm_force.getCharge(),
-                qm_force.getMultiplicity(),
-                links=qm_force.getLinkAtoms(),
-            )
-            theory = _theory(qm_force)
-            if self._difference:
-                theory = difference_of_theories(theory, _theory(find_method_below(simulation.system)))
-            self._writer = FrameWriter(
-                self._file,
-                describe_region(region, theory, self._command),
-                environment=self._embedded,
-                resume=self._append,
-                flush_every=self._flush_every,
-            )
+            self._embedded = source.is_embedded
+            self._writer = source.open(self._file, simulation.topology, self._command, self._append, self._flush_every)
         integrator = KStepIntegrator.cast(simulation.integrator)
         thermostat = integrator.getFriction()._value > 0
         temperature = integrator.getTemperature().value_in_unit(unit.kelvin) if thermostat else 0.0
@@ -115,9 +92,3 @@ class FrameReporter:
     def __len__(self) -> int:
         """Frames in the file and on their way to it; 0 before the first report."""
         return 0 if self._writer is None else len(self._writer)
-
-
-def _theory(force: QMMMForce) -> dict[str, Any]:
-    """The level of theory of a force."""
-    name = force.getEngine()
-    return specification(name, force.getEngineSettings(), others=[name]).describe()

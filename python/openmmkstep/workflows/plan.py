@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import openmm
 from openmm import app
 
+from openmmkstep.learning.settings import LearningSettings
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.integrator import integrator_for
+from openmmkstep.qmmm.level_parts import LevelPart
 from openmmkstep.qmmm.levels.settings import LevelSettings
 from openmmkstep.workflows.config.equilibration import StageSection
 from openmmkstep.workflows.config.run import RunConfig
@@ -20,7 +22,7 @@ from openmmkstep.workflows.config.sections import CacheSection, QMSection, Surro
 
 from .setup.barostat import add_barostat
 from .setup.equilibration import ForceFieldEquilibration
-from .setup.mixed_system import MixedSystem, build_mixed_system, engine_of, method_below
+from .setup.mixed_system import MixedSystem, build_mixed_system, engine_of, method_below, surrogate_parts
 from .setup.molecular_system import MolecularSystem, SystemBuilder
 from .setup.platforms import find_platform
 
@@ -161,6 +163,42 @@ class SpeedPlan:
 
 
 @dataclass(frozen=True)
+class LearningPlan:
+    """Learning before production.
+
+    Attributes:
+        settings: What is aimed at.
+        start: The levels that it begins with.
+        config: The configuration, of which learning makes another.
+    """
+
+    settings: LearningSettings
+    start: SurrogateSection
+    config: RunConfig
+
+    def parts(self) -> list[LevelPart]:
+        """What the surrogate is the sum of before anything is learned."""
+        return surrogate_parts(self.start)
+
+    def mix(self, molecules: MolecularSystem, archive: Path | None) -> MixedSystem:
+        """The QM/MM system with what has been learned, or without."""
+        config = self.config
+        surrogate = self.start if archive is None else self.start.model_copy(update={"archive": archive})
+        section = config.integrator
+        splits = section.reciprocal_period not in (None, section.nonbonded_period)
+        return build_mixed_system(molecules, config.qm, surrogate, section.nonbonded_period > 1, splits)
+
+    def periods(self) -> dict[str, Any]:
+        """Arguments of createIntegrator() beside those that a trial sets."""
+        section = self.config.integrator
+        return {
+            "surrogatePeriod": self.start.period,
+            "nonbondedPeriod": section.nonbonded_period,
+            "reciprocalPeriod": section.reciprocal_period,
+        }
+
+
+@dataclass(frozen=True)
 class RunPlan:
     """A whole run.
 
@@ -174,6 +212,7 @@ class RunPlan:
         cache: QM results on disk; None for none.
         seed: Seed of everything random.
         settings: JSON values that a run which is taken up must have in common with this one.
+        learning: What is learned before production, and changes the plan; None for nothing.
     """
 
     system: SystemPlan
@@ -185,6 +224,7 @@ class RunPlan:
     cache: CacheSection | None
     seed: int
     settings: Mapping[str, Any]
+    learning: LearningPlan | None = None
 
     @classmethod
     def of(cls, config: RunConfig) -> RunPlan:
@@ -213,8 +253,8 @@ class RunPlan:
             SystemPlan(
                 config.system,
                 config.qm,
-                config.surrogate,
-                section.nonbonded_period > 1,
+                None if config.learn is not None else config.surrogate,
+                config.levels.nonbonded_period > 1,
                 config.levels.splits_reciprocal,
                 config.platform,
                 config.threads,
@@ -239,7 +279,17 @@ class RunPlan:
             config.cache,
             config.seed,
             {**config.written(exclude=_MAY_CHANGE), **_what_names_stand_for(config)},
+            None
+            if config.learn is None
+            else LearningPlan(config.learn.settings(config.seed), config.learning_start, config),
         )
+
+    def with_learned(self, k: int, archive: Path | None) -> RunPlan:
+        """The plan of the run that learning led to: same folder, same settings for taking it up."""
+        if self.learning is None:
+            return self
+        learned = RunPlan.of(self.learning.config.with_learned(k, archive))
+        return replace(learned, settings=self.settings, learning=self.learning)
 
     def force_field_equilibration(self, molecules: MolecularSystem) -> ForceFieldEquilibration:
         """The stages before QM/MM dynamics. Raises PreparationError, SelectionError."""

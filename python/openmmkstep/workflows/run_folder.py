@@ -34,6 +34,7 @@ class RunFolder:
         self.equilibration = path / "equilibration.npz"
         self.equilibration_table = path / "equilibration.csv"
         self.equilibrated = path / "equilibrated.npz"
+        self.learning = path / "learning"
         self.start = path / "start.npz"
         self.checkpoint = path / "checkpoint.bin"
         self.trajectory = path / "trajectory.dcd"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kstep_models.archive import check_target
 from kstep_models.potential.contract import PotentialContract
@@ -15,7 +16,7 @@ from kstep_models.potential.export import ExportChecks, export
 from kstep_models.provenance import MODEL_PACKAGES, software_versions
 
 from .fitting import FitResult, Parts, fit_regression
-from .labels import LabelFiles
+from .labels import LabelFiles, Labels
 from .network import RegressionPotential
 
 
@@ -40,6 +41,7 @@ def fit_and_export(
     parts: Parts | None = None,
     max_permutations: int = 36,
     log: Callable[[str], None] = lambda _: None,
+    choose: Callable[[Labels], NDArray[np.int64]] | None = None,
 ) -> ExportedRegression:
     """Fit a potential to labels and write its archive, atomically.
 
@@ -49,6 +51,7 @@ def fit_and_export(
         parts: What is fitted; None for what is best on held-out labels.
         max_permutations: How many exchanges of like atoms are used.
         log: Called with what is being done.
+        choose: Says by their places which labels are used; None for all.
 
     Raises:
         ContractError: The archive cannot be written.
@@ -59,6 +62,8 @@ def fit_and_export(
     check_target(archive)
     source = LabelFiles.read(files)
     labels, region = source.labels, source.region
+    if choose is not None:
+        labels = labels.subset(choose(labels))
     result = fit_regression(labels, parts, max_permutations, log)
     model = RegressionPotential.of(result.regression, labels)
     numbers = tuple(int(number) for number in region.numbers)

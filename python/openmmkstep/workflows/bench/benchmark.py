@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import openmm
 
+from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 from openmmkstep.provenance import machine_info
@@ -18,7 +19,6 @@ from openmmkstep.workflows.config.bench import BenchCase, BenchConfig
 from openmmkstep.workflows.setup.equilibration import equilibrate
 from openmmkstep.workflows.setup.mixed_system import build_mixed_system
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem, SystemBuilder
-from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 from openmmkstep.workflows.setup.platforms import find_platform
 
 from .force_costs import force_costs

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import openmm
 
+from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.qmmm.levels.settings import LevelSettings
-from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 
 NOTHING = "nothing"
 """A call for an empty force group: what OpenMM does for every call, whatever is asked for."""

@@ -11,6 +11,7 @@ from kstep_models.configuration import Section
 from openmmkstep.qmmm.levels.settings import LevelSettings
 
 from .equilibration import EquilibrationSection
+from .learn import LearnSection
 from .quantities import Duration, Pressure, Rate, Seed, Temperature, Time
 from .sections import CacheSection, QMSection, SurrogateSection, SystemSection, level_settings
 
@@ -103,6 +104,7 @@ class RunConfig(Section):
         system: molecules and force field.
         qm: region and method.
         surrogate: potential and the level below it; without one k must be 1.
+        learn: Learning before production, which finds the surrogate and k; none by default.
         integrator: time stepping.
         equilibration: What happens before production.
         time: Length of production, ps.
@@ -117,6 +119,7 @@ class RunConfig(Section):
     system: SystemSection
     qm: QMSection
     surrogate: SurrogateSection | None = None
+    learn: LearnSection | None = None
     integrator: IntegratorSection = IntegratorSection()
     equilibration: EquilibrationSection = EquilibrationSection()
     time: Time
@@ -129,13 +132,55 @@ class RunConfig(Section):
 
     @property
     def levels(self) -> LevelSettings:
-        """Time step and periods."""
+        """Time step and periods; of plain QM dynamics where k is still to be found."""
         section = self.integrator
-        return level_settings(
-            section.k, section.inner_step, self.surrogate, section.nonbonded_period, section.reciprocal_period
-        )
+        if self.learn is not None:
+            return LevelSettings(1, section.inner_step)
+        return self._levels_at(section.k, self.surrogate)
+
+    def _levels_at(self, k: int, surrogate: SurrogateSection | None) -> LevelSettings:
+        section = self.integrator
+        return level_settings(k, section.inner_step, surrogate, section.nonbonded_period, section.reciprocal_period)
+
+    def with_learned(self, k: int, archive: Path | None) -> RunConfig:
+        """The run that learning led to.
+
+        Args:
+            k: Inner steps per QM call; 1 if nothing was good enough.
+            archive: What was learned; None for the levels that were there.
+        """
+        surrogate = self._learned_surrogate(archive) if k > 1 else None
+        periods = {} if k > 1 else {"nonbonded_period": 1, "reciprocal_period": None}
+        integrator = self.integrator.model_copy(update={"k": k, **periods})
+        return self.model_copy(update={"learn": None, "surrogate": surrogate, "integrator": integrator})
+
+    def _learned_surrogate(self, archive: Path | None) -> SurrogateSection:
+        start = self.learning_start
+        return start if archive is None else start.model_copy(update={"archive": archive})
+
+    @property
+    def learning_start(self) -> SurrogateSection:
+        """The levels that learning begins with: the force field's terms where there is nothing better."""
+        return SurrogateSection(base_level="force-field") if self.surrogate is None else self.surrogate
 
     @model_validator(mode="after")
     def _check_levels(self) -> RunConfig:
         _ = self.levels
+        if self.learn is not None:
+            self._check_learning(self.learn)
         return self
+
+    def _check_learning(self, learn: LearnSection) -> None:
+        if "k" in self.integrator.model_fields_set:
+            raise ValueError("'integrator.k' and 'learn' exclude each other: learning finds k, of those in 'learn.k'")
+        if self.surrogate is not None and self.surrogate.archive is not None:
+            raise ValueError(
+                "'surrogate.archive' and 'learn' exclude each other: learning makes the archive, beside the method in "
+                "'surrogate.method' if there is one"
+            )
+        if self.integrator.ensemble != "langevin":
+            raise ValueError("'learn' needs a thermostat, by whose temperature errors are judged: use langevin")
+        for k in learn.k:
+            # With something to be evaluated every so many steps, which learning will make.
+            learned = self.learning_start.model_copy(update={"archive": Path("learned.pt")})
+            self._levels_at(k, learned)

@@ -185,14 +185,19 @@ class SurrogateSection(Section):
 
     @model_validator(mode="after")
     def _something_at_all(self) -> SurrogateSection:
-        if self.method is None and self.archive is None:
-            raise ValueError("give 'archive', the file of an exported potential, or 'method', a QM method, or both")
+        if self.method is None and self.archive is None and self.base_level is None:
+            raise ValueError(
+                "give 'archive', the file of an exported potential, or 'method', a QM method, or both; or 'base_level' "
+                "to have nothing better below QM"
+            )
         if self.settings and self.method is None:
             raise ValueError("'settings' are those of 'method', which is not given")
         return self
 
     @model_validator(mode="after")
     def _something_every_step(self) -> SurrogateSection:
+        if self.period != 1 and self.method is None and self.archive is None:
+            raise ValueError(f"period {self.period} is that of an archive or a method, and there is none")
         if self.period != 1 and not self.has_base_level:
             raise ValueError(
                 f"period {self.period} needs a base level below the surrogate, because something must act at every "

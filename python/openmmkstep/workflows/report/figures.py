@@ -14,6 +14,7 @@ from openmmkstep.workflows.plot_style import BLUE, GREEN, GREY, ORANGE, PURPLE, 
 
 from .box import plot_equilibration
 from .energies import plot_energies
+from .learning import plot_learning
 from .run_data import BackboneTrace, RunData
 
 
@@ -28,6 +29,7 @@ def plot_run(data: RunData, folder: Path) -> dict[str, str]:
             "energies": plot_energies(data.energies),
             "equilibration": plot_equilibration(data.equilibration),
             "cost": _cost(data.summary["speed"]),
+            "learning": plot_learning(data.summary["learning"]),
         }
         for name, figure in figures.items():
             if figure is not None:

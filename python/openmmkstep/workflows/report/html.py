@@ -11,6 +11,7 @@ import jinja2
 from kstep_models.files import write_atomically
 
 from .energies import shown_parts
+from .learning import learning_table
 
 _TITLES = {
     "energy": "Energy and temperature",
@@ -19,6 +20,7 @@ _TITLES = {
     "energies": "What the energy is made of",
     "equilibration": "Equilibration",
     "cost": "Cost",
+    "learning": "Learning",
 }
 _EXPLANATIONS = {
     "energy": (
@@ -43,6 +45,10 @@ _EXPLANATIONS = {
     "cost": (
         "Measured at the end of this run on alternating short segments of plain QM dynamics and k-step dynamics: same "
         "system, thermostat, platform and threads."
+    ),
+    "learning": (
+        "Before production. Trials are short runs under the thermostat; the acceptance is the mean probability with "
+        "which a Metropolis test on the correction would accept an outer step. Every QM call of it all is counted."
     ),
 }
 _NOT_MEASURED = "–"
@@ -156,6 +162,8 @@ def _tables(summary: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
             shown = [(key, _shown(value)) for key, value in content.items() if value not in (None, "")]
             missing = [key for key, value in content.items() if value is None] if name in _MEASURED else []
             tables.append((name, shown + [(key, "not measured") for key in missing]))
+    if summary["learning"] is not None:
+        tables.append(("learning", learning_table(summary["learning"])))
     if summary["energy_parts"] is not None:
         tables.append(("energy_parts", shown_parts(summary["energy_parts"])))
     if summary["speed"] is not None:

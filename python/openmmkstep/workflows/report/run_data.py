@@ -27,6 +27,7 @@ from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 
 from .box import box_summary
 from .energies import energy_parts
+from .learning import learning_summary
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, mixed:
         "box": box_summary(plan.dynamics.pressure, molecules.mass, series),
         "speed": speed,
         "surrogate": _surrogate(plan.system.surrogate),
+        "learning": learning_summary(plan.learning, files),
         "versions": software_versions(PACKAGES),
     }
     return RunData(summary, series, _backbone(files, molecules, region), equilibration, energies)

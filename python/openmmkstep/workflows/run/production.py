@@ -10,13 +10,13 @@ import openmm
 from openmm import app
 
 from kstep_models.frames import FrameFileError
+from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.io.statistics import statistics_to_json
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.reporters import EnergyReporter, FrameReporter, StatisticsReporter
 from openmmkstep.workflows.plan import RunPlan
 from openmmkstep.workflows.run_folder import RunFolder
-from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 
 from .checkpoint import Checkpoint, CheckpointError
 from .failed_frame import failed_frame_saved

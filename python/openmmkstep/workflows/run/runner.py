@@ -10,18 +10,25 @@ from openmm import app
 from rich.console import Console
 
 from kstep_models.locks import locked
+from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.reporters import ProgressReporter
 from openmmkstep.workflows.plan import RunPlan
 from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.mixed_system import MixedSystem
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
-from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 from openmmkstep.workflows.setup.qm_cache import cache_of
 
 from .checkpoint import Checkpoint
+from .learning import learn
 from .production import Production
 from .speed import measure_speed
-from .stages import prepare_molecules, read_point, start_of_production, write_equilibration_table
+from .stages import (
+    equilibrated_point,
+    prepare_molecules,
+    read_point,
+    start_of_production,
+    write_equilibration_table,
+)
 
 _UPDATES_PER_PRODUCTION = 400
 
@@ -62,11 +69,14 @@ class Runner:
 
     def _run(self, fresh: bool) -> Path:
         # The report's plots need matplotlib, which is slow to load: nothing before the run is over needs it.
-        plan, files = self._plan, self.files
-        if files.open(plan.settings, fresh):
+        files = self.files
+        if files.open(self._plan.settings, fresh):
             self._log(f"taking up the run in {files.path}")
         self._log("building the system")
-        molecules = prepare_molecules(plan.system, files)
+        molecules = prepare_molecules(self._plan.system, files)
+        if self._plan.learning is not None:
+            self._plan = self._learn(self._plan, molecules)
+        plan = self._plan
         mixed = plan.mix(molecules)
         others = molecules.system.getNumParticles() - len(mixed.region.members)
         self._log(f"{len(mixed.region.particles)} QM atoms, {others} MM particles")
@@ -83,6 +93,13 @@ class Runner:
         write_equilibration_table(files)
         self._log("writing the report")
         return build_report(plan, files, molecules, mixed)
+
+    def _learn(self, plan: RunPlan, molecules: MolecularSystem) -> RunPlan:
+        # Whatever is wrong with the QM program is said before the equilibration.
+        plan.mix(molecules)
+        point = equilibrated_point(plan, molecules, self.files, self._console, self._log)
+        with cache_of(plan.cache, plan.system.qm.method, self._log):
+            return learn(plan, molecules, self.files, point, self._console)
 
     def _produce(self, production: Production, molecules: MolecularSystem, mixed: MixedSystem) -> None:
         plan, files = self._plan, self.files

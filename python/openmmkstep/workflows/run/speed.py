@@ -10,11 +10,11 @@ from typing import Any
 
 import openmm
 
+from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, KStepStatistics
 from openmmkstep.provenance import machine_info
 from openmmkstep.workflows.plan import RunPlan
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
-from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 
 _WARM_UP_STEPS = 2
 

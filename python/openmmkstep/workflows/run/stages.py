@@ -10,6 +10,7 @@ import openmm
 from openmm import app
 from rich.console import Console
 
+from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.io.topology import topology_from_json, topology_to_json
 from openmmkstep.terminal import CountedProgress
 from openmmkstep.workflows.plan import RunPlan, SystemPlan
@@ -17,7 +18,6 @@ from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.equilibration import EquilibrationState, ForceFieldEquilibration, table_of
 from openmmkstep.workflows.setup.mixed_system import MixedSystem
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
-from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 
 from .failed_frame import failed_frame_saved
 
@@ -53,6 +53,26 @@ def _read_molecules(files: RunFolder) -> MolecularSystem:
     return MolecularSystem(topology, positions, system)
 
 
+def equilibrated_point(
+    plan: RunPlan, molecules: MolecularSystem, files: RunFolder, console: Console, log: Callable[[str], None]
+) -> PhaseSpacePoint:
+    """Equilibrate with the force field, or read where an earlier attempt had got to.
+
+    Args:
+        plan: The whole run.
+        molecules: force-field system.
+        files: Files of the run.
+        console: for progress of the stages.
+        log: called with what is being done.
+    """
+    if files.has(files.equilibrated):
+        return read_point(files, files.equilibrated)
+    point = _equilibrate(plan.force_field_equilibration(molecules), plan, files, console, log)
+    write_equilibration_table(files)
+    files.write(files.equilibrated, point.to_bytes())
+    return point
+
+
 def start_of_production(
     plan: RunPlan,
     molecules: MolecularSystem,
@@ -75,15 +95,10 @@ def start_of_production(
     """
     if files.has(files.start):
         return read_point(files, files.start)
-    equilibration = plan.force_field_equilibration(molecules)
-    # Created before the expensive part: it loads the network and the QM program, and says what is wrong with them.
+    # Checked, and the network and the QM program loaded, before the expensive part.
+    plan.force_field_equilibration(molecules)
     simulation = plan.simulation(molecules, mixed, plan.seed)
-    if files.has(files.equilibrated):
-        point = read_point(files, files.equilibrated)
-    else:
-        point = _equilibrate(equilibration, plan, files, console, log)
-        write_equilibration_table(files)
-        files.write(files.equilibrated, point.to_bytes())
+    point = equilibrated_point(plan, molecules, files, console, log)
     point.apply_to(simulation.context)
     if plan.equilibration.steps:
         log(f"equilibrating with QM/MM ({plan.time(plan.equilibration.steps):g} ps)")

@@ -16,11 +16,11 @@ import openmm
 
 from kstep_models.units import GRAMS_PER_CM3
 from openmmkstep.analysis.temperature import degrees_of_freedom, temperature
+from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.workflows.config.equilibration import StageSection
 
 from .barostat import add_barostat
 from .molecular_system import MolecularSystem
-from .phase_space import PhaseSpacePoint
 from .platforms import find_platform
 from .restraints import add_restraints
 

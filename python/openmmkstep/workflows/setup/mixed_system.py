@@ -12,7 +12,7 @@ from openmmkstep.openmmapi.far_field_force import FarFieldForce
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.qmmm.embedding.far_field import FarField
 from openmmkstep.qmmm.forces import find_qm_force
-from openmmkstep.qmmm.level_parts import EnginePart, LevelPart, level_of
+from openmmkstep.qmmm.level_parts import ArchivePart, EnginePart, LevelPart
 from openmmkstep.qmmm.mixing import MixingOptions, mix
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.workflows.config.sections import QMSection, SurrogateSection
@@ -75,7 +75,7 @@ def surrogate_parts(section: SurrogateSection) -> list[LevelPart]:
     if section.method is not None:
         parts.append(EnginePart(method_below(section)))
     if section.archive is not None:
-        parts += level_of(section.archive)
+        parts.append(ArchivePart(section.archive))
     return parts
 
 
@@ -109,7 +109,7 @@ def build_mixed_system(
         switch_distance=None if isolated else qm.switch_distance,
         far_field=None if isolated else qm.far_field,
         charge_scheme=qm.charge_scheme,
-        surrogate=None if surrogate is None else surrogate_parts(surrogate),
+        surrogate=(surrogate_parts(surrogate) or None) if surrogate is not None else None,
         surrogate_threads=1 if surrogate is None else surrogate.threads,
         compile_surrogate=surrogate is not None and surrogate.compiled,
         base_level=None if surrogate is None else surrogate.base_level,

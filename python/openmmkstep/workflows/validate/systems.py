@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import openmm
 
+from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.integrator import integrator_for
 from openmmkstep.qmmm.levels import force_groups
@@ -14,7 +15,6 @@ from openmmkstep.workflows.config.validate import ValidateConfig
 from openmmkstep.workflows.setup.equilibration import equilibrate
 from openmmkstep.workflows.setup.mixed_system import MixedSystem, build_mixed_system
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem, SystemBuilder
-from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 from openmmkstep.workflows.setup.platforms import find_platform
 
 _STRONG_FRICTION = 5.0  # 1/ps, for equilibration

@@ -1,0 +1,402 @@
+"""Carries learning out: pool, labels, fits, trials, until a k is held; and takes it up where it was interrupted."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+from openmm import app, unit
+
+from kstep_models.files import write_atomically
+from kstep_models.frames import FrameWriter
+from kstep_models.locks import locked
+from kstep_models.regression.exporting import fit_and_export
+from kstep_models.regression.labels import Labels
+from kstep_models.regression.permutations import permutation_group
+from openmmkstep.io.frames import count_frames, frame_of_result, keep_frames
+from openmmkstep.io.labels import LabelSource
+from openmmkstep.io.phase_space import PhaseSpacePoint
+from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
+from openmmkstep.qmmm.forces import find_qm_force
+from openmmkstep.qmmm.integrator import createIntegrator
+from openmmkstep.qmmm.levels import force_groups
+from openmmkstep.units import value_in
+
+from .decisions import Decision, Fit, Hold, Label, Try, decide
+from .pool import Pool, make_pool
+from .record import FitRecord, Record, Trial
+from .selection import select
+from .settings import LearningError, LearningSettings
+
+# A trial measures; the guard, which would redo steps with k QM calls each, must not take part.
+_NO_BOUND = 1e12
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What learning came to.
+
+    Attributes:
+        system: The mixed system with the levels that were learned.
+        k: Inner steps per QM call that reached the target.
+        archive: What was learned; None where the level that was there is as good, or nothing was good enough.
+        record: All that was done.
+    """
+
+    system: openmm.System
+    k: int
+    archive: Path | None
+    record: Record
+
+
+class Learner:
+    """Learns a surrogate from QM labels and finds the k that it carries, with every QM call counted.
+
+    First a pool of configurations is made by dynamics on the levels that are there, which costs no QM call. Some of
+    them, as different as possible, are labelled and fitted; short trials then measure at which k outer steps would be
+    accepted by a Metropolis test on the correction. Every outer step of a trial is another label. Where no k is left
+    that passes, more labels of the pool are added, until the calls are used up. What is done next follows from the
+    record in the folder alone, so that learning that was interrupted goes on.
+
+    Args:
+        mix: Makes the mixed system for a list of parts of the surrogate, or None for none, as the argument
+            ``surrogate`` of `QMMMPotential.createMixedSystem` takes it. Where it is called with None there must be a
+            base level, ``baseLevel="force-field"`` say.
+        topology: Topology of the system.
+        folder: Where everything is kept.
+        start: Parts of the surrogate to begin with: the name of a QM method, to which a difference is learned; none to
+            learn the QM level whole.
+        temperature: Of the run that is to follow, a temperature or a number in K.
+        friction: Of its thermostat, an inverse time or a number in 1/ps.
+        innerStep: Its inner step, a time or a number in ps.
+        settings: What is aimed at, and with what effort.
+        integratorOptions: Further arguments of `createIntegrator`, such as ``nonbondedPeriod``.
+        platform: OpenMM platform; None for the fastest.
+        properties: Its properties.
+        log: Called with what is being done.
+        progress: Called with how far it is, often.
+
+    Raises:
+        LearningError: Settings that make no sense.
+    """
+
+    def __init__(
+        self,
+        mix: Callable[[list[Any] | None], openmm.System],
+        topology: app.Topology,
+        folder: str | os.PathLike[str],
+        start: Sequence[Any] = (),
+        temperature: float | unit.Quantity = 300.0,
+        friction: float | unit.Quantity = 1.0,
+        innerStep: float | unit.Quantity = 0.0005,  # noqa: N803 (beside createIntegrator)
+        settings: LearningSettings | None = None,
+        integratorOptions: Mapping[str, Any] | None = None,  # noqa: N803
+        platform: openmm.Platform | None = None,
+        properties: Mapping[str, str] | None = None,
+        log: Callable[[str], None] = lambda _: None,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.settings = settings or LearningSettings()
+        self.folder = Path(folder)
+        self._mix = mix
+        self._topology = topology
+        self._start = list(start)
+        self._temperature = value_in(temperature, unit.kelvin)
+        self._friction = value_in(friction, unit.picosecond**-1)
+        self._inner_step = value_in(innerStep, unit.picosecond)
+        if not self._temperature > 0:
+            raise LearningError("learning needs a temperature, by which the acceptance is measured: give one above 0 K")
+        self._options = dict(integratorOptions or {})
+        self._platform = platform
+        self._properties = dict(properties or {})
+        self._log = log
+        self._progress = progress
+        self._record = Record({})
+        self._labels = self.folder / "labels.h5"
+
+    def learn(self, positions: Any, box: Any = None, velocities: Any = None) -> Learned:
+        """Learn, or take up what was interrupted; where learning is over its result is there at once.
+
+        Args:
+            positions: Where to begin, equilibrated [N,3], nm or a Quantity.
+            box: Box vectors [3,3], nm or a Quantity; None for those of the system.
+            velocities: [N,3], nm/ps or a Quantity; None to draw them.
+
+        Raises:
+            LearningError: The folder holds learning with other settings, or damaged files.
+            InUseError: Another program is learning there.
+            openmm.OpenMMException: A calculation fails.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder):
+            self._open()
+            system = self._mixed(0)
+            if self._record.pool_size == 0:
+                self._make_pool(system, positions, box, velocities)
+            decision = self._decide()
+            while not isinstance(decision, Hold):
+                self._carry_out(decision)
+                decision = self._decide()
+            return self._hold(decision)
+
+    def _decide(self) -> Decision:
+        return decide(self._record, self.settings, bool(self._start))
+
+    def _carry_out(self, decision: Decision) -> None:
+        if isinstance(decision, Label):
+            with self._timed("labels"):
+                self._label(decision.count)
+        elif isinstance(decision, Fit):
+            with self._timed("fits"):
+                self._fit()
+        elif isinstance(decision, Try):
+            with self._timed("trials"):
+                self._try(decision)
+
+    def _open(self) -> None:
+        """Read the record, if there is one, and cut off what an interruption left half done."""
+        path = self.folder / "learning.json"
+        settings = {
+            **asdict(self.settings),
+            "ks": list(self.settings.ks),
+            "temperature": self._temperature,
+            "friction": self._friction,
+            "inner_step": self._inner_step,
+        }
+        # How much may be spent is not what it is spent on: a larger budget takes learning up again.
+        budget = settings.pop("max_calls")
+        if not path.exists():
+            self._record = Record(settings)
+            return
+        self._record = Record.read(path)
+        if dict(self._record.settings) != settings:
+            names = sorted(name for name in settings if self._record.settings.get(name) != settings[name])
+            raise LearningError(
+                f"{self.folder} holds learning with other settings ({', '.join(names)}): choose another folder, or "
+                "remove it"
+            )
+        if self._labels.exists() and count_frames(self._labels) > self._record.labels:
+            keep_frames(self._labels, self._record.labels)
+        held = self._record.held
+        if held is not None and held["max_calls"] < budget:
+            self._record.held = None
+
+    def _save(self) -> None:
+        self._record.write(self.folder / "learning.json")
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        times = self._record.wall_time
+        times[what] = times.get(what, 0.0) + time.perf_counter() - start
+        self._save()
+
+    def _mixed(self, fit: int) -> openmm.System:
+        parts = list(self._start)
+        if fit > 0:
+            parts.append(self._archive(fit))
+        return self._mix(parts or None)
+
+    def _archive(self, fit: int) -> Path:
+        return self.folder / self._record.fits[fit - 1].archive
+
+    def _context(self, system: openmm.System, integrator: openmm.Integrator) -> openmm.Context:
+        if self._platform is None:
+            return openmm.Context(system, integrator)
+        return openmm.Context(system, integrator, self._platform, self._properties)
+
+    def _make_pool(self, system: openmm.System, positions: Any, box: Any, velocities: Any) -> None:
+        settings = self.settings
+        self._log(f"sampling {settings.pool_time:g} ps on the level below QM")
+        integrator = openmm.LangevinMiddleIntegrator(
+            self._temperature * settings.pool_temperature, 2.0, self._inner_step
+        )
+        integrator.setRandomNumberSeed(settings.seed)
+        integrator.setIntegrationForceGroups(_groups_of_the_level_below(system))
+        context = self._context(system, integrator)
+        if box is not None:
+            context.setPeriodicBoxVectors(*box)
+        context.setPositions(positions)
+        if velocities is None:
+            context.setVelocitiesToTemperature(self._temperature, settings.seed)
+        else:
+            context.setVelocities(velocities)
+        (self.folder / "start.npz").write_bytes(PhaseSpacePoint.of(context).to_bytes())
+        with self._timed("pool"):
+            pool = make_pool(context, settings.pool_time, settings.pool_size)
+            pool.write(self.folder / "pool.npz")
+            self._record.pool_size = len(pool)
+
+    def _label(self, count: int) -> None:
+        """Label some of the pool, those that differ most from what has a label."""
+        record = self._record
+        pool = Pool.read(self.folder / "pool.npz")
+        system = self._mixed(0)
+        source = LabelSource(system, bool(self._start))
+        context = self._context(system, openmm.VerletIntegrator(0.001))
+        with self._writer(source) as writer:
+            region = source.region(self._topology)
+            n = len(region.particles)
+            bonds = region.site_bonds[(region.site_bonds < n).all(axis=1)]
+            group = permutation_group(region.numbers, bonds, self.settings.max_permutations)
+            seed = self.settings.seed + len(record.labelled)
+            chosen = select(pool.region(region.particles), count, group, seed, record.labelled)
+            for number, place in enumerate(chosen, start=1):
+                pool.apply_to(context, place)
+                self._calculate(context, source)
+                result = source.read(context)
+                frame = frame_of_result(result, source.is_embedded, 0, float(place), self._temperature)
+                self._keep(writer, frame)
+                record.labelled.append(place)
+                record.labelled_since_fit += 1
+                record.qm_calls += 1
+                self._save()
+                self._progress(f"label {number} of {len(chosen)} of the pool; {record.qm_calls} QM calls")
+
+    def _calculate(self, context: openmm.Context, source: LabelSource) -> None:
+        groups = [force_groups.QM, *([force_groups.SURROGATE] if self._start else [])]
+        for group in groups:
+            context.getState(forces=True, groups=1 << group)
+
+    @contextmanager
+    def _writer(self, source: LabelSource) -> Iterator[FrameWriter]:
+        exists = self._labels.exists()
+        writer = source.open(self._labels, self._topology, append=exists, flush_every=1)
+        yield writer
+
+    def _keep(self, writer: FrameWriter, frame: Any) -> None:
+        writer.append(frame)
+        writer.flush()
+        self._record.labels = len(writer)
+
+    def _fit(self) -> None:
+        record, settings = self._record, self.settings
+        number = len(record.fits) + 1
+        name = f"surrogate-{number}.pt"
+
+        def choose(labels: Labels) -> NDArray[np.int64]:
+            most = max(10, settings.max_unknowns // (3 * labels.positions.shape[1]))
+            if len(labels) <= most:
+                return np.arange(len(labels))
+            group = permutation_group(labels.numbers, labels.bonds, settings.max_permutations)
+            # In the order of the choice neighbours in time stand apart, as held-out labels should.
+            return np.array(select(labels.positions, most, group, settings.seed), dtype=np.int64)
+
+        exported = fit_and_export(
+            [self._labels], self.folder / name, None, settings.max_permutations, self._log, choose
+        )
+        result = exported.result
+        errors = {str(parts): error for parts, error in result.errors.items()}
+        regression = result.regression
+        record.fits.append(FitRecord(record.labels, regression.labels, regression.parts, errors, result.size, name))
+        record.labelled_since_fit = 0
+        self._save()
+        best = errors[regression.parts]
+        self._log(
+            f"fit {number}: {regression.labels} labels, {regression.parts}, {best:.1f} of {result.size:.0f} meV/A"
+        )
+
+    def _try(self, decision: Try) -> None:
+        """Outer steps at one k, each of which is recorded before the next."""
+        record, settings = self._record, self.settings
+        if not record.trials or record.trials[-1].finished:
+            record.trials.append(Trial(decision.k, decision.fit, self._temperature))
+        trial = record.trials[-1]
+        system = self._mixed(trial.fit)
+        integrator = self._integrator(system, trial)
+        context = self._context(system, integrator)
+        self._point().apply_to(context)
+        source = LabelSource(system, bool(self._start))
+        with self._writer(source) as writer:
+            calls = redone = 0
+            while len(trial.errors) < settings.trial_steps and not trial.is_hopeless(
+                settings.acceptance, settings.trial_steps
+            ):
+                integrator.step(1)
+                statistics = integrator.getStatistics()
+                failed = statistics.fallbacks > redone
+                error = statistics.metropolisError
+                trial.errors.append(float("inf") if failed or error is None else error)
+                trial.corrections.append(float("nan") if statistics.correctionRMS is None else statistics.correctionRMS)
+                record.qm_calls += statistics.qmCalls - calls
+                calls, redone = statistics.qmCalls, statistics.fallbacks
+                moment = len(trial.errors) * trial.k * self._inner_step
+                frame = frame_of_result(
+                    source.read(context), source.is_embedded, len(record.trials), moment, self._temperature
+                )
+                self._keep(writer, frame)
+                self._move(context)
+                self._progress(
+                    f"step {len(trial.errors)} of {settings.trial_steps} at k = {trial.k}; {record.qm_calls} QM calls, "
+                    f"acceptance {trial.acceptance:.3f}"
+                )
+        trial.finished = True
+        self._save()
+        verdict = "passes" if trial.passes(settings.acceptance) else "fails"
+        what = f"fit {trial.fit}" if trial.fit else "the level below"
+        self._log(
+            f"k = {trial.k} with {what}: acceptance {trial.acceptance:.3f} +- {trial.uncertainty:.3f}, {verdict}; "
+            f"{record.qm_calls} QM calls"
+        )
+
+    def _integrator(self, system: openmm.System, trial: Trial) -> KStepIntegrator:
+        step = (self._temperature, self._friction, self._inner_step, trial.k)
+        integrator = createIntegrator(system, *step, **self._options)
+        integrator.setMetropolis("monitor")
+        integrator.setMaxEnergyError(_NO_BOUND)
+        integrator.setMaxCorrection(_NO_BOUND)
+        # Not the noise of the steps that were taken before an interruption.
+        integrator.setRandomNumberSeed(self.settings.seed + 1000 * len(self._record.trials) + len(trial.errors))
+        return integrator
+
+    def _point(self) -> PhaseSpacePoint:
+        """Where the last trial stands, or where all began."""
+        steps = sum(len(trial.errors) for trial in self._record.trials)
+        path = self.folder / (f"trial-{steps}.npz" if steps else "start.npz")
+        try:
+            return PhaseSpacePoint.from_bytes(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise LearningError(
+                f"{path} cannot be read ({error}): restore it from a copy, or remove the folder to learn anew"
+            ) from error
+
+    def _move(self, context: openmm.Context) -> None:
+        """Record an outer step: first where it leads, then that it was taken."""
+        steps = sum(len(trial.errors) for trial in self._record.trials)
+        write_atomically(self.folder / f"trial-{steps}.npz", PhaseSpacePoint.of(context).to_bytes())
+        self._save()
+        (self.folder / f"trial-{steps - 1}.npz").unlink(missing_ok=True)
+
+    def _hold(self, decision: Hold) -> Learned:
+        record = self._record
+        archive = self._archive(decision.fit) if decision.fit else None
+        if record.held is None:
+            record.held = {"k": decision.k, "fit": decision.fit, "reason": decision.reason}
+            record.held["max_calls"] = self.settings.max_calls
+            self._save()
+            self._log(f"k = {decision.k} is held after {record.qm_calls} QM calls: {decision.reason}")
+        system = self._mixed(decision.fit)
+        find_qm_force(system)
+        return Learned(system, decision.k, archive, record)
+
+
+def _groups_of_the_level_below(system: openmm.System) -> int:
+    """All force groups but those of the QM level, and of the base level where there is a better one."""
+    present = {force.getForceGroup() for force in system.getForces()}
+    for level in (force_groups.SURROGATE, force_groups.BASE_LEVEL):
+        if level in present:
+            left_out = {force_groups.QM, force_groups.SURROGATE, force_groups.BASE_LEVEL} - {level}
+            return sum(1 << group for group in range(32) if group not in left_out)
+    raise LearningError(
+        "there is no level below QM whose dynamics could find configurations: give a QM method as start, or make the "
+        "system with baseLevel='force-field'"
+    )

@@ -1,0 +1,98 @@
+"""The pool: configurations of the whole system from dynamics on the level below QM."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+from openmm import unit
+
+from kstep_models.files import write_atomically
+
+from .settings import LearningError
+
+# Of the dynamics, before the first configuration is taken.
+_EQUILIBRATION = 0.1
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Configurations.
+
+    Attributes:
+        positions: [S,N,3], nm; in single precision, which changes geometries but not the labels that belong to them.
+        boxes: Box vectors [S,3,3], nm.
+    """
+
+    positions: NDArray[np.float32]
+    boxes: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def region(self, particles: Sequence[int]) -> NDArray[np.float64]:
+        """The positions of some particles in all configurations [S,n,3], nm."""
+        return self.positions[:, list(particles)].astype(np.float64)
+
+    def apply_to(self, context: openmm.Context, place: int) -> None:
+        """Move a Context to one of them."""
+        context.setPeriodicBoxVectors(*self.boxes[place])
+        context.setPositions(self.positions[place].astype(np.float64))
+        context.computeVirtualSites()
+
+    def write(self, path: Path) -> None:
+        """Write an npz file, atomically."""
+        buffer = io.BytesIO()
+        np.savez(buffer, positions=self.positions, boxes=self.boxes)
+        write_atomically(path, buffer.getvalue())
+
+    @classmethod
+    def read(cls, path: Path) -> Pool:
+        """Read what write() wrote.
+
+        Raises:
+            LearningError: It is missing, or something else.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(file["positions"], file["boxes"])
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise LearningError(
+                f"{path} cannot be read ({error}): restore it from a copy, or remove the folder to learn anew"
+            ) from error
+
+
+def make_pool(context: openmm.Context, duration: float, size: int) -> Pool:
+    """Configurations at equal times of a Context's own dynamics.
+
+    Args:
+        context: A Context with positions and velocities.
+        duration: Of the dynamics, ps; its first tenth is left out.
+        size: Configurations wanted.
+
+    Raises:
+        LearningError: The dynamics breaks down.
+    """
+    integrator = context.getIntegrator()
+    steps = max(size + 1, round(duration / integrator.getStepSize().value_in_unit(unit.picosecond)))
+    first = round(_EQUILIBRATION * steps)
+    positions, boxes, done = [], [], 0
+    for number in range(size):
+        until = first + (number + 1) * (steps - first) // size
+        integrator.step(until - done)
+        done = until
+        state = context.getState(positions=True)
+        positions.append(state.getPositions(asNumpy=True)._value.astype(np.float32))
+        boxes.append(np.array(state.getPeriodicBoxVectors(asNumpy=True)._value))
+        if not np.isfinite(positions[-1]).all():
+            raise LearningError(
+                "the dynamics on the level below QM breaks down: equilibrate the system first, or use a lower "
+                "pool_temperature"
+            )
+    return Pool(np.array(positions), np.array(boxes))

@@ -1,0 +1,169 @@
+"""The record of learning: what was labelled, fitted and tried, in one JSON file that is replaced as a whole."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kstep_models.files import write_atomically
+from kstep_models.units import BOLTZMANN
+
+from .settings import LearningError
+
+_SCHEMA = "kstep-learning"
+_VERSION = 1
+
+
+@dataclass
+class Trial:
+    """Outer steps at one k with one fit, under the thermostat, of which none is rejected.
+
+    Attributes:
+        k: Inner steps per QM call.
+        fit: Number of the fit, from 1; 0 for the level that was there.
+        temperature: K.
+        errors: Error of energy by which Metropolis would decide, of every outer step, kJ/mol.
+        corrections: Root mean square of the correction at the end of every outer step, kJ/mol/nm.
+        finished: Whether it has all its steps, or was given up because it cannot reach the target.
+    """
+
+    k: int
+    fit: int
+    temperature: float
+    errors: list[float] = field(default_factory=list)
+    corrections: list[float] = field(default_factory=list)
+    finished: bool = False
+
+    @property
+    def acceptance(self) -> float:
+        """Mean probability of acceptance; 0 before the first step."""
+        beta = 1 / (BOLTZMANN * self.temperature)
+        probabilities = [math.exp(-max(0.0, beta * error)) if math.isfinite(error) else 0.0 for error in self.errors]
+        return float(np.mean(probabilities)) if probabilities else 0.0
+
+    @property
+    def uncertainty(self) -> float:
+        """Standard error of the acceptance, as if steps were independent; 1 before the second step."""
+        if len(self.errors) < 2:
+            return 1.0
+        beta = 1 / (BOLTZMANN * self.temperature)
+        probabilities = [math.exp(-max(0.0, beta * error)) if math.isfinite(error) else 0.0 for error in self.errors]
+        return float(np.std(probabilities, ddof=1) / math.sqrt(len(probabilities)))
+
+    @property
+    def correction(self) -> float | None:
+        """Root mean square correction, kJ/mol/nm; None before the first step."""
+        finite = [value for value in self.corrections if math.isfinite(value)]
+        return float(np.sqrt(np.mean(np.square(finite)))) if finite else None
+
+    def passes(self, target: float) -> bool:
+        """Whether the acceptance reaches a target."""
+        return self.acceptance >= target
+
+    def is_hopeless(self, target: float, steps: int) -> bool:
+        """Whether it cannot reach a target within so many steps in all, whatever comes."""
+        done = len(self.errors)
+        return self.acceptance * done + (steps - done) < target * steps
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """A fit.
+
+    Attributes:
+        labels: Labels that there were.
+        used: Labels that it was fitted to.
+        parts: What was fitted.
+        errors: Force errors on held-out labels by choice of parts, meV/A.
+        size: Root mean square of the labels, meV/A.
+        archive: Name of the archive in the folder.
+    """
+
+    labels: int
+    used: int
+    parts: str
+    errors: Mapping[str, float]
+    size: float
+    archive: str
+
+
+@dataclass
+class Record:
+    """All that was done.
+
+    Attributes:
+        settings: What the folder is for, as JSON values.
+        pool_size: Configurations of the pool; 0 before it is made.
+        labelled: Those of them that have a label, in order.
+        labelled_since_fit: How many of them came after the last fit.
+        labels: Labels in the file that belong to this record; what is beyond was cut short by an interruption.
+        qm_calls: QM calls so far.
+        trials: In order.
+        fits: In order.
+        wall_time: Seconds so far, by kind of work.
+        held: The decision, once there is one.
+    """
+
+    settings: Mapping[str, Any]
+    pool_size: int = 0
+    labelled: list[int] = field(default_factory=list)
+    labelled_since_fit: int = 0
+    labels: int = 0
+    qm_calls: int = 0
+    trials: list[Trial] = field(default_factory=list)
+    fits: list[FitRecord] = field(default_factory=list)
+    wall_time: dict[str, float] = field(default_factory=dict)
+    held: dict[str, Any] | None = None
+
+    @property
+    def pool_left(self) -> int:
+        """Configurations of the pool without a label."""
+        return self.pool_size - len(self.labelled)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, with what follows from them for readers."""
+        content = {"schema": _SCHEMA, "version": _VERSION, **asdict(self)}
+        for values, trial in zip(content["trials"], self.trials, strict=True):
+            values |= {"acceptance": trial.acceptance, "uncertainty": trial.uncertainty, "correction": trial.correction}
+        return content
+
+    def write(self, path: Path) -> None:
+        """Replace the file."""
+        write_atomically(path, json.dumps(self.to_json(), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """Read what write() wrote.
+
+        Raises:
+            LearningError: The file is damaged, or of another version.
+        """
+        remedy = "restore it from a copy, or remove the folder to learn anew"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["schema"] != _SCHEMA or content["version"] != _VERSION:
+                raise LearningError(f"{path} is no record of learning of version {_VERSION}: {remedy}")
+            names = ("k", "fit", "temperature", "errors", "corrections", "finished")
+            trials = [Trial(**{name: trial[name] for name in names}) for trial in content["trials"]]
+            fitted = [FitRecord(**fit) for fit in content["fits"]]
+            others = (
+                "settings",
+                "pool_size",
+                "labelled",
+                "labelled_since_fit",
+                "labels",
+                "qm_calls",
+                "wall_time",
+                "held",
+            )
+            return cls(**{name: content[name] for name in others}, trials=trials, fits=fitted)
+        except (KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
+            if isinstance(error, LearningError):
+                raise
+            raise LearningError(f"{path} is damaged ({error}): {remedy}") from error

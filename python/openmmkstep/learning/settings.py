@@ -1,0 +1,71 @@
+"""What there is to choose about learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class LearningError(ValueError):
+    """Learning that cannot be done, or a folder that holds another."""
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """How a surrogate is learned and k is chosen.
+
+    Attributes:
+        acceptance: What is aimed at: the mean probability with which a Metropolis test on the correction accepts an
+            outer step (`KStepIntegrator.setMetropolis`). 0.9 is an error of about kT/4 per step.
+        ks: Inner steps per QM call that are tried, all of them from small to large: resonances make some in between
+            worse than larger ones.
+        max_calls: QM calls that learning may take, trials included.
+        first_labels: Labels before the first fit, from configurations of the pool.
+        more_labels: Labels of the pool that are added where a surrogate is not good enough.
+        trial_steps: Outer steps of a trial of one k.
+        pool_time: Dynamics on the level below from which configurations are taken, ps.
+        pool_size: Configurations that are kept of it.
+        pool_temperature: Temperature of that dynamics as a multiple of that of the run; above 1 it finds more.
+        max_permutations: Exchanges of like atoms that a fit uses.
+        max_unknowns: Unknowns of a fit's linear system: beyond them labels are left out, by what they add.
+        seed: Of everything random.
+
+    Raises:
+        LearningError: Values that make no sense.
+    """
+
+    acceptance: float = 0.9
+    ks: tuple[int, ...] = (4, 8, 12, 16)
+    max_calls: int = 300
+    first_labels: int = 60
+    more_labels: int = 30
+    trial_steps: int = 30
+    pool_time: float = 20.0
+    pool_size: int = 500
+    pool_temperature: float = 1.2
+    max_permutations: int = 36
+    max_unknowns: int = 12000
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.acceptance < 1:
+            raise LearningError(f"acceptance must lie between 0 and 1, got {self.acceptance!r}")
+        if not self.ks or list(self.ks) != sorted(set(self.ks)) or self.ks[0] < 2:
+            raise LearningError(f"ks must be growing whole numbers from 2, got {self.ks!r}")
+        for name, least in (
+            ("max_calls", 1),
+            ("first_labels", 10),
+            ("more_labels", 1),
+            ("trial_steps", 5),
+            ("pool_size", 10),
+            ("max_permutations", 1),
+            ("max_unknowns", 100),
+        ):
+            if getattr(self, name) < least:
+                raise LearningError(f"{name} must be at least {least}, got {getattr(self, name)!r}")
+        for name in ("pool_time", "pool_temperature"):
+            if not getattr(self, name) > 0:
+                raise LearningError(f"{name} must be positive, got {getattr(self, name)!r}")
+        if self.first_labels > self.pool_size:
+            raise LearningError(
+                f"first_labels ({self.first_labels}) are taken from the pool, which has {self.pool_size} configurations"
+            )

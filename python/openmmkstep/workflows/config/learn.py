@@ -1,0 +1,59 @@
+"""The section ``learn`` of ``kstep run``."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from kstep_models.configuration import Section
+from openmmkstep.learning.settings import LearningError, LearningSettings
+
+from .quantities import Duration
+
+_DEFAULTS = LearningSettings()
+
+
+class LearnSection(Section):
+    """Learning before production: a surrogate from labels of the QM level, and the k that it carries.
+
+    What is learned is added to the QM method in the section ``surrogate``, or stands alone where there is none. The k
+    of production is found; ``integrator.k`` is left out.
+
+    Attributes:
+        acceptance: What is aimed at: mean probability with which a Metropolis test on the correction accepts an outer
+            step; 0.9 is an error of about kT/4.
+        k: Inner steps per QM call that are tried.
+        max_calls: QM calls before production, trials included.
+        first_labels: Labels before the first fit, from configurations of the pool.
+        more_labels: Labels that are added where a surrogate is not good enough.
+        trial_steps: Outer steps of a trial of one k.
+        pool_time: Dynamics on the level below QM, from which configurations are taken, ps.
+        pool_size: Configurations that are kept of it.
+        pool_temperature: Temperature of that dynamics as a multiple of that of the run.
+        max_permutations: Exchanges of like atoms that a fit uses.
+        max_unknowns: Unknowns of a fit's linear system; beyond them labels are left out.
+    """
+
+    acceptance: float = Field(default=_DEFAULTS.acceptance, gt=0.0, lt=1.0)
+    k: tuple[int, ...] = _DEFAULTS.ks
+    max_calls: int = Field(default=_DEFAULTS.max_calls, ge=1)
+    first_labels: int = Field(default=_DEFAULTS.first_labels, ge=10)
+    more_labels: int = Field(default=_DEFAULTS.more_labels, ge=1)
+    trial_steps: int = Field(default=_DEFAULTS.trial_steps, ge=5)
+    pool_time: Duration = _DEFAULTS.pool_time
+    pool_size: int = Field(default=_DEFAULTS.pool_size, ge=10)
+    pool_temperature: float = Field(default=_DEFAULTS.pool_temperature, gt=0.0)
+    max_permutations: int = Field(default=_DEFAULTS.max_permutations, ge=1)
+    max_unknowns: int = Field(default=_DEFAULTS.max_unknowns, ge=100)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> LearnSection:
+        try:
+            self.settings(1)
+        except LearningError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def settings(self, seed: int) -> LearningSettings:
+        """What the learner is told."""
+        values = self.model_dump(exclude={"k"})
+        return LearningSettings(ks=tuple(self.k), seed=seed, **values)

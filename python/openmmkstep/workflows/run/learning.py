@@ -1,0 +1,65 @@
+"""Learning before production: from the plan of a run that has no k yet to one that has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import openmm
+from rich.console import Console
+
+from openmmkstep.io.phase_space import PhaseSpacePoint
+from openmmkstep.learning import Learner
+from openmmkstep.terminal import LogLines
+from openmmkstep.workflows.plan import RunPlan
+from openmmkstep.workflows.run_folder import RunFolder
+from openmmkstep.workflows.setup.molecular_system import MolecularSystem
+
+
+def learn(
+    plan: RunPlan, molecules: MolecularSystem, files: RunFolder, point: PhaseSpacePoint, console: Console
+) -> RunPlan:
+    """Learn, or take up what was interrupted.
+
+    Args:
+        plan: The whole run, with what is to be learned.
+        molecules: Force-field system.
+        files: Files of the run.
+        point: Where to begin: equilibrated with the force field.
+        console: For progress.
+
+    Returns:
+        The plan with the surrogate and the k that were found.
+
+    Raises:
+        LearningError: The folder holds other learning, or damaged files.
+    """
+    learning = plan.learning
+    if learning is None:
+        return plan
+    start = learning.parts()
+    lines = LogLines(console)
+
+    def mix(parts: list[Any] | None) -> openmm.System:
+        learned = (parts or [])[len(start) :]
+        return learning.mix(molecules, Path(learned[0]) if learned else None).system
+
+    dynamics = plan.dynamics
+    platform, properties = plan.system.find_platform()
+    learner = Learner(
+        mix,
+        molecules.topology,
+        files.learning,
+        start,
+        dynamics.temperature,
+        1.0 if dynamics.friction is None else dynamics.friction,
+        dynamics.levels.inner_step,
+        learning.settings,
+        learning.periods(),
+        platform,
+        properties,
+        lambda message: lines.log(message, always=True),
+        lines.log,
+    )
+    learned = learner.learn(point.positions, point.box, point.velocities)
+    return plan.with_learned(learned.k, learned.archive)
