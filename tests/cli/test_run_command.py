@@ -89,6 +89,27 @@ def test_what_is_not_measured_is_said_so(work_folder: Path, gas_run: dict[str, A
     assert not (report / "correction.png").exists() and (report / "energy.png").exists()
 
 
+@pytest.mark.parametrize("mode", ["monitor", "correction", "full"])
+def test_metropolis_is_reported(work_folder: Path, gas_run: dict[str, Any], mode: str) -> None:
+    gas_run["integrator"] |= {"k": 4, "metropolis": mode, "thermostat_interval": 3, "reduced_flips": False}
+    gas_run["speed"] = {"time": "0 fs"}
+    invoke("run", write_yaml(work_folder / "run.yaml", gas_run))
+    report = work_folder / "out" / "report"
+    summary = json.loads((report / "report.json").read_text())["metropolis"]
+    page = (report / "report.html").read_text()
+    table = read_table(work_folder / "out" / "statistics.csv")
+    assert summary["mode"] == mode and summary["thermostat_interval"] == 3 and not summary["reduced_flips"]
+    assert summary["mean_acceptance_probability"] == pytest.approx(table["mean_acceptance_probability"][-1])
+    assert 0 < summary["mean_acceptance_probability"] <= 1
+    if mode == "monitor":
+        assert "acceptance" not in summary and np.isnan(table["acceptance"]).all()
+        assert "Metropolis would accept" in page
+    else:
+        assert summary["accepted_steps"] + summary["rejected_steps"] == 30 and summary["guard_rejections"] == 0
+        assert summary["acceptance"] == table["acceptance"][-1] == summary["accepted_steps"] / 30
+        assert f"of outer steps accepted ({mode})" in page
+
+
 @pytest.mark.parametrize("step", [7, 35])
 def test_kill_and_continue_gives_the_same_trajectory(
     work_folder: Path, gas_run: dict[str, Any], environment: dict[str, str], step: int

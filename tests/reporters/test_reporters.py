@@ -161,6 +161,12 @@ def test_progress_line(simulation: app.Simulation) -> None:
     assert len(lines) == 2
     for piece in ("0.002 ps", "( 50 %)", "ns/day", "k = 2", "correction", "fallbacks 0"):
         assert piece in lines[1]
+    assert "accept" not in lines[1]
+    integrator = KStepIntegrator.cast(simulation.integrator)
+    for mode, piece in (("monitor", "Metropolis would accept"), ("full", "accepted")):
+        integrator.setMetropolis(mode)
+        integrator.step(1)
+        assert f"  {piece} " in reporter.line(simulation)
 
 
 @pytest.mark.parametrize("interval", [0, -1, 1.5, True])

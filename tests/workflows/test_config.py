@@ -143,6 +143,9 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("surrogate", {"archive": "a.pt", "settings": {"accuracy": 1}}, "'settings' are those of 'method'"),
         ("system.structure", None, "either 'structure'"),
         ("qm.multiplicity", 0, "qm.multiplicity"),
+        ("integrator.metropolis", "on", "integrator.metropolis"),
+        ("integrator.metropolis", True, "integrator.metropolis"),
+        ("integrator.thermostat_interval", 0, "integrator.thermostat_interval"),
         ("time", None, "time is missing"),
         ("qm.embedding", "polarized", "qm.embedding"),
         ("qm.far_field", "ewald", "qm.far_field"),
@@ -152,6 +155,20 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 def test_contradictions(path: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_config(changed(path, value), RunConfig, "run.yaml")
+
+
+def test_metropolis_needs_a_thermostat() -> None:
+    content = changed("integrator.ensemble", "nve")
+    for key, value in (("metropolis", "full"), ("metropolis", "monitor"), ("thermostat_interval", 2)):
+        with pytest.raises(ConfigError, match=f"'{key}' needs a thermostat"):
+            parse_config({**content, "integrator": {**content["integrator"], key: value}}, RunConfig, "run.yaml")
+
+
+@pytest.mark.parametrize(("text", "mode"), [("off", "off"), ("'off'", "off"), ("correction", "correction")])
+def test_off_is_a_word(text: str, mode: str) -> None:
+    """YAML takes it for false."""
+    config = parse_config(changed("integrator.metropolis", yaml.safe_load(text)), RunConfig, "run.yaml")
+    assert config.integrator.metropolis == mode
 
 
 def test_unknown_keys_inside_named_sections() -> None:

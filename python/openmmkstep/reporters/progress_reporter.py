@@ -20,7 +20,7 @@ _PS_PER_DAY_IN_NS = 86.4
 
 
 class ProgressReporter:
-    """Shows simulated time, speed, k, correction and fallbacks on a line that is rewritten in place.
+    """Shows simulated time, speed, k, correction, fallbacks and acceptance on a line that is rewritten in place.
 
     Without a terminal (in a log file) a plain line is written every ``logSeconds`` instead.
 
@@ -83,6 +83,10 @@ class ProgressReporter:
             else f"correction {statistics.correctionRMS:.1f} kJ/mol/nm",
             f"fallbacks {statistics.fallbacks}",
         ]
+        if statistics.acceptance is not None:
+            parts.append(f"accepted {100 * statistics.acceptance:.1f} %")
+        elif statistics.meanAcceptanceProbability is not None:
+            parts.append(f"Metropolis would accept {100 * statistics.meanAcceptanceProbability:.1f} %")
         return "  ".join([self._label, *parts] if self._label else parts)
 
     def close(self) -> None:

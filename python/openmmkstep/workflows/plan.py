@@ -82,6 +82,9 @@ class DynamicsPlan:
         max_energy_error: bound of the energy error of an outer step, kJ/mol, above which it is redone.
         max_correction: bound of the correction on one atom, kJ/mol/nm.
         max_consecutive_fallbacks: redone outer steps in a row before the run gives up.
+        metropolis: how steps of production are accepted, see `KStepIntegrator.setMetropolis`.
+        thermostat_interval: outer steps between those in which friction and noise act.
+        reduced_flips: whether velocities turn round after a rejection only as often as balance needs.
     """
 
     levels: LevelSettings
@@ -92,6 +95,9 @@ class DynamicsPlan:
     max_energy_error: float
     max_correction: float
     max_consecutive_fallbacks: int
+    metropolis: str
+    thermostat_interval: int
+    reduced_flips: bool
 
     @property
     def target(self) -> float | None:
@@ -105,6 +111,9 @@ class DynamicsPlan:
         integrator.setMaxEnergyError(self.max_energy_error)
         integrator.setMaxCorrection(self.max_correction)
         integrator.setMaxConsecutiveFallbacks(self.max_consecutive_fallbacks)
+        integrator.setMetropolis(self.metropolis)
+        integrator.setThermostatInterval(self.thermostat_interval)
+        integrator.setReducedFlips(self.reduced_flips)
         return integrator
 
     def plain_integrator(self, step: float, seed: int) -> KStepIntegrator:
@@ -244,6 +253,9 @@ class RunPlan:
             section.max_energy_error,
             section.max_correction,
             section.max_consecutive_fallbacks,
+            section.metropolis,
+            section.thermostat_interval,
+            section.reduced_flips,
         )
 
         def interval(time: float) -> int:

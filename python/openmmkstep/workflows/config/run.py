@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kstep_models.configuration import Section
 from openmmkstep.qmmm.levels.settings import LevelSettings
@@ -33,6 +33,10 @@ class IntegratorSection(Section):
         max_energy_error: bound of the energy error of one outer step, kJ/mol, above which it is redone.
         max_correction: bound of the correction on one atom, kJ/mol/nm.
         max_consecutive_fallbacks: redone outer steps in a row before the run gives up.
+        metropolis: "off", "monitor", "correction" or "full", see `KStepIntegrator.setMetropolis`; of production.
+            Where it accepts and rejects, steps beyond the bounds are rejected.
+        thermostat_interval: outer steps between those in which friction and noise act.
+        reduced_flips: whether velocities turn round after a rejection only as often as balance needs.
     """
 
     k: int = Field(default=8, ge=1)
@@ -47,6 +51,23 @@ class IntegratorSection(Section):
     max_energy_error: float = Field(default=50.0, gt=0.0)
     max_correction: float = Field(default=5000.0, gt=0.0)
     max_consecutive_fallbacks: int = Field(default=10, ge=0)
+    metropolis: Literal["off", "monitor", "correction", "full"] = "off"
+    thermostat_interval: int = Field(default=1, ge=1)
+    reduced_flips: bool = True
+
+    @field_validator("metropolis", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        # YAML takes it for false.
+        return "off" if value is False else value
+
+    @model_validator(mode="after")
+    def _metropolis_needs_a_thermostat(self) -> IntegratorSection:
+        if self.ensemble == "nve" and self.metropolis != "off":
+            raise ValueError("'metropolis' needs a thermostat: leave it out, or set 'ensemble' to langevin")
+        if self.ensemble == "nve" and self.thermostat_interval > 1:
+            raise ValueError("'thermostat_interval' needs a thermostat: leave it out, or set 'ensemble' to langevin")
+        return self
 
     @model_validator(mode="after")
     def _barostat_needs_a_thermostat(self) -> IntegratorSection:

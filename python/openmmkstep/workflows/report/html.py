@@ -34,7 +34,7 @@ _EXPLANATIONS = {
     "correction": (
         "The difference between QM and surrogate forces at the end of each outer step. The integrator applies it: "
         "it is no error of the forces. The smaller and the smoother it is, the larger k can be. An outer step beyond "
-        "the bounds is undone and repeated with plain QM steps."
+        "the bounds is undone and repeated with plain QM steps, or rejected where Metropolis decides."
     ),
     "ramachandran": "Backbone dihedrals of the QM region over the production run.",
     "energies": (
@@ -53,7 +53,8 @@ _EXPLANATIONS = {
 }
 _NOT_MEASURED = "–"
 # Sections whose numbers are measured; elsewhere nothing means that there is no such thing.
-_MEASURED = ("qm_calls", "guard")
+_MEASURED = ("qm_calls", "guard", "metropolis")
+_LOW_ACCEPTANCE = 0.5
 _PARTS = {"region": "QM region", "rest": "rest"}
 
 
@@ -110,6 +111,7 @@ def _tiles(summary: dict[str, Any]) -> list[tuple[str, str]]:
     correction = guard["mean_correction_rms_mev_a"]
     tiles.append((_NOT_MEASURED if correction is None else f"{correction:.1f}", "mean correction RMS (meV/Å)"))
     tiles.append((f"{guard['fallbacks']}", "outer steps redone"))
+    tiles += _acceptance_tiles(summary["metropolis"])
     for name, label in _PARTS.items():
         part = (summary["temperature"] or {}).get(name)
         if part is not None:
@@ -126,6 +128,18 @@ def _tiles(summary: dict[str, Any]) -> list[tuple[str, str]]:
     return tiles
 
 
+def _acceptance_tiles(metropolis: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if metropolis is None:
+        return []
+    probability = metropolis["mean_acceptance_probability"]
+    shown = _NOT_MEASURED if probability is None else f"{100 * probability:.1f} %"
+    if metropolis["mode"] == "monitor":
+        return [(shown, "of outer steps Metropolis would accept (correction)")]
+    acceptance = metropolis["acceptance"]
+    rate = _NOT_MEASURED if acceptance is None else f"{100 * acceptance:.1f} %"
+    return [(rate, f"of outer steps accepted ({metropolis['mode']}); {shown} expected")]
+
+
 def _count(number: int | None) -> str:
     return _NOT_MEASURED if number is None else f"{number:,}"
 
@@ -138,6 +152,19 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
             f"{guard['fallbacks']} of {guard['outer_steps']} outer steps had to be redone with plain QM steps. The "
             f"surrogate does not know this part of space well, or k is too large. Last reason: "
             f"{guard['last_fallback_reason']}"
+        )
+    metropolis = summary["metropolis"] or {}
+    if metropolis.get("acceptance") is not None and metropolis["acceptance"] < _LOW_ACCEPTANCE:
+        warnings.append(
+            f"Metropolis accepted only {100 * metropolis['acceptance']:.0f} % of the outer steps: averages are right, "
+            "but little moves. A smaller k, a better surrogate or, for large systems in mode full, mode correction "
+            "help."
+        )
+    refused = metropolis.get("guard_rejections", 0)
+    if refused > 0.01 * max(1, guard["outer_steps"]):
+        warnings.append(
+            f"{refused} of {guard['outer_steps']} outer steps were rejected because they failed or exceeded a bound. "
+            f"Last reason: {guard['last_fallback_reason']}"
         )
     temperature = summary["temperature"]
     if temperature is None or temperature["target_k"] is None:
@@ -156,7 +183,18 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
 
 def _tables(summary: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     tables = []
-    for name in ("system", "dynamics", "qm_calls", "guard", "energy", "temperature", "box", "surrogate", "versions"):
+    for name in (
+        "system",
+        "dynamics",
+        "qm_calls",
+        "guard",
+        "metropolis",
+        "energy",
+        "temperature",
+        "box",
+        "surrogate",
+        "versions",
+    ):
         content = summary[name]
         if content:
             shown = [(key, _shown(value)) for key, value in content.items() if value not in (None, "")]

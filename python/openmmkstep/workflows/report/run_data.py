@@ -86,6 +86,7 @@ def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, mixed:
         "dynamics": _dynamics(plan, production),
         "qm_calls": _qm_calls(plan.dynamics.levels.k, production),
         "guard": _guard(production, series),
+        "metropolis": _metropolis(plan.dynamics, production),
         "energy": _energy(series, molecules.system.getNumParticles()),
         "temperature": _temperature(plan.dynamics, series),
         "energy_parts": energy_parts(energies),
@@ -151,6 +152,21 @@ def _guard(production: dict[str, Any], series: dict[str, NDArray[np.float64]]) -
         "mean_correction_rms_kj_mol_nm": mean,
         "mean_correction_rms_mev_a": None if mean is None else MEV_PER_ANGSTROM * mean,
         "largest_correction_kj_mol_nm": float(measured.max()) if len(measured) else None,
+    }
+
+
+def _metropolis(dynamics: DynamicsPlan, production: dict[str, Any]) -> dict[str, Any] | None:
+    if dynamics.metropolis == "off":
+        return None
+    statistics = production["statistics"]
+    decided = dynamics.metropolis != "monitor"
+    counted = ("acceptance", "accepted_steps", "rejected_steps", "guard_rejections", "flips") if decided else ()
+    return {
+        "mode": dynamics.metropolis,
+        "mean_acceptance_probability": statistics["mean_acceptance_probability"],
+        **{name: statistics[name] for name in counted},
+        "thermostat_interval": dynamics.thermostat_interval,
+        "reduced_flips": dynamics.reduced_flips,
     }
 
 

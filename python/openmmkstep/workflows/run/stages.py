@@ -12,6 +12,7 @@ from rich.console import Console
 
 from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.io.topology import topology_from_json, topology_to_json
+from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.terminal import CountedProgress
 from openmmkstep.workflows.plan import RunPlan, SystemPlan
 from openmmkstep.workflows.run_folder import RunFolder
@@ -101,6 +102,8 @@ def start_of_production(
     point = equilibrated_point(plan, molecules, files, console, log)
     point.apply_to(simulation.context)
     if plan.equilibration.steps:
+        # What is not in equilibrium yet would be refused rather than relax.
+        KStepIntegrator.cast(simulation.integrator).setMetropolis("off")
         log(f"equilibrating with QM/MM ({plan.time(plan.equilibration.steps):g} ps)")
         attach(simulation)
         with failed_frame_saved(simulation.system, simulation.context, files.failed_frame):
