@@ -50,7 +50,8 @@ class KStepStatistics:
         restKineticEnergy: The same of all other particles.
         acceptedSteps: Outer steps that Metropolis accepted (see `KStepIntegrator.setMetropolis`).
         rejectedSteps: Outer steps that it rejected. They end where they started: the correction there is counted once
-            more, the energies are those there, and nothing is added to the heat and to the energy errors.
+            more, the energies are those there, nothing is added to the heat and to the energy errors, and the kinetic
+            energies of region and rest stay those of the last step that was kept.
         guardRejections: Those of them that were refused because they failed or exceeded a bound. In a row they count as
             fallbacks do, and the reason is the last fallback's.
         flips: Rejections after which all velocities turned round.

@@ -48,7 +48,11 @@ struct KStepStatistics {
      * cold (kJ/mol).
      */
     double regionKineticEnergy = 0, restKineticEnergy = 0;
-    /** Outer steps that Metropolis accepted and rejected, and of the latter those that the guard refused. */
+    /**
+     * Outer steps that Metropolis accepted and rejected, and of the latter those that the guard refused. A rejected
+     * step ends where it started: the correction there is counted once more, and heat, energy errors and the kinetic
+     * energies of region and rest stay as they were.
+     */
     long long acceptedSteps = 0, rejectedSteps = 0, guardRejections = 0;
     /** Rejections after which all velocities turned round. */
     long long flips = 0;
