@@ -12,32 +12,14 @@ from openmm import app, unit
 from typer.testing import CliRunner
 
 from kstep_models.frames import FrameFile, FrameFileError
-from openmmkstep import QMMMPotential, createIntegrator
+from openmmkstep import createIntegrator
 from openmmkstep.cli import app as command_line
 from openmmkstep.io.frames import difference_of_results
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.qmmm.forces import find_method_below, find_qm_force
 from openmmkstep.reporters import FrameReporter
-from tests.support.qmmm.molecules import Molecule, make_topology
-
-METHANOL = make_topology([("MOH", ("C", "O", "H", "H", "H", "H"), [(0, 1), (0, 2), (0, 3), (0, 4), (1, 5)])])
-POSITIONS = np.array(
-    [
-        [-0.0372, 0.0129, 0.0003],
-        [0.0695, -0.0793, -0.0006],
-        [-0.0283, 0.0771, 0.0891],
-        [-0.1332, -0.0400, 0.0021],
-        [-0.0303, 0.0758, -0.0902],
-        [0.1521, -0.0291, 0.0011],
-    ]
-)
-
-
-def mixed_methanol(surrogate: Any) -> openmm.System:
-    system = openmm.System()
-    for atom in METHANOL.atoms():
-        system.addParticle(atom.element.mass)
-    return QMMMPotential("gfn2-xtb").createMixedSystem(METHANOL, system, range(6), surrogate=surrogate)
+from tests.support.qmmm.methanol import METHANOL, POSITIONS, mixed_methanol
+from tests.support.qmmm.molecules import Molecule
 
 
 def simulation_of(surrogate: Any, k: int, temperature: float = 300, seed: int = 1) -> app.Simulation:

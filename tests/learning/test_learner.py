@@ -1,0 +1,211 @@
+"""Learning methanol by GFN2 above GFN1: from nothing to a k that holds what it promises, through any interruption."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+import pytest
+
+from kstep_models.frames import FrameFile
+from kstep_models.locks import InUseError, locked
+from openmmkstep import QMMMPotential, createIntegrator
+from openmmkstep.learning import Learned, Learner, LearningError, LearningSettings
+from openmmkstep.learning.record import Record
+from openmmkstep.openmmapi.qmmm_force import QMMMForce
+from openmmkstep.qmmm.levels import force_groups
+from tests.support.qmmm.methanol import METHANOL, POSITIONS, bare_methanol, mixed_methanol
+
+SETTINGS = LearningSettings(
+    ks=(4, 8, 16), max_calls=150, first_labels=30, trial_steps=10, pool_time=1.0, pool_size=60, seed=3
+)
+PLATFORM = openmm.Platform.getPlatformByName("Reference")
+
+
+def learner(folder: Path, settings: LearningSettings = SETTINGS, **options: Any) -> Learner:
+    arguments: dict[str, Any] = {"start": ["gfn1-xtb"], "platform": PLATFORM, **options}
+    return Learner(mixed_methanol, METHANOL, folder, settings=settings, **arguments)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Learned]:
+    folder = tmp_path_factory.mktemp("learning")
+    return folder, learner(folder).learn(POSITIONS)
+
+
+def check_books(folder: Path) -> Record:
+    """Every label is in the file once, and the record tells where each came from."""
+    record = Record.read(folder / "learning.json")
+    with FrameFile(folder / "labels.h5") as file:
+        trajectory, time = file.frames("trajectory"), file.frames("time")
+        positions = file.frames("positions")
+    assert len(trajectory) == record.labels
+    assert len(record.labelled) == len(set(record.labelled))
+    assert time[trajectory == 0].tolist() == record.labelled
+    for number, trial in enumerate(record.trials, start=1):
+        times = time[trajectory == number]
+        np.testing.assert_allclose(times, 0.0005 * trial.k * np.arange(1, len(trial.errors) + 1))
+    assert record.labels == len(record.labelled) + sum(len(trial.errors) for trial in record.trials)
+    different = Counter(tuple(np.round(x, 9).ravel()) for x in positions)
+    assert max(different.values()) == 1
+    return record
+
+
+def test_a_k_is_held_that_keeps_its_promise(learned: tuple[Path, Learned]) -> None:
+    folder, result = learned
+    record = check_books(folder)
+    assert result.k == 16 and record.qm_calls == len(record.labelled) + 11 * len(record.trials) <= SETTINGS.max_calls
+    assert result.archive == folder / f"surrogate-{record.held['fit']}.pt"
+    integrator = createIntegrator(result.system, 300, 5.0, 0.0005, result.k)
+    integrator.setMetropolis("monitor")
+    integrator.setRandomNumberSeed(2)
+    context = openmm.Context(result.system, integrator, PLATFORM)
+    context.setPositions(POSITIONS)
+    context.setVelocitiesToTemperature(300, 2)
+    integrator.step(100)
+    statistics = integrator.getStatistics()
+    assert statistics.fallbacks == 0 and statistics.meanAcceptanceProbability > SETTINGS.acceptance
+
+
+def test_what_is_over_is_not_done_again(learned: tuple[Path, Learned], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, result = learned
+    before = (folder / "learning.json").read_text()
+    monkeypatch.setattr(Learner, "_carry_out", lambda *_: pytest.fail("something was done"))
+    again = learner(folder).learn(POSITIONS)
+    assert (again.k, again.archive) == (result.k, result.archive)
+    assert (folder / "learning.json").read_text() == before
+    content = json.loads(before)
+    assert content["trials"][0]["acceptance"] > 0.9 and content["held"]["reason"]
+
+
+def test_the_levels_that_were_learned(learned: tuple[Path, Learned]) -> None:
+    _, result = learned
+    engines = {
+        force.getForceGroup(): QMMMForce.cast(force).getEngine()
+        for force in result.system.getForces()
+        if QMMMForce.isInstance(force)
+    }
+    assert engines == {force_groups.QM: "gfn2-xtb", force_groups.SURROGATE: "gfn1-xtb"}
+
+
+class _Killed(BaseException):
+    """Stands for a signal that no program survives."""
+
+
+def test_interrupted_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between any two writes, 40 times: nothing is lost, nothing is learned twice, and it comes to an end."""
+    settings = LearningSettings(
+        ks=(4, 8), max_calls=80, first_labels=20, trial_steps=8, pool_time=0.2, pool_size=40, seed=3
+    )
+    random = np.random.default_rng(7)
+    left = 0
+
+    def mortal(function: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise _Killed
+            result = function(*arguments, **options)
+            left -= 1
+            if left == 0:
+                raise _Killed
+            return result
+
+        return call
+
+    monkeypatch.setattr("openmmkstep.learning.record.write_atomically", mortal(_writer()))
+    monkeypatch.setattr("openmmkstep.learning.learner.write_atomically", mortal(_writer()))
+    monkeypatch.setattr("kstep_models.frames.FrameWriter.flush", mortal(_flush()))
+    kills = 0
+    result = None
+    while result is None:
+        left = int(random.integers(1, 20)) if kills < 40 else 10**9
+        try:
+            result = learner(tmp_path, settings).learn(POSITIONS)
+        except _Killed:
+            kills += 1
+            if (tmp_path / "learning.json").exists() and (tmp_path / "labels.h5").exists():
+                labels = Record.read(tmp_path / "learning.json").labels
+                with FrameFile(tmp_path / "labels.h5") as file:
+                    # At most the one that was on its way.
+                    assert labels <= len(file) <= labels + 1
+    assert kills >= 15
+    check_books(tmp_path)
+    assert result.k == 8
+
+
+def _writer() -> Any:
+    from kstep_models.files import write_atomically
+
+    return write_atomically
+
+
+def _flush() -> Any:
+    from kstep_models.frames import FrameWriter
+
+    return FrameWriter.flush
+
+
+def test_from_the_force_field_alone(tmp_path: Path) -> None:
+    """Nothing but bonds below QM: the QM level is learned whole."""
+    bonds = openmm.HarmonicBondForce()
+    angles = openmm.CustomBondForce("20000*(r-r0)^2")
+    angles.addPerBondParameter("r0")
+    pairs = {(a.index, b.index) for a, b in METHANOL.bonds()}
+    for i in range(6):
+        for j in range(i + 1, 6):
+            length = float(np.linalg.norm(POSITIONS[i] - POSITIONS[j]))
+            if (i, j) in pairs:
+                bonds.addBond(i, j, length, 250000)
+            else:
+                angles.addBond(i, j, [length])
+
+    def mix(surrogate: list[Any] | None) -> openmm.System:
+        options = {} if surrogate is None else {"surrogate": surrogate}
+        potential = QMMMPotential("gfn2-xtb")
+        return potential.createMixedSystem(METHANOL, bare_methanol(), range(6), baseLevel=[bonds, angles], **options)
+
+    settings = LearningSettings(
+        ks=(4,), max_calls=200, first_labels=80, trial_steps=10, pool_time=2.0, pool_size=200, pool_temperature=1.0
+    )
+    learner = Learner(mix, METHANOL, tmp_path, settings=settings, platform=PLATFORM)
+    result = learner.learn(POSITIONS)
+    assert result.k == 4 and result.record.trials[0].fit == 1
+    check_books(tmp_path)
+
+
+def test_a_larger_budget_takes_it_up_again(tmp_path: Path) -> None:
+    few = LearningSettings(ks=(4, 8), max_calls=15, first_labels=20, trial_steps=8, pool_time=0.2, pool_size=40, seed=3)
+    first = learner(tmp_path, few).learn(POSITIONS)
+    assert first.k == 4 and first.archive is None and first.record.held["reason"] == "the QM calls are used up"
+    more = LearningSettings(
+        ks=(4, 8), max_calls=100, first_labels=20, trial_steps=8, pool_time=0.2, pool_size=40, seed=3
+    )
+    second = learner(tmp_path, more).learn(POSITIONS)
+    assert second.k == 8 and second.archive is not None
+    check_books(tmp_path)
+
+
+def test_refusals(learned: tuple[Path, Learned], tmp_path: Path) -> None:
+    folder, _ = learned
+    other = LearningSettings(**{**vars(SETTINGS), "trial_steps": 11})
+    with pytest.raises(LearningError, match=r"other settings \(trial_steps\)"):
+        learner(folder, other).learn(POSITIONS)
+    with pytest.raises(LearningError, match=r"other settings \(temperature\)"):
+        learner(folder, temperature=310).learn(POSITIONS)
+    with pytest.raises(LearningError, match="give one above 0 K"):
+        learner(tmp_path / "cold", temperature=0)
+    with locked(folder), pytest.raises(InUseError):
+        learner(folder).learn(POSITIONS)
+    with pytest.raises(LearningError, match=r"there is no level below QM .* give a QM method as start"):
+        learner(tmp_path / "alone", start=[]).learn(POSITIONS)
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "learning.json").write_text('{"schema": "kstep-learning"')
+    with pytest.raises(LearningError, match=r"learning.json is damaged .* remove the folder to learn anew"):
+        learner(damaged).learn(POSITIONS)

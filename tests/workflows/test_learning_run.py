@@ -1,0 +1,122 @@
+"""``learn:`` in ``kstep run``: one command from a structure to a report, through interruptions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from kstep_models.configuration import ConfigError, parse_config
+from openmmkstep.cli import app
+from openmmkstep.learning import Learner
+from openmmkstep.workflows.config.run import RunConfig
+from openmmkstep.workflows.plan import RunPlan
+from tests.support.qmmm.methanol import write_methanol
+
+
+def configuration(folder: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "system": write_methanol(folder),
+        "qm": {"method": "gfn2-xtb", "atoms": "all"},
+        "surrogate": {"method": "gfn1-xtb"},
+        "learn": {
+            **{"k": [4, 8], "max_calls": 80, "first_labels": 20, "trial_steps": 8},
+            **{"pool_time": "0.2 ps", "pool_size": 40},
+        },
+        "integrator": {"inner_step": "0.5 fs", "temperature": "300 K", "friction": "5 /ps"},
+        "equilibration": {"force_field": "0.1 ps", "kstep": "0.04 ps"},
+        "time": "0.2 ps",
+        "output": {
+            **{"folder": "out", "trajectory": "8 fs", "frames": "20 fs", "statistics": "4 fs", "checkpoint": "40 fs"},
+        },
+        "speed": {"time": "4 fs", "segments": 1},
+        "platform": "Reference",
+        "seed": 3,
+        **changes,
+    }
+
+
+def run(folder: Path, content: dict[str, Any]) -> str:
+    (folder / "run.yaml").write_text(yaml.safe_dump(content))
+    result = CliRunner().invoke(app, ["run", str(folder / "run.yaml")])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_from_a_structure_to_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It finds k, produces with it, tells of it; a run that is taken up learns nothing again."""
+    content = configuration(tmp_path)
+    carry_out = Learner._carry_out
+    left = 3
+
+    def interrupted(learner: Learner, decision: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+        carry_out(learner, decision)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "_carry_out", interrupted)
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump(content))
+        assert CliRunner().invoke(app, ["run", str(tmp_path / "run.yaml")]).exit_code != 0
+    output = run(tmp_path, content)
+    assert "k = 8 is held" in output and "sampling" not in output
+    report = json.loads((tmp_path / "out" / "report" / "report.json").read_text())
+    learning = report["learning"]
+    assert report["dynamics"]["k"] == learning["k"] == 8
+    assert report["dynamics"]["time_ps"] == pytest.approx(0.2)
+    assert report["qm_calls"]["made_by_integrator"] == 51
+    assert learning["qm_calls"] == 20 + 2 * 9 and learning["labels"] == 36
+    assert [trial["k"] for trial in learning["trials"]] == [4, 8]
+    assert report["surrogate"]["method"] == "gfn1-xtb"
+    assert report["surrogate"]["level_of_theory"]["minus"]["method"] == "gfn1-xtb"
+    assert (tmp_path / "out" / "report" / "learning.png").exists()
+    page = (tmp_path / "out" / "report" / "report.html").read_text()
+    assert "Learning" in page and "k = 8 with fit 1" in page
+    # Longer: learning is over, and production goes on with what it has.
+    output = run(tmp_path, {**content, "time": "0.24 ps"})
+    assert "taking up the run" in output and "label" not in output
+    assert json.loads((tmp_path / "out" / "production.json").read_text())["time_ps"] == pytest.approx(0.24)
+
+
+def test_nothing_is_good_enough(tmp_path: Path) -> None:
+    """The run goes on with plain QM dynamics, and says so."""
+    learn = {**configuration(tmp_path)["learn"], "acceptance": 0.9999, "max_calls": 20}
+    output = run(tmp_path, configuration(tmp_path, learn=learn, time="0.01 ps"))
+    assert "k = 1 is held after" in output and "the QM calls are used up" in output
+    report = json.loads((tmp_path / "out" / "report" / "report.json").read_text())
+    assert report["dynamics"]["k"] == 1 and report["surrogate"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"integrator": {"k": 4}}, "'integrator.k' and 'learn' exclude each other"),
+        ({"surrogate": {"archive": "a.pt"}}, "'surrogate.archive' and 'learn' exclude each other"),
+        ({"integrator": {"ensemble": "nve"}}, "'learn' needs a thermostat"),
+        ({"integrator": {"nonbonded_period": 3}}, "nonbonded_period 3 must divide k = 4"),
+        ({"learn": {"k": [8, 4]}}, "ks must be growing"),
+        ({"learn": {"first_labels": 900}}, "taken from the pool, which has 500"),
+    ],
+)
+def test_contradictions(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config(configuration(tmp_path, **changes), RunConfig, "run.yaml", tmp_path)
+
+
+def test_the_plan_of_what_was_learned(tmp_path: Path) -> None:
+    content = configuration(tmp_path, surrogate=None, integrator={"nonbonded_period": 2, "inner_step": "0.5 fs"})
+    del content["surrogate"]
+    plan = RunPlan.of(parse_config(content, RunConfig, "run.yaml", tmp_path))
+    assert plan.learning is not None and plan.dynamics.levels.k == 1 and plan.learning.parts() == []
+    learned = plan.with_learned(8, tmp_path / "a.pt")
+    assert learned.system.surrogate is not None and learned.system.surrogate.base_level == "force-field"
+    assert (learned.dynamics.levels.k, learned.dynamics.levels.nonbonded_period) == (8, 2)
+    assert learned.settings == plan.settings and learned.steps == 50
+    nothing = plan.with_learned(1, None)
+    assert nothing.system.surrogate is None and nothing.dynamics.levels.nonbonded_period == 1
