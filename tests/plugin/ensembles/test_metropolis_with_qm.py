@@ -123,7 +123,7 @@ def test_the_surrogate_does_not_matter(spoil: float, mode: str, record_property:
 
 @pytest.mark.slow
 def test_without_metropolis_it_does(record_property: pytest.RecordProperty) -> None:
-    """The control: bonds to hydrogen are 0.4 pm too long, by 10 standard errors and more, that of the hydroxyl 2.4 pm."""
+    """The control: six bonds are too long by 5 standard errors and more, that of the hydroxyl by 2.4 pm."""
     found, _ = sample(1.0, "off")
     expected, _ = sample(None, "off")
     change, error = difference(found, expected)
