@@ -42,7 +42,7 @@ class LearningSettings:
     pool_time: float = 20.0
     pool_size: int = 500
     pool_temperature: float = 1.2
-    max_permutations: int = 36
+    max_permutations: int = 12
     max_unknowns: int = 12000
     seed: int = 1
 

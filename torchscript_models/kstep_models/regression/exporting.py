@@ -39,7 +39,7 @@ def fit_and_export(
     files: Sequence[Path],
     archive: str | os.PathLike[str],
     parts: Parts | None = None,
-    max_permutations: int = 36,
+    max_permutations: int = 12,
     log: Callable[[str], None] = lambda _: None,
     choose: Callable[[Labels], NDArray[np.int64]] | None = None,
 ) -> ExportedRegression:

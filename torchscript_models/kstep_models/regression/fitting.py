@@ -13,7 +13,7 @@ from kstep_models.units import MEV_PER_ANGSTROM
 
 from .bonded import BondedTerms, NormalEquations, predicted_forces
 from .charges import LinearCharges, fit_charges
-from .kernel import Kernel, fit_kernel, typical_distance
+from .kernel import Kernel, fit_kernel, pair_weights, typical_distance
 from .labels import Labels
 from .permutations import permutation_group
 
@@ -94,7 +94,7 @@ class FitResult:
 def fit_regression(
     labels: Labels,
     parts: Parts | None = None,
-    max_permutations: int = 36,
+    max_permutations: int = 12,
     log: Callable[[str], None] = lambda _: None,
 ) -> FitResult:
     """Fit to labels; every fifth is held out to find the best choice of parts, which is then fitted to all of them.
@@ -150,8 +150,9 @@ def _fit(labels: Labels, parts: Parts, group: Table) -> Regression:
         rest_energies = rest_energies - terms.energies(labels.positions, coefficients)
         result = replace(result, terms=terms, coefficients=coefficients)
     if parts != "bonded":
-        width = _WIDTH * typical_distance(labels.positions)
-        kernel = fit_kernel(labels.positions, rest_forces, group, width, _RIDGE)
+        weights = pair_weights(labels.numbers, labels.bonds)
+        width = _WIDTH * typical_distance(labels.positions, weights)
+        kernel = fit_kernel(labels.positions, rest_forces, group, width, _RIDGE, weights)
         rest_energies = rest_energies - kernel.energies(labels.positions)
         result = replace(result, kernel=kernel)
     return replace(result, constant=float(rest_energies.mean()))

@@ -26,7 +26,7 @@ class RegressionConfig(NetworkConfig):
     parts: Parts | None = Field(
         default=None, description="bonded, kernel or both; none for the better on held-out labels"
     )
-    max_permutations: int = Field(default=36, ge=1, description="exchanges of like atoms that are used")
+    max_permutations: int = Field(default=12, ge=1, description="exchanges of like atoms that are used")
 
 
 class RegressionPotential(PotentialModel, name="regression"):
@@ -47,6 +47,7 @@ class RegressionPotential(PotentialModel, name="regression"):
     kernel_centres: Tensor
     kernel_vectors: Tensor
     kernel_width: Tensor
+    kernel_weights: Tensor
     bond_atoms: Tensor
     bond_rest: Tensor
     bond_coefficients: Tensor
@@ -80,6 +81,7 @@ class RegressionPotential(PotentialModel, name="regression"):
             "kernel_centres": torch.zeros(self.sizes["centres"], len(first)),
             "kernel_vectors": torch.zeros(self.sizes["centres"], len(first)),
             "kernel_width": torch.tensor(1.0),
+            "kernel_weights": torch.ones(len(first)),
         }
         for name, atoms, order in (
             ("bond", 2, BOND_ORDER),
@@ -119,6 +121,7 @@ class RegressionPotential(PotentialModel, name="regression"):
                 "kernel_centres": kernel.centres - origin,
                 "kernel_vectors": kernel.vectors,
                 "kernel_width": np.array(kernel.width),
+                "kernel_weights": kernel.weights,
             }
         if regression.charges is not None:
             charges = regression.charges
@@ -141,7 +144,7 @@ class RegressionPotential(PotentialModel, name="regression"):
 
     def kernel_energy(self, inverse: Tensor) -> Tensor:
         """Of the kernel regression [B], kJ/mol."""
-        centred = inverse - self.kernel_origin
+        centred = self.kernel_weights * inverse - self.kernel_origin
         centres, vectors = self.kernel_centres, self.kernel_vectors
         square = (centred * centred).sum(1, keepdim=True) + (centres * centres).sum(1)
         square = torch.clamp(square - 2 * torch.matmul(centred, centres.t()), min=0.0) + _SOFTENING

@@ -14,7 +14,7 @@ def fit_regression(
     frames: Annotated[list[Path], typer.Argument(help="HDF5 files of frames of one region.")],
     output: Annotated[Path, typer.Option(help="Archive for the plugin.")] = Path("regression.pt"),
     parts: Annotated[Parts | None, typer.Option(help="What is fitted; the best on held-out labels by default.")] = None,
-    permutations: Annotated[int, typer.Option(min=1, help="Exchanges of like atoms that are used at most.")] = 36,
+    permutations: Annotated[int, typer.Option(min=1, help="Exchanges of like atoms that are used at most.")] = 12,
 ) -> None:
     """Fit bonds, angles, dihedrals and a kernel to the labels of a method, or to the difference of two."""
     from rich.console import Console
