@@ -17,7 +17,7 @@ from openmmkstep.qmmm.levels.settings import LevelSettings
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.surrogates.suitability import read_surrogate_contract
 from openmmkstep.workflows.config.run import RunConfig
-from openmmkstep.workflows.plan import RunPlan, SystemPlan
+from openmmkstep.workflows.plan import LearningPlan, RunPlan, SystemPlan
 from openmmkstep.workflows.run_folder import RunFolder
 from openmmkstep.workflows.setup.mixed_system import MixedSystem, region_of, surrogate_parts
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
@@ -60,7 +60,12 @@ def _parts(plan: RunPlan) -> Iterator[Check]:
         system = replace(system, surrogate=system.surrogate.model_copy(update={"compiled": False}))
     mixed = system.mix(molecules)
     yield Check("embedding", "ok", _embedding(molecules, mixed, system))
-    yield Check("levels", "ok", _levels(system, plan.dynamics.levels))
+    if plan.learning is None:
+        yield Check("levels", "ok", _levels(system, plan.dynamics.levels))
+    else:
+        # Made and thrown away: it says what is wrong with the levels that learning begins with.
+        plan.learning.mix(molecules, None)
+        yield Check("learning", "ok", _learning(plan.learning, system.qm.method))
     system.find_platform()
     yield Check("dynamics", "ok", _dynamics(plan))
     yield _output(plan)
@@ -161,11 +166,24 @@ def _levels(plan: SystemPlan, levels: LevelSettings) -> str:
     return ", ".join(parts)
 
 
+def _learning(plan: LearningPlan, method: str) -> str:
+    settings = plan.settings
+    below = " + ".join(part.name for part in plan.parts()) or str(plan.start.base_level)
+    ks = ", ".join(str(k) for k in settings.ks)
+    return (
+        f"{method} above {below}, at most {settings.max_calls:,} QM calls; the largest k of {ks} with an acceptance of "
+        f"{settings.acceptance:g} is held"
+    )
+
+
 def _dynamics(plan: RunPlan) -> str:
     target = plan.dynamics.target
     thermostat = "constant energy" if target is None else f"Langevin at {target:g} K"
-    platform = plan.system.platform
-    return f"{plan.time(plan.steps):g} ps, {thermostat}, platform {platform}: {plan.steps + 1:,} QM calls at least"
+    what = f"{plan.time(plan.steps):g} ps, {thermostat}, platform {plan.system.platform}"
+    if plan.learning is None:
+        return f"{what}: {plan.steps + 1:,} QM calls at least"
+    least, most = (plan.with_learned(k, Path("learned.pt")).steps + 1 for k in (plan.learning.settings.ks[-1], 1))
+    return f"{what}: {least:,} to {most:,} QM calls, by the k that is found"
 
 
 def _output(plan: RunPlan) -> Check:
