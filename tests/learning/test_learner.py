@@ -209,3 +209,24 @@ def test_refusals(learned: tuple[Path, Learned], tmp_path: Path) -> None:
     (damaged / "learning.json").write_text('{"schema": "kstep-learning"')
     with pytest.raises(LearningError, match=r"learning.json is damaged .* remove the folder to learn anew"):
         learner(damaged).learn(POSITIONS)
+
+
+def test_the_k_of_levels_that_are_there(tmp_path: Path) -> None:
+    """Nothing is learned but k, and no label is kept: for any surrogate, an archive or a force of the user's."""
+    settings = LearningSettings(ks=(2, 4, 8, 16, 24), max_calls=200, first_labels=0, trial_steps=12, seed=3)
+    result = learner(tmp_path, settings).learn(POSITIONS)
+    record = result.record
+    tried = [trial.k for trial in record.trials]
+    assert tried == list(settings.ks)[: len(tried)] and {trial.fit for trial in record.trials} == {0}
+    assert result.k == max(trial.k for trial in record.trials if trial.acceptance >= settings.acceptance) >= 4
+    assert (
+        result.archive is None
+        and record.labels == 0
+        and record.held["reason"] == "all k are tried that could be larger"
+    )
+    assert not (tmp_path / "labels.h5").exists() and not (tmp_path / "pool.npz").exists()
+    bonds = openmm.HarmonicBondForce()
+    bonds.addBond(0, 1, 0.25, 1e6)
+    poor = learner(tmp_path / "poor", settings, start=[bonds]).learn(POSITIONS)
+    assert poor.k == 1 and len(poor.record.trials) == 2
+    assert all(len(trial.errors) < settings.trial_steps for trial in poor.record.trials)

@@ -98,6 +98,8 @@ def test_nothing_is_good_enough(tmp_path: Path) -> None:
     [
         ({"integrator": {"k": 4}}, "'integrator.k' and 'learn' exclude each other"),
         ({"surrogate": {"archive": "a.pt"}}, "'surrogate.archive' and 'learn' exclude each other"),
+        ({"surrogate": {"archive": "a.pt"}}, "to find the k of an archive that is there set 'learn.first_labels' to 0"),
+        ({"surrogate": None, "learn": {"first_labels": 0}}, "so that 'surrogate' must be given"),
         ({"integrator": {"ensemble": "nve"}}, "'learn' needs a thermostat"),
         ({"integrator": {"nonbonded_period": 3}}, "nonbonded_period 3 must divide k = 4"),
         ({"learn": {"k": [8, 4]}}, "ks must be growing"),

@@ -48,6 +48,8 @@ class Hold:
 
 Decision = Label | Fit | Try | Hold
 
+_USED_UP = "the QM calls are used up"
+
 
 def decide(record: Record, settings: LearningSettings, has_level: bool) -> Decision:
     """What is done next.
@@ -60,10 +62,12 @@ def decide(record: Record, settings: LearningSettings, has_level: bool) -> Decis
     unfinished = next((trial for trial in record.trials if not trial.finished), None)
     if unfinished is not None:
         return Try(unfinished.k, unfinished.fit)
+    if not settings.learns:
+        return _calibrate(record, settings)
     # The level that is there serves the smallest k, perhaps, and needs no labels.
     if has_level and not any(trial.fit == 0 for trial in record.trials):
         if not _affords(record, settings, settings.trial_steps + 1):
-            return _hold(record, settings, "the QM calls are used up")
+            return _hold(record, settings, _USED_UP)
         return Try(settings.ks[0], 0)
     missing = settings.first_labels - len(record.labelled)
     if not record.fits and missing > 0:
@@ -86,7 +90,14 @@ def decide(record: Record, settings: LearningSettings, has_level: bool) -> Decis
     return _hold(record, settings, _USED_UP)
 
 
-_USED_UP = "the QM calls are used up"
+def _calibrate(record: Record, settings: LearningSettings) -> Decision:
+    """Of the levels that are there, the k that they carry."""
+    k = _next_k(record, settings)
+    if k is None:
+        return _hold(record, settings, "all k are tried that could be larger")
+    if not _affords(record, settings, settings.trial_steps + 1):
+        return _hold(record, settings, _USED_UP)
+    return Try(k, 0)
 
 
 def _affords(record: Record, settings: LearningSettings, calls: int) -> bool:

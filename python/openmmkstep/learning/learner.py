@@ -73,7 +73,7 @@ class Learner:
         topology: Topology of the system.
         folder: Where everything is kept.
         start: Parts of the surrogate to begin with: the name of a QM method, to which a difference is learned; none to
-            learn the QM level whole.
+            learn the QM level whole. Anything where nothing is learned but k (``first_labels=0``).
         temperature: Of the run that is to follow, a temperature or a number in K.
         friction: Of its thermostat, an inverse time or a number in 1/ps.
         innerStep: Its inner step, a time or a number in ps.
@@ -139,8 +139,8 @@ class Learner:
         with locked(self.folder):
             self._open()
             system = self._mixed(0)
-            if self._record.pool_size == 0:
-                self._make_pool(system, positions, box, velocities)
+            if not (self.folder / "start.npz").exists() or (self.settings.learns and self._record.pool_size == 0):
+                self._begin(system, positions, box, velocities)
             decision = self._decide()
             while not isinstance(decision, Hold):
                 self._carry_out(decision)
@@ -214,9 +214,9 @@ class Learner:
             return openmm.Context(system, integrator)
         return openmm.Context(system, integrator, self._platform, self._properties)
 
-    def _make_pool(self, system: openmm.System, positions: Any, box: Any, velocities: Any) -> None:
+    def _begin(self, system: openmm.System, positions: Any, box: Any, velocities: Any) -> None:
+        """Remember where to begin, and sample the pool from there."""
         settings = self.settings
-        self._log(f"sampling {settings.pool_time:g} ps on the level below QM")
         integrator = openmm.LangevinMiddleIntegrator(
             self._temperature * settings.pool_temperature, 2.0, self._inner_step
         )
@@ -230,7 +230,11 @@ class Learner:
             context.setVelocitiesToTemperature(self._temperature, settings.seed)
         else:
             context.setVelocities(velocities)
-        (self.folder / "start.npz").write_bytes(PhaseSpacePoint.of(context).to_bytes())
+        write_atomically(self.folder / "start.npz", PhaseSpacePoint.of(context).to_bytes())
+        if not settings.learns:
+            self._save()
+            return
+        self._log(f"sampling {settings.pool_time:g} ps on the level below QM")
         with self._timed("pool"):
             pool = make_pool(context, settings.pool_time, settings.pool_size)
             pool.write(self.folder / "pool.npz")
@@ -315,8 +319,7 @@ class Learner:
         integrator = self._integrator(system, trial)
         context = self._context(system, integrator)
         self._point().apply_to(context)
-        source = LabelSource(system, bool(self._start))
-        with self._writer(source) as writer:
+        with self._labels_of_trials(system) as keep:
             calls = redone = 0
             while len(trial.errors) < settings.trial_steps and not trial.is_hopeless(
                 settings.acceptance, settings.trial_steps
@@ -329,11 +332,7 @@ class Learner:
                 trial.corrections.append(float("nan") if statistics.correctionRMS is None else statistics.correctionRMS)
                 record.qm_calls += statistics.qmCalls - calls
                 calls, redone = statistics.qmCalls, statistics.fallbacks
-                moment = len(trial.errors) * trial.k * self._inner_step
-                frame = frame_of_result(
-                    source.read(context), source.is_embedded, len(record.trials), moment, self._temperature
-                )
-                self._keep(writer, frame)
+                keep(context, trial)
                 self._move(context)
                 self._progress(
                     f"step {len(trial.errors)} of {settings.trial_steps} at k = {trial.k}; {record.qm_calls} QM calls, "
@@ -347,6 +346,22 @@ class Learner:
             f"k = {trial.k} with {what}: acceptance {trial.acceptance:.3f} +- {trial.uncertainty:.3f}, {verdict}; "
             f"{record.qm_calls} QM calls"
         )
+
+    @contextmanager
+    def _labels_of_trials(self, system: openmm.System) -> Iterator[Callable[[openmm.Context, Trial], None]]:
+        """What keeps the label of an outer step; nothing, where nothing is learned."""
+        if not self.settings.learns:
+            yield lambda context, trial: None
+            return
+        source = LabelSource(system, bool(self._start))
+        with self._writer(source) as writer:
+
+            def keep(context: openmm.Context, trial: Trial) -> None:
+                time, place = len(trial.errors) * trial.k * self._inner_step, len(self._record.trials)
+                result = source.read(context)
+                self._keep(writer, frame_of_result(result, source.is_embedded, place, time, self._temperature))
+
+            yield keep
 
     def _integrator(self, system: openmm.System, trial: Trial) -> KStepIntegrator:
         step = (self._temperature, self._friction, self._inner_step, trial.k)

@@ -19,7 +19,8 @@ class LearningSettings:
         ks: Inner steps per QM call that are tried, all of them from small to large: resonances make some in between
             worse than larger ones.
         max_calls: QM calls that learning may take, trials included.
-        first_labels: Labels before the first fit, from configurations of the pool.
+        first_labels: Labels before the first fit, from configurations of the pool; 0 to learn nothing, and find the k
+            that the levels which are there carry.
         more_labels: Labels of the pool that are added where a surrogate is not good enough.
         trial_steps: Outer steps of a trial of one k.
         pool_time: Dynamics on the level below from which configurations are taken, ps.
@@ -46,6 +47,11 @@ class LearningSettings:
     max_unknowns: int = 12000
     seed: int = 1
 
+    @property
+    def learns(self) -> bool:
+        """Whether anything is learned, beside k."""
+        return self.first_labels > 0
+
     def __post_init__(self) -> None:
         if not 0 < self.acceptance < 1:
             raise LearningError(f"acceptance must lie between 0 and 1, got {self.acceptance!r}")
@@ -53,7 +59,6 @@ class LearningSettings:
             raise LearningError(f"ks must be growing whole numbers from 2, got {self.ks!r}")
         for name, least in (
             ("max_calls", 1),
-            ("first_labels", 10),
             ("more_labels", 1),
             ("trial_steps", 5),
             ("pool_size", 10),
@@ -65,6 +70,8 @@ class LearningSettings:
         for name in ("pool_time", "pool_temperature"):
             if not getattr(self, name) > 0:
                 raise LearningError(f"{name} must be positive, got {getattr(self, name)!r}")
+        if self.first_labels != 0 and self.first_labels < 10:
+            raise LearningError(f"first_labels must be at least 10, or 0 to learn nothing, got {self.first_labels!r}")
         if self.first_labels > self.pool_size:
             raise LearningError(
                 f"first_labels ({self.first_labels}) are taken from the pool, which has {self.pool_size} configurations"

@@ -23,7 +23,8 @@ class LearnSection(Section):
             step; 0.9 is an error of about kT/4.
         k: Inner steps per QM call that are tried.
         max_calls: QM calls before production, trials included.
-        first_labels: Labels before the first fit, from configurations of the pool.
+        first_labels: Labels before the first fit, from configurations of the pool; 0 to learn nothing, and find the k
+            that the section ``surrogate`` carries as it is.
         more_labels: Labels that are added where a surrogate is not good enough.
         trial_steps: Outer steps of a trial of one k.
         pool_time: Dynamics on the level below QM, from which configurations are taken, ps.
@@ -36,7 +37,7 @@ class LearnSection(Section):
     acceptance: float = Field(default=_DEFAULTS.acceptance, gt=0.0, lt=1.0)
     k: tuple[int, ...] = _DEFAULTS.ks
     max_calls: int = Field(default=_DEFAULTS.max_calls, ge=1)
-    first_labels: int = Field(default=_DEFAULTS.first_labels, ge=10)
+    first_labels: int = Field(default=_DEFAULTS.first_labels, ge=0)
     more_labels: int = Field(default=_DEFAULTS.more_labels, ge=1)
     trial_steps: int = Field(default=_DEFAULTS.trial_steps, ge=5)
     pool_time: Duration = _DEFAULTS.pool_time

@@ -194,11 +194,15 @@ class RunConfig(Section):
     def _check_learning(self, learn: LearnSection) -> None:
         if "k" in self.integrator.model_fields_set:
             raise ValueError("'integrator.k' and 'learn' exclude each other: learning finds k, of those in 'learn.k'")
-        if self.surrogate is not None and self.surrogate.archive is not None:
+        has_archive = self.surrogate is not None and self.surrogate.archive is not None
+        if has_archive and learn.first_labels > 0:
             raise ValueError(
                 "'surrogate.archive' and 'learn' exclude each other: learning makes the archive, beside the method in "
-                "'surrogate.method' if there is one"
+                "'surrogate.method' if there is one; to find the k of an archive that is there set "
+                "'learn.first_labels' to 0"
             )
+        if learn.first_labels == 0 and self.surrogate is None:
+            raise ValueError("'learn.first_labels' 0 learns nothing, so that 'surrogate' must be given")
         if self.integrator.ensemble != "langevin":
             raise ValueError("'learn' needs a thermostat, by whose temperature errors are judged: use langevin")
         for k in learn.k:
