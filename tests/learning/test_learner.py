@@ -18,7 +18,7 @@ from openmmkstep.learning import Learned, Learner, LearningError, LearningSettin
 from openmmkstep.learning.record import Record
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.qmmm.levels import force_groups
-from tests.support.qmmm.methanol import METHANOL, POSITIONS, bare_methanol, mixed_methanol
+from tests.support.levels.methanol import METHANOL, POSITIONS, bare_methanol, mixed_methanol
 
 SETTINGS = LearningSettings(
     ks=(4, 8, 16), max_calls=150, first_labels=30, trial_steps=10, pool_time=1.0, pool_size=60, seed=3

@@ -18,7 +18,7 @@ from openmmkstep.io.frames import difference_of_results
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.qmmm.forces import find_method_below, find_qm_force
 from openmmkstep.reporters import FrameReporter
-from tests.support.qmmm.methanol import METHANOL, POSITIONS, mixed_methanol
+from tests.support.levels.methanol import METHANOL, POSITIONS, mixed_methanol
 from tests.support.qmmm.molecules import Molecule
 
 

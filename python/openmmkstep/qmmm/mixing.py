@@ -28,6 +28,7 @@ from .force_field.recognition import ForceReference, UnsupportedForceFieldError
 from .forces import create_far_field_force
 from .level_parts import EnginePart, LevelArgument, LevelCase, LevelPart, level_of
 from .levels import force_groups
+from .masses import repartition_mass
 from .molecule_graph import MoleculeGraph
 from .region import QMRegion, RegionChargeWarning, region_charge_mismatch
 
@@ -52,6 +53,8 @@ class MixingOptions:
         base_level: What the base level is the sum of, likewise.
         split_nonbonded: Whether nonbonded MM forces get a force group of their own.
         split_reciprocal: Whether the reciprocal space of their Ewald sums gets another one.
+        hydrogen_mass: Mass of the region's hydrogen atoms, amu, taken from the atoms that they are bonded to; None for
+            the masses that there are.
         keep_forces: Forces of the MM system that stay as they are.
         remove_forces: Forces of the MM system whose terms inside the region are the force field's.
     """
@@ -67,6 +70,7 @@ class MixingOptions:
     base_level: LevelArgument = None
     split_nonbonded: bool = False
     split_reciprocal: bool = False
+    hydrogen_mass: float | None = None
     keep_forces: Collection[ForceReference] = ()
     remove_forces: Collection[ForceReference] = ()
 
@@ -123,6 +127,8 @@ def mix(
     if options.split_reciprocal:
         division.split_off_reciprocal()
     mixed = division.system
+    if options.hydrogen_mass is not None:
+        repartition_mass(mixed, region.particles, graph, options.hydrogen_mass)
     far_field = None
     if environment.region_charges and not division.divides_charges:
         refuse_far_field(options.far_field, "keepForces keeps the NonbondedForce as it is")

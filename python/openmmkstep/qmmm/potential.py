@@ -75,6 +75,7 @@ class QMMMPotential:
         baseLevel: LevelArgument = None,
         splitNonbonded: bool = False,
         splitReciprocal: bool = False,
+        hydrogenMass: float | unit.Quantity | None = None,
         keepForces: Collection[ForceReference] = (),
         removeForces: Collection[ForceReference] = (),
     ) -> openmm.System:
@@ -151,6 +152,9 @@ class QMMMPotential:
                 that they can be evaluated less often.
             splitReciprocal: The MM forces: put the reciprocal space of PME or Ewald sums into another force group, so
                 that it can be evaluated less often than the rest of them.
+            hydrogenMass: The masses: that of the region's hydrogen atoms (amu), taken from the atoms that they are
+                bonded to, which makes stretches slower and outer steps longer; positions are sampled as before, but
+                times and spectra are not those of the molecule. None for the masses that there are.
             keepForces: The MM forces: those that stay as they are, by name, index or as Force objects. A name that
                 several forces share does not keep what is recognised as the force field's.
             removeForces: The MM forces: those whose terms inside the region are the force field's and are taken out.
@@ -177,6 +181,7 @@ class QMMMPotential:
             base_level=baseLevel,
             split_nonbonded=splitNonbonded,
             split_reciprocal=splitReciprocal,
+            hydrogen_mass=None if hydrogenMass is None else value_in(hydrogenMass, unit.dalton),
             keep_forces=keepForces,
             remove_forces=removeForces,
         )

@@ -116,6 +116,8 @@ class QMSection(Section):
         link_atom_distances: Lengths of bonds to link atoms instead of the standard ones, as [particle, particle,
             length], for bonds that the region cuts.
         charge_scheme: What becomes of the charge at the MM end of such bonds: "none", "delete", "shift", "rc", "rcd".
+        hydrogen_mass: Mass of the region's hydrogen atoms, amu, taken from the atoms they are bonded to: slower
+            stretches, longer outer steps, and times that are not those of the molecule; none for the masses there are.
         settings: Settings of the method by its own names, such as accuracy, max_iterations and threads of xTB.
         keep_forces: Names or indices of force-field forces that stay as they are inside the region too.
         remove_forces: Names or indices of forces whose terms inside the region are the force field's, where that
@@ -132,6 +134,7 @@ class QMSection(Section):
     far_field: Literal["force-field", "qm", "none"] | None = None
     link_atom_distances: tuple[tuple[int, int, Length], ...] = ()
     charge_scheme: Literal["none", "delete", "shift", "rc", "rcd"] = "shift"
+    hydrogen_mass: float | None = Field(default=None, ge=1.0, le=4.0)
     settings: dict[str, Any] = Field(default_factory=dict)
     keep_forces: tuple[str | int, ...] = ()
     remove_forces: tuple[str | int, ...] = ()

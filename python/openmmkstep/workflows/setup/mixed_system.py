@@ -115,6 +115,7 @@ def build_mixed_system(
         base_level=None if surrogate is None else surrogate.base_level,
         split_nonbonded=split_nonbonded,
         split_reciprocal=split_reciprocal,
+        hydrogen_mass=qm.hydrogen_mass,
         keep_forces=qm.keep_forces,
         remove_forces=qm.remove_forces,
     )

@@ -15,7 +15,7 @@ from openmmkstep.cli import app
 from openmmkstep.learning import Learner
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.plan import RunPlan
-from tests.support.qmmm.methanol import write_methanol
+from tests.support.levels.methanol import write_methanol
 
 
 def configuration(folder: Path, **changes: Any) -> dict[str, Any]:

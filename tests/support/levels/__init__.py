@@ -1,0 +1,1 @@
+"""Engines for tests, and what to compare those of the product with."""
