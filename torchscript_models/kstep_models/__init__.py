@@ -9,6 +9,7 @@ light-weight users (the command line, a data reader) pay only for the submodule 
 - :mod:`kstep_models.contract`   the JSON document inside every exported archive
 - :mod:`kstep_models.archive`    archives of every kind: writing and reading
 - :mod:`kstep_models.frames`     HDF5 files of QM-labelled configurations
+- :mod:`kstep_models.workers`    many items side by side in processes of Dask
 - :mod:`kstep_models.potential`  conservative potentials: what they have in common, networks, export, compilation
 - :mod:`kstep_models.rttddft`    electrons in time: learned response, time steps
 - :mod:`kstep_models.experimental`  what was tried and is used nowhere
