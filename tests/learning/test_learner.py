@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +17,19 @@ from openmmkstep.learning import Learned, Learner, LearningError, LearningSettin
 from openmmkstep.learning.record import Record
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.qmmm.levels import force_groups
-from tests.support.levels.methanol import METHANOL, POSITIONS, bare_methanol, mixed_methanol
+from tests.support.learning import PLATFORM, check_books
+from tests.support.learning import learner_of_methanol as learner
+from tests.support.levels.methanol import METHANOL, POSITIONS, bare_methanol
 
 SETTINGS = LearningSettings(
     ks=(4, 8, 16), max_calls=150, first_labels=30, trial_steps=10, pool_time=1.0, pool_size=60, seed=3
 )
-PLATFORM = openmm.Platform.getPlatformByName("Reference")
-
-
-def learner(folder: Path, settings: LearningSettings = SETTINGS, **options: Any) -> Learner:
-    arguments: dict[str, Any] = {"start": ["gfn1-xtb"], "platform": PLATFORM, **options}
-    return Learner(mixed_methanol, METHANOL, folder, settings=settings, **arguments)
 
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Learned]:
     folder = tmp_path_factory.mktemp("learning")
-    return folder, learner(folder).learn(POSITIONS)
-
-
-def check_books(folder: Path) -> Record:
-    """Every label is in the file once, and the record tells where each came from."""
-    record = Record.read(folder / "learning.json")
-    with FrameFile(folder / "labels.h5") as file:
-        trajectory, time = file.frames("trajectory"), file.frames("time")
-        positions = file.frames("positions")
-    assert len(trajectory) == record.labels
-    assert len(record.labelled) == len(set(record.labelled))
-    assert time[trajectory == 0].tolist() == record.labelled
-    for number, trial in enumerate(record.trials, start=1):
-        times = time[trajectory == number]
-        np.testing.assert_allclose(times, 0.0005 * trial.k * np.arange(1, len(trial.errors) + 1))
-    assert record.labels == len(record.labelled) + sum(len(trial.errors) for trial in record.trials)
-    different = Counter(tuple(np.round(x, 9).ravel()) for x in positions)
-    assert max(different.values()) == 1
-    return record
+    return folder, learner(folder, SETTINGS).learn(POSITIONS)
 
 
 def test_a_k_is_held_that_keeps_its_promise(learned: tuple[Path, Learned]) -> None:
@@ -75,7 +52,7 @@ def test_what_is_over_is_not_done_again(learned: tuple[Path, Learned], monkeypat
     folder, result = learned
     before = (folder / "learning.json").read_text()
     monkeypatch.setattr(Learner, "_carry_out", lambda *_: pytest.fail("something was done"))
-    again = learner(folder).learn(POSITIONS)
+    again = learner(folder, SETTINGS).learn(POSITIONS)
     assert (again.k, again.archive) == (result.k, result.archive)
     assert (folder / "learning.json").read_text() == before
     content = json.loads(before)
@@ -197,18 +174,18 @@ def test_refusals(learned: tuple[Path, Learned], tmp_path: Path) -> None:
     with pytest.raises(LearningError, match=r"other settings \(trial_steps\)"):
         learner(folder, other).learn(POSITIONS)
     with pytest.raises(LearningError, match=r"other settings \(temperature\)"):
-        learner(folder, temperature=310).learn(POSITIONS)
+        learner(folder, SETTINGS, temperature=310).learn(POSITIONS)
     with pytest.raises(LearningError, match="give one above 0 K"):
-        learner(tmp_path / "cold", temperature=0)
+        learner(tmp_path / "cold", SETTINGS, temperature=0)
     with locked(folder), pytest.raises(InUseError):
-        learner(folder).learn(POSITIONS)
+        learner(folder, SETTINGS).learn(POSITIONS)
     with pytest.raises(LearningError, match=r"there is no level below QM .* give a QM method as start"):
-        learner(tmp_path / "alone", start=[]).learn(POSITIONS)
+        learner(tmp_path / "alone", SETTINGS, start=[]).learn(POSITIONS)
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     (damaged / "learning.json").write_text('{"schema": "kstep-learning"')
     with pytest.raises(LearningError, match=r"learning.json is damaged .* remove the folder to learn anew"):
-        learner(damaged).learn(POSITIONS)
+        learner(damaged, SETTINGS).learn(POSITIONS)
 
 
 def test_the_k_of_levels_that_are_there(tmp_path: Path) -> None:

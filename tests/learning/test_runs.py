@@ -103,12 +103,27 @@ def test_nothing_is_good_enough(tmp_path: Path) -> None:
         ({"integrator": {"ensemble": "nve"}}, "'learn' needs a thermostat"),
         ({"integrator": {"nonbonded_period": 3}}, "nonbonded_period 3 must divide k = 4"),
         ({"learn": {"k": [8, 4]}}, "ks must be growing"),
+        ({"learn": {"workers": 2, "scheduler": "tcp://127.0.0.1:9"}}, "give either 'workers'"),
+        ({"learn": {"workers": 0}}, "learn.workers"),
         ({"learn": {"first_labels": 900}}, "taken from the pool, which has 500"),
     ],
 )
 def test_contradictions(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_config(configuration(tmp_path, **changes), RunConfig, "run.yaml", tmp_path)
+
+
+def test_who_labels_is_not_what_is_learned(tmp_path: Path) -> None:
+    def plan(**learn: Any) -> RunPlan:
+        content = configuration(tmp_path)
+        return RunPlan.of(
+            parse_config({**content, "learn": {**content["learn"], **learn}}, RunConfig, "run.yaml", tmp_path)
+        )
+
+    two, elsewhere = plan(workers=2), plan(scheduler="tcp://host:8786")
+    assert plan().settings == two.settings == elsewhere.settings != plan(trial_steps=9).settings
+    assert two.learning is not None and (two.learning.workers, two.learning.scheduler) == (2, None)
+    assert elsewhere.learning is not None and elsewhere.learning.scheduler == "tcp://host:8786"
 
 
 def test_the_plan_of_what_was_learned(tmp_path: Path) -> None:

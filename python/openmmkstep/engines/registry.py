@@ -99,6 +99,11 @@ def names_in_python() -> list[str]:
     return sorted({*_registered, *_offered()})
 
 
+def registered_names() -> frozenset[str]:
+    """The names, in lower case, of the engines that were registered by a call, which no other process knows of."""
+    return frozenset(_registered)
+
+
 def problems() -> dict[str, str]:
     """What is wrong with the engines of installed packages, by name; each of them is loaded for this."""
     found = {}

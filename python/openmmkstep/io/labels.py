@@ -12,13 +12,14 @@ from kstep_models.frames import FrameWriter
 from openmmkstep.engines.registry import specification
 from openmmkstep.openmmapi.qmmm_force import QMMMForce, QMResult
 from openmmkstep.qmmm.forces import find_method_below, find_qm_force
+from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.qmmm.region import QMRegion
 
 from .frames import describe_region, difference_of_results, difference_of_theories
 
 
 class LabelSource:
-    """Reads labels of a mixed system at the ends of outer steps, which cost no QM call.
+    """Reads labels of a mixed system: at the ends of outer steps, where they cost no QM call, or anywhere.
 
     Args:
         system: The mixed system.
@@ -37,6 +38,21 @@ class LabelSource:
     def is_embedded(self) -> bool:
         """Whether the region is among charges."""
         return self._above.getEmbeddingCharges().getNumCharges() > 0
+
+    @property
+    def engines(self) -> list[tuple[str, dict[str, Any]]]:
+        """Name and settings of the engine of each QM method that a label takes."""
+        forces = [self._above, *([] if self._below is None else [self._below])]
+        return [(force.getEngine(), force.getEngineSettings()) for force in forces]
+
+    def calculate(self, context: openmm.Context) -> None:
+        """Calculate where a Context is.
+
+        Raises:
+            openmm.OpenMMException: The calculation fails.
+        """
+        for group in (force_groups.QM, *([] if self._below is None else [force_groups.SURROGATE])):
+            context.getState(forces=True, groups=1 << group)
 
     def read(self, context: openmm.Context) -> QMResult:
         """The label of where both levels were calculated last.

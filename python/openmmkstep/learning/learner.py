@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,19 @@ from kstep_models.locks import locked
 from kstep_models.regression.exporting import fit_and_export
 from kstep_models.regression.labels import Labels
 from kstep_models.regression.permutations import permutation_group
+from kstep_models.workers import InProcess
 from openmmkstep.io.frames import count_frames, frame_of_result, keep_frames
 from openmmkstep.io.labels import LabelSource
 from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
+from openmmkstep.openmmapi.qmmm_force import QMResult
 from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.integrator import createIntegrator
 from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.units import value_in
 
 from .decisions import Decision, Fit, Hold, Label, Try, decide
+from .labelling import PackedSystem, errors_of, label, label_anywhere, workers_from
 from .pool import Pool, make_pool
 from .record import FitRecord, Record, Trial
 from .selection import select
@@ -83,6 +87,11 @@ class Learner:
         properties: Its properties.
         log: Called with what is being done.
         progress: Called with how far it is, often.
+        workers: Processes that label configurations of the pool side by side, one thread each; 1 for this one alone. A
+            script must keep its own work under ``if __name__ == "__main__":`` then. Labels are recorded as they come,
+            in any order, and fits hold out others of them for it.
+        scheduler: Instead, the address of a running Dask scheduler, such as tcp://host:8786, whose workers have this
+            package, too. Each labels one configuration at a time, with however many threads.
 
     Raises:
         LearningError: Settings that make no sense.
@@ -103,6 +112,8 @@ class Learner:
         properties: Mapping[str, str] | None = None,
         log: Callable[[str], None] = lambda _: None,
         progress: Callable[[str], None] = lambda _: None,
+        workers: int = 1,
+        scheduler: str | None = None,
     ) -> None:
         self.settings = settings or LearningSettings()
         self.folder = Path(folder)
@@ -119,6 +130,7 @@ class Learner:
         self._properties = dict(properties or {})
         self._log = log
         self._progress = progress
+        self._workers = workers_from(workers, scheduler)
         self._record = Record({})
         self._labels = self.folder / "labels.h5"
 
@@ -131,8 +143,10 @@ class Learner:
             velocities: [N,3], nm/ps or a Quantity; None to draw them.
 
         Raises:
-            LearningError: The folder holds learning with other settings, or damaged files.
+            LearningError: The folder holds learning with other settings, or damaged files; or a worker was lost, or
+                does not know the engine.
             InUseError: Another program is learning there.
+            WorkersError, NoDaskError: The scheduler does not answer, processes cannot be started, or there is no Dask.
             openmm.OpenMMException: A calculation fails.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -246,7 +260,7 @@ class Learner:
         pool = Pool.read(self.folder / "pool.npz")
         system = self._mixed(0)
         source = LabelSource(system, bool(self._start))
-        context = self._context(system, openmm.VerletIntegrator(0.001))
+        task = self._task(system, source)
         with self._writer(source) as writer:
             region = source.region(self._topology)
             n = len(region.particles)
@@ -254,22 +268,23 @@ class Learner:
             group = permutation_group(region.numbers, bonds, self.settings.max_permutations)
             seed = self.settings.seed + len(record.labelled)
             chosen = select(pool.region(region.particles), count, group, seed, record.labelled)
-            for number, place in enumerate(chosen, start=1):
-                pool.apply_to(context, place)
-                self._calculate(context, source)
-                result = source.read(context)
-                frame = frame_of_result(result, source.is_embedded, 0, float(place), self._temperature)
-                self._keep(writer, frame)
-                record.labelled.append(place)
-                record.labelled_since_fit += 1
-                record.qm_calls += 1
-                self._save()
-                self._progress(f"label {number} of {len(chosen)} of the pool; {record.qm_calls} QM calls")
+            configurations = {place: pool.only(place) for place in chosen}
+            # Closed by whatever interrupts, so that no process works on.
+            with closing(self._workers.results(task, configurations, errors_of)) as results:
+                for number, (place, result) in enumerate(results, start=1):
+                    frame = frame_of_result(result, source.is_embedded, 0, float(place), self._temperature)
+                    self._keep(writer, frame)
+                    record.labelled.append(place)
+                    record.labelled_since_fit += 1
+                    record.qm_calls += 1
+                    self._save()
+                    self._progress(f"label {number} of {len(chosen)} of the pool; {record.qm_calls} QM calls")
 
-    def _calculate(self, context: openmm.Context, source: LabelSource) -> None:
-        groups = [force_groups.QM, *([force_groups.SURROGATE] if self._start else [])]
-        for group in groups:
-            context.getState(forces=True, groups=1 << group)
+    def _task(self, system: openmm.System, source: LabelSource) -> Callable[[Pool], QMResult]:
+        if isinstance(self._workers, InProcess):
+            context = self._context(system, openmm.VerletIntegrator(0.001))
+            return partial(label, context=context, source=source)
+        return partial(label_anywhere, packed=PackedSystem.of(system, bool(self._start)))
 
     @contextmanager
     def _writer(self, source: LabelSource) -> Iterator[FrameWriter]:

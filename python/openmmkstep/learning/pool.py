@@ -40,6 +40,10 @@ class Pool:
         """The positions of some particles in all configurations [S,n,3], nm."""
         return self.positions[:, list(particles)].astype(np.float64)
 
+    def only(self, place: int) -> Pool:
+        """The pool of one of them."""
+        return Pool(self.positions[place : place + 1], self.boxes[place : place + 1])
+
     def apply_to(self, context: openmm.Context, place: int) -> None:
         """Move a Context to one of them."""
         context.setPeriodicBoxVectors(*self.boxes[place])

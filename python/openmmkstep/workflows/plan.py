@@ -17,6 +17,7 @@ from openmmkstep.qmmm.integrator import integrator_for
 from openmmkstep.qmmm.level_parts import LevelPart
 from openmmkstep.qmmm.levels.settings import LevelSettings
 from openmmkstep.workflows.config.equilibration import StageSection
+from openmmkstep.workflows.config.learn import WHO_LABELS, LearnSection
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.config.sections import CacheSection, QMSection, SurrogateSection, SystemSection
 
@@ -179,11 +180,21 @@ class LearningPlan:
         settings: What is aimed at.
         start: The levels that it begins with.
         config: The configuration, of which learning makes another.
+        workers: Processes that label side by side; 1 for this one.
+        scheduler: Address of a Dask scheduler instead; None for none.
     """
 
     settings: LearningSettings
     start: SurrogateSection
     config: RunConfig
+    workers: int = 1
+    scheduler: str | None = None
+
+    @classmethod
+    def of(cls, config: RunConfig, section: LearnSection) -> LearningPlan:
+        """What a configuration with such a section means."""
+        settings = section.settings(config.seed)
+        return cls(settings, config.learning_start, config, section.workers, section.scheduler)
 
     def parts(self) -> list[LevelPart]:
         """What the surrogate is the sum of before anything is learned."""
@@ -290,10 +301,8 @@ class RunPlan:
             SpeedPlan(config.speed.time, config.speed.segments, config.speed.plain_step),
             config.cache,
             config.seed,
-            {**config.written(exclude=_MAY_CHANGE), **_what_names_stand_for(config)},
-            None
-            if config.learn is None
-            else LearningPlan(config.learn.settings(config.seed), config.learning_start, config),
+            {**_what_stays(config), **_what_names_stand_for(config)},
+            None if config.learn is None else LearningPlan.of(config, config.learn),
         )
 
     def with_learned(self, k: int, archive: Path | None) -> RunPlan:
@@ -336,6 +345,14 @@ class RunPlan:
     def time(self, steps: int) -> float:
         """The simulated time of outer steps, ps."""
         return steps * self.dynamics.levels.outer_step
+
+
+def _what_stays(config: RunConfig) -> dict[str, Any]:
+    """What another configuration must have, too, to be one of the same run."""
+    settings = config.written(exclude=_MAY_CHANGE)
+    if config.learn is not None:
+        settings["learn"] = config.learn.written(exclude=WHO_LABELS)
+    return settings
 
 
 def _what_names_stand_for(config: RunConfig) -> dict[str, Any]:

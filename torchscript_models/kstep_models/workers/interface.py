@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ class Workers(ABC):
     @abstractmethod
     def results(
         self, task: Callable[[Item], Result], items: Mapping[int, Item], errors_of: ErrorsOf = as_they_are
-    ) -> Iterator[tuple[int, Result]]:
+    ) -> Generator[tuple[int, Result], None, None]:
         """The number and the result of each item, as they are done.
 
         The first error ends the iteration; items that were not begun are never begun, nor after the iteration is
@@ -37,7 +37,7 @@ class Workers(ABC):
             errors_of: Surrounds the computation of an item, errors of the task and lost processes included.
 
         Raises:
-            WorkersError: A scheduler does not answer.
+            WorkersError: A scheduler does not answer, or processes cannot be started.
             NoDaskError: Dask is not installed.
             ProcessLostError: Processes were lost, again and again.
             Exception: Whatever the task raises.
@@ -49,7 +49,7 @@ class InProcess(Workers):
 
     def results(
         self, task: Callable[[Item], Result], items: Mapping[int, Item], errors_of: ErrorsOf = as_they_are
-    ) -> Iterator[tuple[int, Result]]:
+    ) -> Generator[tuple[int, Result], None, None]:
         """See the base class."""
         for number, item in items.items():
             with errors_of(number):

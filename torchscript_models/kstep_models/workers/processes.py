@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 from typing import Any
@@ -21,7 +21,7 @@ class DaskWorkers(Workers):
 
     def results(
         self, task: Callable[[Item], Result], items: Mapping[int, Item], errors_of: ErrorsOf = as_they_are
-    ) -> Iterator[tuple[int, Result]]:
+    ) -> Generator[tuple[int, Result], None, None]:
         """See the base class."""
         if not items:
             return
@@ -62,8 +62,8 @@ class LocalProcesses(DaskWorkers):
 
     @contextmanager
     def _connected(self, distributed: ModuleType, count: int) -> Iterator[Any]:
-        with (
-            distributed.LocalCluster(
+        try:
+            cluster = distributed.LocalCluster(
                 n_workers=min(self._number, count),
                 threads_per_worker=1,
                 processes=True,
@@ -74,9 +74,13 @@ class LocalProcesses(DaskWorkers):
                 memory_limit=None,
                 # Errors of a task are raised here, too.
                 silence_logs="CRITICAL",
-            ) as cluster,
-            distributed.Client(cluster, set_as_default=False) as client,
-        ):
+            )
+        except RuntimeError as error:
+            raise WorkersError(
+                f"processes cannot be started ({error}): a script must keep its own work under "
+                "'if __name__ == \"__main__\":', because each of them imports it"
+            ) from error
+        with cluster, distributed.Client(cluster, set_as_default=False) as client:
             yield client
 
 

@@ -115,6 +115,11 @@ def names() -> list[str]:
     return sorted({*_HARMLESS, *_registered, *_offered()})
 
 
+def registered_names() -> frozenset[str]:
+    """The names, in lower case, of those that were registered by a call, which no other process knows of."""
+    return frozenset(_registered)
+
+
 def find(name: str) -> KnownCalculator:
     """A calculator by name.
 

@@ -36,7 +36,7 @@ class GeometryWorkers:
 
         Raises:
             ElectronDynamicsError, ConvergenceError: of the task; the number of the geometry is put before its message.
-            ElectronDynamicsError: a scheduler does not answer.
+            ElectronDynamicsError: a scheduler does not answer, or processes cannot be started.
             WorkerError: processes were lost.
             MissingDependencyError: Dask is not installed.
         """

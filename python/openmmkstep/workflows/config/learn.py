@@ -9,6 +9,9 @@ from openmmkstep.learning.settings import LearningError, LearningSettings
 
 from .quantities import Duration
 
+WHO_LABELS = ("workers", "scheduler")
+"""Keys that say who labels, not what is learned."""
+
 _DEFAULTS = LearningSettings()
 
 
@@ -32,6 +35,9 @@ class LearnSection(Section):
         pool_temperature: Temperature of that dynamics as a multiple of that of the run.
         max_permutations: Exchanges of like atoms that a fit uses.
         max_unknowns: Unknowns of a fit's linear system; beyond them labels are left out.
+        workers: Processes that label configurations of the pool side by side, one thread each; 1 for none beside this
+            one.
+        scheduler: Instead, the address of a running Dask scheduler, such as tcp://host:8786.
     """
 
     acceptance: float = Field(default=_DEFAULTS.acceptance, gt=0.0, lt=1.0)
@@ -45,9 +51,13 @@ class LearnSection(Section):
     pool_temperature: float = Field(default=_DEFAULTS.pool_temperature, gt=0.0)
     max_permutations: int = Field(default=_DEFAULTS.max_permutations, ge=1)
     max_unknowns: int = Field(default=_DEFAULTS.max_unknowns, ge=100)
+    workers: int = Field(default=1, ge=1)
+    scheduler: str | None = None
 
     @model_validator(mode="after")
     def _makes_sense(self) -> LearnSection:
+        if self.workers > 1 and self.scheduler is not None:
+            raise ValueError("give either 'workers', which are started here, or the 'scheduler' of running ones")
         try:
             self.settings(1)
         except LearningError as error:
@@ -56,5 +66,5 @@ class LearnSection(Section):
 
     def settings(self, seed: int) -> LearningSettings:
         """What the learner is told."""
-        values = self.model_dump(exclude={"k"})
+        values = self.model_dump(exclude={"k", *WHO_LABELS})
         return LearningSettings(ks=tuple(self.k), seed=seed, **values)

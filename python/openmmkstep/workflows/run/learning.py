@@ -60,6 +60,8 @@ def learn(
         properties,
         lambda message: lines.log(message, always=True),
         lines.log,
+        learning.workers,
+        learning.scheduler,
     )
     learned = learner.learn(point.positions, point.box, point.velocities)
     return plan.with_learned(learned.k, learned.archive)
