@@ -22,6 +22,7 @@ from kstep_models.locks import locked
 from kstep_models.regression.exporting import fit_and_export
 from kstep_models.regression.labels import Labels
 from kstep_models.regression.permutations import permutation_group
+from kstep_models.units import BOLTZMANN
 from kstep_models.workers import InProcess
 from openmmkstep.io.frames import count_frames, frame_of_result, keep_frames
 from openmmkstep.io.labels import LabelSource
@@ -240,10 +241,8 @@ class Learner:
         if box is not None:
             context.setPeriodicBoxVectors(*box)
         context.setPositions(positions)
-        if velocities is None:
-            context.setVelocitiesToTemperature(self._temperature, settings.seed)
-        else:
-            context.setVelocities(velocities)
+        context.setVelocities(self._drawn_velocities(system) if velocities is None else velocities)
+        context.applyVelocityConstraints(integrator.getConstraintTolerance())
         write_atomically(self.folder / "start.npz", PhaseSpacePoint.of(context).to_bytes())
         if not settings.learns:
             self._save()
@@ -253,6 +252,13 @@ class Learner:
             pool = make_pool(context, settings.pool_time, settings.pool_size)
             pool.write(self.folder / "pool.npz")
             self._record.pool_size = len(pool)
+
+    def _drawn_velocities(self, system: openmm.System) -> NDArray[np.float64]:
+        """Velocities of the temperature [N,3], nm/ps; those that OpenMM draws cost a QM call."""
+        masses = np.array([value_in(system.getParticleMass(i), unit.dalton) for i in range(system.getNumParticles())])
+        spread = np.sqrt(np.where(masses > 0, BOLTZMANN * self._temperature / np.where(masses > 0, masses, 1), 0))
+        random = np.random.default_rng(self.settings.seed)
+        return np.asarray(spread[:, None] * random.normal(size=(len(masses), 3)))
 
     def _label(self, count: int) -> None:
         """Label some of the pool, those that differ most from what has a label."""
@@ -359,6 +365,7 @@ class Learner:
         what = f"fit {trial.fit}" if trial.fit else "the level below"
         self._log(
             f"k = {trial.k} with {what}: acceptance {trial.acceptance:.3f} +- {trial.uncertainty:.3f}, {verdict}; "
+            f"energy errors {trial.mean_error:+.2f} +- {trial.error_of_mean:.2f} kJ/mol per step; "
             f"{record.qm_calls} QM calls"
         )
 

@@ -57,6 +57,18 @@ class Trial:
         return float(np.std(probabilities, ddof=1) / math.sqrt(len(probabilities)))
 
     @property
+    def mean_error(self) -> float:
+        """Mean error of energy of a step, kJ/mol: what the thermostat carries away, where Metropolis is off."""
+        finite = [error for error in self.errors if math.isfinite(error)]
+        return float(np.mean(finite)) if finite else 0.0
+
+    @property
+    def error_of_mean(self) -> float:
+        """Its standard error, as if steps were independent, kJ/mol; 0 before the second step."""
+        finite = [error for error in self.errors if math.isfinite(error)]
+        return float(np.std(finite, ddof=1) / math.sqrt(len(finite))) if len(finite) > 1 else 0.0
+
+    @property
     def correction(self) -> float | None:
         """Root mean square correction, kJ/mol/nm; None before the first step."""
         finite = [value for value in self.corrections if math.isfinite(value)]
@@ -130,7 +142,8 @@ class Record:
         """As JSON values, with what follows from them for readers."""
         content = {"schema": _SCHEMA, "version": _VERSION, **asdict(self)}
         for values, trial in zip(content["trials"], self.trials, strict=True):
-            values |= {"acceptance": trial.acceptance, "uncertainty": trial.uncertainty, "correction": trial.correction}
+            names = ("acceptance", "uncertainty", "mean_error", "error_of_mean", "correction")
+            values |= {name: getattr(trial, name) for name in names}
         return content
 
     def write(self, path: Path) -> None:

@@ -47,6 +47,8 @@ def learning_summary(plan: LearningPlan | None, files: RunFolder) -> dict[str, A
                 "steps": len(trial.errors),
                 "acceptance": trial.acceptance,
                 "uncertainty": trial.uncertainty,
+                "mean_error_kj_mol": trial.mean_error,
+                "error_of_mean_kj_mol": trial.error_of_mean,
                 "correction_mev_a": None if trial.correction is None else MEV_PER_ANGSTROM * trial.correction,
             }
             for trial in record.trials
@@ -102,6 +104,8 @@ def learning_table(summary: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append((f"fit {number}", f"{fit['used']} labels, {fit['parts']}; held-out force errors {errors} meV/Å"))
     for trial in summary["trials"]:
         what = f"fit {trial['fit']}" if trial["fit"] else "the level below"
-        shown = f"acceptance {trial['acceptance']:.3f} ± {trial['uncertainty']:.3f} in {trial['steps']} outer steps"
+        error = f"{trial['mean_error_kj_mol']:+.3f} ± {trial['error_of_mean_kj_mol']:.3f} kJ/mol"
+        acceptance = f"acceptance {trial['acceptance']:.3f} ± {trial['uncertainty']:.3f}"
+        shown = f"{acceptance} in {trial['steps']} outer steps, mean energy error of one {error}"
         rows.append((f"k = {trial['k']} with {what}", shown))
     return rows
