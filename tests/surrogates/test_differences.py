@@ -12,13 +12,13 @@ from openmm import app, unit
 from typer.testing import CliRunner
 
 from kstep_models.frames import FrameFile, FrameFileError
-from openmmkstep import createIntegrator
+from openmmkstep import QMMMPotential, createIntegrator
 from openmmkstep.cli import app as command_line
 from openmmkstep.io.frames import difference_of_results
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.qmmm.forces import find_method_below, find_qm_force
 from openmmkstep.reporters import FrameReporter
-from tests.support.levels.methanol import METHANOL, POSITIONS, mixed_methanol
+from tests.support.levels.methanol import METHANOL, POSITIONS, bare_methanol, mixed_methanol
 from tests.support.qmmm.molecules import Molecule
 
 
@@ -97,3 +97,29 @@ def test_differences_need_two_methods_at_one_geometry(tmp_path: Path, ala2: Mole
     alone.reporters.append(FrameReporter(tmp_path / "frames.h5", 1, difference=True))
     with pytest.raises(ValueError, match="no QM method is in the surrogate"):
         alone.step(1)
+
+
+def test_labels_of_a_top_level_that_is_no_qm_method(tmp_path: Path) -> None:
+    """k-step MM learns as k-step QM does: springs above GFN2, of which nothing tells which particles they are on."""
+    springs = openmm.HarmonicBondForce()
+    for i in range(6):
+        for j in range(i + 1, 6):
+            springs.addBond(i, j, float(np.linalg.norm(POSITIONS[i] - POSITIONS[j])) + 0.001, 60000)
+    potential = QMMMPotential(springs)
+    for surrogate, difference in (("gfn2-xtb", True), (openmm.HarmonicBondForce(springs), False)):
+        mixed = potential.createMixedSystem(METHANOL, bare_methanol(), range(6), surrogate=surrogate)
+        integrator = createIntegrator(mixed, 300, 10.0, 0.0005, 4, monitoredParticles=range(6))
+        simulation = app.Simulation(METHANOL, mixed, integrator, openmm.Platform.getPlatformByName("Reference"))
+        simulation.context.setPositions(POSITIONS)
+        path = tmp_path / f"{difference}.h5"
+        reporter = FrameReporter(path, 1, difference=difference)
+        simulation.reporters.append(reporter)
+        simulation.step(3)
+        reporter.flush()
+        context = simulation.context
+        above = context.getState(forces=True, groups={2}).getForces(asNumpy=True)._value
+        below = context.getState(forces=True, groups={1}).getForces(asNumpy=True)._value
+        with FrameFile(path) as file:
+            frame, theory = file.frame(2), file.region.level_of_theory
+        np.testing.assert_allclose(frame.forces, above - below if difference else above, atol=1e-6)
+        assert theory["method"] == "QMHarmonicBondForce" and ("minus" in theory) == difference

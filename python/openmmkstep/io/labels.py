@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import openmm
 from openmm import app
 
 from kstep_models.frames import FrameWriter
 from openmmkstep.engines.registry import specification
 from openmmkstep.openmmapi.qmmm_force import QMMMForce, QMResult
-from openmmkstep.qmmm.forces import find_method_below, find_qm_force
+from openmmkstep.qmmm.forces import find_method_below, find_qm_force, region_particles
 from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.qmmm.region import QMRegion
 
@@ -19,31 +21,46 @@ from .frames import describe_region, difference_of_results, difference_of_theori
 
 
 class LabelSource:
-    """Reads labels of a mixed system: at the ends of outer steps, where they cost no QM call, or anywhere.
+    """Reads labels of a mixed system: at the ends of outer steps, or anywhere.
+
+    At the ends of outer steps they cost no call where the top level is a QM method, and one evaluation of the top level
+    where it is something else (a potential of openmm-ml, the force field, any force), which does not keep what it
+    calculated.
 
     Args:
         system: The mixed system.
-        difference: Whether labels are what the QM level says beyond the QM method in the surrogate.
+        difference: Whether labels are what the top level says beyond the QM method in the surrogate.
+        particles: The region, where no level of the system tells which it is.
 
     Raises:
-        ValueError: The system has no QM level, or no such method.
+        ValueError: The system has no top level, no such method, or nothing that tells the region.
     """
 
-    def __init__(self, system: openmm.System, difference: bool = False) -> None:
-        self._above = find_qm_force(system)
-        self._below = find_method_below(system) if difference else None
+    def __init__(self, system: openmm.System, difference: bool = False, particles: Sequence[int] | None = None) -> None:
         self._system = system
+        self._below = find_method_below(system) if difference else None
+        self._above: QMMMForce | None = None
+        self._others = [
+            force
+            for force in system.getForces()
+            if force.getForceGroup() == force_groups.QM and not QMMMForce.isInstance(force)
+        ]
+        if not self._others:
+            self._above = find_qm_force(system)
+            self._particles = list(self._above.getParticles())
+        else:
+            self._particles = list(particles or region_particles(system))
 
     @property
     def is_embedded(self) -> bool:
         """Whether the region is among charges."""
-        return self._above.getEmbeddingCharges().getNumCharges() > 0
+        return self._above is not None and self._above.getEmbeddingCharges().getNumCharges() > 0
 
     @property
     def engines(self) -> list[tuple[str, dict[str, Any]]]:
         """Name and settings of the engine of each QM method that a label takes."""
-        forces = [self._above, *([] if self._below is None else [self._below])]
-        return [(force.getEngine(), force.getEngineSettings()) for force in forces]
+        methods = [force for force in (self._above, self._below) if force is not None]
+        return [(force.getEngine(), force.getEngineSettings()) for force in methods]
 
     def calculate(self, context: openmm.Context) -> None:
         """Calculate where a Context is.
@@ -51,7 +68,8 @@ class LabelSource:
         Raises:
             openmm.OpenMMException: The calculation fails.
         """
-        for group in (force_groups.QM, *([] if self._below is None else [force_groups.SURROGATE])):
+        groups = [] if self._above is None else [force_groups.QM]
+        for group in (*groups, *([] if self._below is None else [force_groups.SURROGATE])):
             context.getState(forces=True, groups=1 << group)
 
     def read(self, context: openmm.Context) -> QMResult:
@@ -61,19 +79,40 @@ class LabelSource:
             FrameFileError: They were not at the same place.
             openmm.OpenMMException: Nothing was calculated.
         """
-        result = self._above.getLastResult(context)
+        result = self._evaluated(context) if self._above is None else self._above.getLastResult(context)
         return result if self._below is None else difference_of_results(result, self._below.getLastResult(context))
+
+    def _evaluated(self, context: openmm.Context) -> QMResult:
+        """What a top level that is no QM method says of where a Context is."""
+        state = context.getState(positions=True, energy=True, forces=True, groups=1 << force_groups.QM)
+        n = len(self._particles)
+        return QMResult(
+            energy=state.getPotentialEnergy()._value,
+            numbers=np.zeros(n, dtype=np.int32),
+            positions=np.array(state.getPositions(asNumpy=True)._value[self._particles]),
+            forces=np.array(state.getForces(asNumpy=True)._value[self._particles]),
+            charges=np.full(n, np.nan),
+            dipole=np.full(3, np.nan),
+            potential=np.zeros(n),
+            potentialGradient=np.zeros((n, 3)),
+            environmentParticles=np.zeros(0, dtype=np.int32),
+            environmentCharges=np.zeros(0),
+            environmentPositions=np.zeros((0, 3)),
+            environmentForces=np.zeros((0, 3)),
+            iterations=-1,
+            attempts=1,
+        )
 
     def region(self, topology: app.Topology) -> QMRegion:
         """The region, with what the topology says of it."""
-        above = self._above
+        known = self._above or self._below
         return QMRegion.create(
             topology,
             self._system,
-            above.getParticles(),
-            above.getCharge(),
-            above.getMultiplicity(),
-            links=above.getLinkAtoms(),
+            self._particles,
+            0 if known is None else known.getCharge(),
+            1 if known is None else known.getMultiplicity(),
+            links=[] if known is None else known.getLinkAtoms(),
         )
 
     def open(
@@ -89,7 +128,10 @@ class LabelSource:
         Raises:
             FrameFileError: The file exists and ``append`` is false, or it cannot be continued.
         """
-        theory = _theory(self._above)
+        if self._above is not None:
+            theory = _theory(self._above)
+        else:
+            theory = {"method": " + ".join(force.getName() for force in self._others)}
         if self._below is not None:
             theory = difference_of_theories(theory, _theory(self._below))
         return FrameWriter(

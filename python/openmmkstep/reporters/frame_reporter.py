@@ -20,8 +20,9 @@ from .schedule import Schedule
 class FrameReporter:
     """Saves the QM region with energy, forces, charges, dipole and environment every so many outer steps.
 
-    Costs no QM call: the end of every outer step is a QM-labelled configuration. The files are training data for
-    ``kstep train``.
+    Costs no QM call: the end of every outer step is a QM-labelled configuration. (Where the top level is no QM method
+    but a potential of openmm-ml, the force field or any force, it is evaluated once more.) The files are training data
+    for ``kstep train`` and ``kstep fit-regression``.
 
     Args:
         file: path of the HDF5 file (schema of kstep_models.frames).
@@ -64,12 +65,12 @@ class FrameReporter:
 
     def report(self, simulation: app.Simulation, state: openmm.State) -> None:
         """Save a frame."""
-        source = LabelSource(simulation.system, self._difference)
+        integrator = KStepIntegrator.cast(simulation.integrator)
+        source = LabelSource(simulation.system, self._difference, integrator.getMonitoredParticles())
         result = source.read(simulation.context)
         if self._writer is None:
             self._embedded = source.is_embedded
             self._writer = source.open(self._file, simulation.topology, self._command, self._append, self._flush_every)
-        integrator = KStepIntegrator.cast(simulation.integrator)
         thermostat = integrator.getFriction()._value > 0
         temperature = integrator.getTemperature().value_in_unit(unit.kelvin) if thermostat else 0.0
         time = simulation.context.getTime().value_in_unit(unit.picosecond)
