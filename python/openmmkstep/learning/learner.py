@@ -53,12 +53,15 @@ class Learned:
         system: The mixed system with the levels that were learned.
         k: Inner steps per QM call that reached the target.
         archive: What was learned; None where the level that was there is as good, or nothing was good enough.
+        point: Where the trials ended, which is a good place to go on from: it is nearer to equilibrium on the QM level
+            than where learning began.
         record: All that was done.
     """
 
     system: openmm.System
     k: int
     archive: Path | None
+    point: PhaseSpacePoint
     record: Record
 
 
@@ -243,14 +246,18 @@ class Learner:
         context.setPositions(positions)
         context.setVelocities(self._drawn_velocities(system) if velocities is None else velocities)
         context.applyVelocityConstraints(integrator.getConstraintTolerance())
-        write_atomically(self.folder / "start.npz", PhaseSpacePoint.of(context).to_bytes())
         if not settings.learns:
+            write_atomically(self.folder / "start.npz", PhaseSpacePoint.of(context).to_bytes())
             self._save()
             return
         self._log(f"sampling {settings.pool_time:g} ps on the level below QM")
         with self._timed("pool"):
             pool = make_pool(context, settings.pool_time, settings.pool_size)
             pool.write(self.folder / "pool.npz")
+            # Trials begin where the level below has led: nearer to the QM level than a force field is.
+            context.setVelocities(self._drawn_velocities(system))
+            context.applyVelocityConstraints(integrator.getConstraintTolerance())
+            write_atomically(self.folder / "start.npz", PhaseSpacePoint.of(context).to_bytes())
             self._record.pool_size = len(pool)
 
     def _drawn_velocities(self, system: openmm.System) -> NDArray[np.float64]:
@@ -423,7 +430,7 @@ class Learner:
             self._log(f"k = {decision.k} is held after {record.qm_calls} QM calls: {decision.reason}")
         system = self._mixed(decision.fit)
         find_qm_force(system)
-        return Learned(system, decision.k, archive, record)
+        return Learned(system, decision.k, archive, self._point(), record)
 
 
 def _groups_of_the_level_below(system: openmm.System) -> int:

@@ -18,7 +18,7 @@ from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 
 def learn(
     plan: RunPlan, molecules: MolecularSystem, files: RunFolder, point: PhaseSpacePoint, console: Console
-) -> RunPlan:
+) -> tuple[RunPlan, PhaseSpacePoint]:
     """Learn, or take up what was interrupted.
 
     Args:
@@ -29,14 +29,14 @@ def learn(
         console: For progress.
 
     Returns:
-        The plan with the surrogate and the k that were found.
+        The plan with the surrogate and the k that were found, and where to go on from.
 
     Raises:
         LearningError: The folder holds other learning, or damaged files.
     """
     learning = plan.learning
     if learning is None:
-        return plan
+        return plan, point
     start = learning.parts()
     lines = LogLines(console)
 
@@ -64,4 +64,4 @@ def learn(
         learning.scheduler,
     )
     learned = learner.learn(point.positions, point.box, point.velocities)
-    return plan.with_learned(learned.k, learned.archive)
+    return plan.with_learned(learned.k, learned.archive), learned.point

@@ -74,8 +74,9 @@ class Runner:
             self._log(f"taking up the run in {files.path}")
         self._log("building the system")
         molecules = prepare_molecules(self._plan.system, files)
+        learned: PhaseSpacePoint | None = None
         if self._plan.learning is not None:
-            self._plan = self._learn(self._plan, molecules)
+            self._plan, learned = self._learn(self._plan, molecules)
         plan = self._plan
         mixed = plan.mix(molecules)
         others = molecules.system.getNumParticles() - len(mixed.region.members)
@@ -84,7 +85,7 @@ class Runner:
         if not production.is_finished:
             # Not for the speed below, which is that of the QM program.
             with cache_of(plan.cache, plan.system.qm.method, self._log):
-                self._produce(production, molecules, mixed)
+                self._produce(production, molecules, mixed, learned)
         if plan.speed.time > 0 and not files.has(files.speed):
             speed = measure_speed(plan, molecules, read_point(files, files.final), self._log)
             files.write_json(files.speed, speed)
@@ -94,19 +95,25 @@ class Runner:
         self._log("writing the report")
         return build_report(plan, files, molecules, mixed)
 
-    def _learn(self, plan: RunPlan, molecules: MolecularSystem) -> RunPlan:
+    def _learn(self, plan: RunPlan, molecules: MolecularSystem) -> tuple[RunPlan, PhaseSpacePoint]:
         # Whatever is wrong with the QM program is said before the equilibration.
         plan.mix(molecules)
         point = equilibrated_point(plan, molecules, self.files, self._console, self._log)
         with cache_of(plan.cache, plan.system.qm.method, self._log):
             return learn(plan, molecules, self.files, point, self._console)
 
-    def _produce(self, production: Production, molecules: MolecularSystem, mixed: MixedSystem) -> None:
+    def _produce(
+        self,
+        production: Production,
+        molecules: MolecularSystem,
+        mixed: MixedSystem,
+        learned: PhaseSpacePoint | None,
+    ) -> None:
         plan, files = self._plan, self.files
         start: Checkpoint | PhaseSpacePoint | None = production.checkpoint()
         if start is None:
             attach = self._attach("equilibration", plan.equilibration.steps)
-            start = start_of_production(plan, molecules, mixed, files, self._console, self._log, attach)
+            start = start_of_production(plan, molecules, mixed, files, self._console, self._log, attach, learned)
         # A checkpoint has the noise of the integrator, but not that of a barostat, which must not repeat itself.
         done = start.step if isinstance(start, Checkpoint) else 0
         simulation = plan.simulation(molecules, mixed, plan.seed + 1 + done)

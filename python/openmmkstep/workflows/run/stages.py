@@ -82,6 +82,7 @@ def start_of_production(
     console: Console,
     log: Callable[[str], None],
     attach: Callable[[app.Simulation], None],
+    learned: PhaseSpacePoint | None = None,
 ) -> PhaseSpacePoint:
     """Equilibrate, or read where an earlier attempt had got to.
 
@@ -93,13 +94,14 @@ def start_of_production(
         console: for progress of the force field's stages.
         log: called with what is being done.
         attach: called with the simulation of the QM/MM equilibration, to add reporters.
+        learned: Where learning has led, from where the QM/MM equilibration begins; None for the force field's.
     """
     if files.has(files.start):
         return read_point(files, files.start)
     # Checked, and the network and the QM program loaded, before the expensive part.
     plan.force_field_equilibration(molecules)
     simulation = plan.simulation(molecules, mixed, plan.seed)
-    point = equilibrated_point(plan, molecules, files, console, log)
+    point = equilibrated_point(plan, molecules, files, console, log) if learned is None else learned
     point.apply_to(simulation.context)
     if plan.equilibration.steps:
         # What is not in equilibrium yet would be refused rather than relax.
