@@ -1,0 +1,1 @@
+"""Whether a trajectory samples the ensemble that it should: pure functions of arrays."""

@@ -1,0 +1,57 @@
+"""What a measured number says about a limit."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from scipy import stats
+
+
+class Verdict(StrEnum):
+    """Where a number lies, as far as can be told."""
+
+    INSIDE = "inside"
+    OUTSIDE = "outside"
+    TOO_SHORT = "too short to tell"
+
+
+def judge(deviation: float | None, error: float | None, limit: float, sigmas: float = 2.0) -> Verdict:
+    """Whether a deviation is within a limit.
+
+    It is inside if the whole confidence interval is, outside if none of it is.
+
+    Args:
+        deviation: measured; None if it could not be.
+        error: its standard error; None likewise.
+        limit: largest deviation of either sign.
+        sigmas: half the confidence interval, in standard errors.
+    """
+    if deviation is None or error is None:
+        return Verdict.TOO_SHORT
+    if abs(deviation) + sigmas * error <= limit:
+        return Verdict.INSIDE
+    return Verdict.OUTSIDE if abs(deviation) - sigmas * error > limit else Verdict.TOO_SHORT
+
+
+def sigmas_of_many(number: int) -> float:
+    """Standard errors that are to one of many numbers what two are to a single one (Bonferroni).
+
+    Of a hundred numbers five are more than two standard errors off where nothing is wrong.
+    """
+    return float(stats.norm.isf(stats.norm.sf(2.0) / max(1, number)))
+
+
+def judge_against_noise(value: float, limit: float, floor: float, expected: float) -> Verdict:
+    """Whether an error of a distribution is small, and no more than twice what noise makes of it.
+
+    Args:
+        value: measured, not negative.
+        limit: the largest that is allowed.
+        floor: the same number between two runs of the reference.
+        expected: what the standard errors of the means say of noise; with the floor, which is one draw, the larger of
+            the two counts.
+    """
+    noise = max(floor, expected)
+    if value > limit + noise or (value <= limit and value > 2 * noise):
+        return Verdict.OUTSIDE
+    return Verdict.INSIDE if value <= limit else Verdict.TOO_SHORT
