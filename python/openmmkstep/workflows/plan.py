@@ -301,7 +301,7 @@ class RunPlan:
             SpeedPlan(config.speed.time, config.speed.segments, config.speed.plain_step),
             config.cache,
             config.seed,
-            {**_what_stays(config), **_what_names_stand_for(config)},
+            {**_what_stays(config), **what_names_stand_for(config.qm, config.surrogate)},
             None if config.learn is None else LearningPlan.of(config, config.learn),
         )
 
@@ -355,12 +355,11 @@ def _what_stays(config: RunConfig) -> dict[str, Any]:
     return settings
 
 
-def _what_names_stand_for(config: RunConfig) -> dict[str, Any]:
+def what_names_stand_for(qm: QMSection, surrogate: SurrogateSection | None) -> dict[str, Any]:
     """An engine's defaults may change with its version, and a file's content under its name: another run then."""
-    level = {"level_of_theory": engine_of(config.qm).describe()}
-    if config.surrogate is None:
+    level = {"level_of_theory": engine_of(qm).describe()}
+    if surrogate is None:
         return level
-    surrogate = config.surrogate
     files = [file for file in (surrogate.archive, surrogate.base_level) if isinstance(file, Path)]
     # One that is missing is told of by whoever loads it, who knows where such a file comes from.
     digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]

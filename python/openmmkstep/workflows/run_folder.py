@@ -46,7 +46,7 @@ class RunFolder:
         self.speed = path / "speed.json"
         self.failed_frame = path / "failed_frame.json"
         self.report = path / "report"
-        self._made_again = (
+        self._made_again: tuple[Path, ...] = (
             self.equilibration,
             self.equilibration_table,
             self.equilibrated,

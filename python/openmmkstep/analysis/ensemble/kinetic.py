@@ -27,7 +27,8 @@ class Equipartition:
     Attributes:
         freedom: degrees of freedom.
         ratio: 1 where equipartition holds.
-        error: its standard error by block averaging.
+        error: its standard error by block averaging, or from the variance of the canonical ensemble and the correlation
+            of the series if that is more: a mode that happened to be cold fluctuated little.
     """
 
     freedom: float
@@ -48,8 +49,10 @@ def equipartition(doubled_kinetic: ArrayLike, freedom: float, temperature: float
     """
     if freedom <= 0:
         raise ValueError("equipartition needs degrees of freedom")
-    average = block_average(np.asarray(doubled_kinetic, dtype=np.float64) / (freedom * BOLTZMANN * temperature))
-    return Equipartition(freedom, average.mean, average.error)
+    ratios = np.asarray(doubled_kinetic, dtype=np.float64) / (freedom * BOLTZMANN * temperature)
+    average = block_average(ratios)
+    canonical = math.sqrt(2 / freedom * statistical_inefficiency(ratios) / len(ratios))
+    return Equipartition(freedom, average.mean, max(average.error, canonical))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from ..results import Results, results_file
 if TYPE_CHECKING:
     from openmmkstep.workflows.config.validate import ValidateConfig
 
-validate = typer.Typer(help="Check energy conservation and temperatures of k-step dynamics.", no_args_is_help=True)
+validate = typer.Typer(
+    help="Check energy conservation, temperatures and ensembles of k-step dynamics.", no_args_is_help=True
+)
 
 ConfigArgument = Annotated[Path, typer.Argument(help="YAML file that says what to check.")]
 OutputOption = Annotated[Path, typer.Option(help="JSON file; the plot goes beside it.")]
@@ -68,6 +70,35 @@ def temperature(config: ConfigArgument, output: OutputOption = Path("temperature
         _print(results, f"target {values['target_k']:g} K, k = {values['k']}", columns, rows)
 
 
+@validate.command()
+def ensemble(
+    config: ConfigArgument,
+    output: Annotated[
+        Path, typer.Option(help="JSON file; trajectories, plots and the page go into a folder of its name.")
+    ] = Path("ensemble.json"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Throw away trajectories of earlier runs.")] = False,
+) -> None:
+    """Kinetic energies, energies at two temperatures, structures and spectra, beside plain QM dynamics.
+
+    A command that was interrupted is repeated: it goes on at its last checkpoint.
+    """
+    from kstep_models.configuration import load_config
+    from openmmkstep.workflows.config.validate import ValidateConfig
+    from openmmkstep.workflows.validate.ensemble.rows import HEAD, Row
+    from openmmkstep.workflows.validate.ensemble.workflow import validate_ensemble
+
+    settings = load_config(config, ValidateConfig)
+    folder = output.with_suffix("")
+    if folder == output:
+        raise ValueError(f"{output} has no ending, and trajectories go into a folder of this name: add .json")
+    with results_file(output) as results:
+        values = validate_ensemble(settings, folder, fresh, results.console, results.log)
+        results.write(values)
+        rows = [Row.from_json(row).cells() for row in values["verdicts"]]
+        _print_table(results, f"{values['atoms']} QM atoms, {values['temperature_k']:g} K", HEAD, rows)
+        results.console.print(f"page: {(folder / 'ensemble.html').resolve()}", soft_wrap=True)
+
+
 @contextmanager
 def _checked(
     config: Path, output: Path, check: Callable[[ValidateConfig, Callable[[str], None]], dict[str, Any]]
@@ -84,6 +115,11 @@ def _checked(
 
 
 def _print(results: Results, title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    _print_table(results, title, columns, rows)
+    results.console.print(f"plot: {results.path.with_suffix('.png').name}")
+
+
+def _print_table(results: Results, title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Table
 
     table = Table(title=title)
@@ -92,4 +128,3 @@ def _print(results: Results, title: str, columns: tuple[str, ...], rows: Sequenc
     for row in rows:
         table.add_row(*row)
     results.console.print(table)
-    results.console.print(f"plot: {results.path.with_suffix('.png').name}")

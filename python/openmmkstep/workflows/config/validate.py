@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from kstep_models.configuration import Section
 from openmmkstep.qmmm.levels.settings import LevelSettings
 
+from .ensemble import EnsembleSection
 from .quantities import Duration, Rate, Seed, Temperature, Time
 from .sections import QMSection, SurrogateSection, SystemSection, level_settings
 
@@ -21,6 +22,8 @@ class NVESection(Section):
         plain_time: Length of each plain run, ps; these are the costly ones.
         without_base_level: also run each k with the network at every inner step.
         surrogate_alone: also run the surrogate without QM.
+        nonbonded_period: inner steps between nonbonded MM forces; if more than 1, plain QM dynamics with the same split
+            is run too, so that what splitting costs is told apart from what the surrogate costs.
     """
 
     ks: tuple[int, ...] = (4, 8)
@@ -29,6 +32,7 @@ class NVESection(Section):
     plain_time: Time = 20.0
     without_base_level: bool = True
     surrogate_alone: bool = True
+    nonbonded_period: int = Field(default=1, ge=1)
 
 
 class TemperatureSection(Section):
@@ -60,6 +64,7 @@ class ValidateConfig(Section):
         equilibration: k-step dynamics with a thermostat before the checks, at the smallest k, ps.
         nve: energy conservation.
         thermostat: temperatures.
+        ensemble: distributions beside those of plain QM dynamics.
         platform: OpenMM platform, with one thread.
         seed: Seed of everything random.
     """
@@ -73,6 +78,7 @@ class ValidateConfig(Section):
     equilibration: Duration = 1.0
     nve: NVESection = NVESection()
     thermostat: TemperatureSection = TemperatureSection()
+    ensemble: EnsembleSection = EnsembleSection()
     platform: str = "Reference"
     seed: Seed = 1
 
@@ -82,7 +88,14 @@ class ValidateConfig(Section):
 
     @model_validator(mode="after")
     def _check_levels(self) -> ValidateConfig:
-        for k in self.nve.ks:
-            self.levels(k)
-        self.levels(self.thermostat.k, self.thermostat.nonbonded_period)
+        # Of the checks that are asked for: the defaults of others need not fit.
+        asked = {
+            "nve": [(k, self.nve.nonbonded_period) for k in self.nve.ks],
+            "thermostat": [(self.thermostat.k, self.thermostat.nonbonded_period)],
+            "ensemble": [(k, self.ensemble.nonbonded_period) for k in self.ensemble.ks],
+        }
+        for section, settings in asked.items():
+            if section in self.model_fields_set:
+                for k, period in settings:
+                    self.levels(k, period)
         return self

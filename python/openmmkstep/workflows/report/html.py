@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,20 +67,48 @@ def write_html(path: Path, summary: dict[str, Any], plots: dict[str, str]) -> No
         summary: Numbers of the run.
         plots: name -> file name.
     """
-    templates = jinja2.PackageLoader("openmmkstep.workflows.report")
-    environment = jinja2.Environment(loader=templates, autoescape=True, trim_blocks=True, keep_trailing_newline=True)
-    page = environment.get_template("report.html").render(
+    page = render_page(
         title="k-step QM/MM run",
         subtitle=_subtitle(summary),
         tiles=_tiles(summary),
         warnings=_warnings(summary),
-        plots=[
-            {"title": _TITLES[name], "text": _EXPLANATIONS[name], "data": _embedded(path.parent / file)}
-            for name, file in plots.items()
-        ],
+        plots=[(_TITLES[name], _EXPLANATIONS[name], path.parent / file) for name, file in plots.items()],
         tables=_tables(summary),
     )
     write_atomically(path, page)
+
+
+def render_page(
+    title: str,
+    subtitle: str,
+    tiles: Sequence[tuple[str, str]] = (),
+    warnings: Sequence[str] = (),
+    verdicts: Sequence[tuple[str, Sequence[Sequence[str]]]] = (),
+    plots: Sequence[tuple[str, str, Path]] = (),
+    tables: Sequence[tuple[str, Sequence[tuple[str, str]]]] = (),
+) -> str:
+    """The HTML text of a page in the style of all reports.
+
+    Args:
+        title: of the page.
+        subtitle: a line below it.
+        tiles: large numbers, each with what it is.
+        warnings: shown first.
+        verdicts: tables above the plots: their titles and rows, the first of which is the head.
+        plots: titles, explanations and PNG files, which are embedded.
+        tables: Titles, and rows of a name and a value.
+    """
+    templates = jinja2.PackageLoader("openmmkstep.workflows.report")
+    environment = jinja2.Environment(loader=templates, autoescape=True, trim_blocks=True, keep_trailing_newline=True)
+    return environment.get_template("report.html").render(
+        title=title,
+        subtitle=subtitle,
+        tiles=tiles,
+        warnings=warnings,
+        verdicts=verdicts,
+        plots=[{"title": name, "text": text, "data": _embedded(file)} for name, text, file in plots],
+        tables=tables,
+    )
 
 
 _BEYOND = {

@@ -41,7 +41,7 @@ def validate_nve(config: ValidateConfig, log: Callable[[str], None]) -> dict[str
         fallbacks, QM calls, correction RMS, and the energies themselves.
     """
     systems = ValidationSystems(config, log)
-    start = systems.start()
+    start = systems.start(min(config.nve.ks))
     atoms = len(systems.levels.region.particles)
     results = {}
     for run in _runs(config, systems):

@@ -26,12 +26,15 @@ class ValidationSystems:
     Args:
         config: What is validated.
         log: called with what is being done.
+        molecules: the force-field system, where it was built before.
     """
 
-    def __init__(self, config: ValidateConfig, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: ValidateConfig, log: Callable[[str], None], molecules: MolecularSystem | None = None
+    ) -> None:
         self.config = config
         self.log = log
-        self.molecules: MolecularSystem = SystemBuilder(config.system).build()
+        self.molecules = SystemBuilder(config.system).build() if molecules is None else molecules
         self.levels = self.mixed(config.surrogate.has_base_level)
 
     def mixed(self, base_level: bool, split_nonbonded: bool = False) -> MixedSystem:
@@ -41,9 +44,9 @@ class ValidationSystems:
             section = section.model_copy(update={"base_level": None, "period": 1})
         return build_mixed_system(self.molecules, self.config.qm, section, split_nonbonded=split_nonbonded)
 
-    def plain(self) -> openmm.System:
+    def plain(self, split_nonbonded: bool = False) -> openmm.System:
         """The QM/MM system without surrogates."""
-        return build_mixed_system(self.molecules, self.config.qm).system
+        return build_mixed_system(self.molecules, self.config.qm, split_nonbonded=split_nonbonded).system
 
     def surrogate_alone(self) -> openmm.System:
         """The system with the surrogate in place of the QM level."""
@@ -55,20 +58,23 @@ class ValidationSystems:
                 force.setForceGroup(force_groups.QM)
         return system
 
-    def context(self, system: openmm.System, integrator: KStepIntegrator) -> openmm.Context:
-        """A Context on the platform of the configuration."""
-        integrator.setRandomNumberSeed(self.config.seed)
+    def context(self, system: openmm.System, integrator: KStepIntegrator, seed: int | None = None) -> openmm.Context:
+        """A Context on the platform of the configuration, with its seed unless another is given."""
+        integrator.setRandomNumberSeed(self.config.seed if seed is None else seed)
         platform, properties = find_platform(self.config.platform)
         return openmm.Context(system, integrator, platform, properties)
 
-    def start(self) -> PhaseSpacePoint:
-        """A point of the canonical ensemble at the QM level, nearly enough to start from."""
+    def start(self, k: int) -> PhaseSpacePoint:
+        """A point of the canonical ensemble at the QM level, nearly enough to start from.
+
+        Args:
+            k: inner steps per QM call on the way there.
+        """
         config = self.config
         self.log("equilibrating")
         relaxed = equilibrate(
             self.molecules, config.temperature, config.force_field_equilibration, config.seed, config.platform
         )
-        k = min((*config.nve.ks, config.thermostat.k))
         levels = config.levels(k)
         integrator = integrator_for(self.levels.system, levels, config.temperature, _STRONG_FRICTION)
         context = self.context(self.levels.system, integrator)

@@ -36,7 +36,7 @@ def validate_temperature(config: ValidateConfig, log: Callable[[str], None]) -> 
     """
     section = config.thermostat
     systems = ValidationSystems(config, log)
-    start = systems.start()
+    start = systems.start(section.k)
     mixed = systems.mixed(config.surrogate.has_base_level, split_nonbonded=section.nonbonded_period > 1)
     # It would take degrees of freedom from the atoms in proportion to their mass.
     system = copy_without(mixed.system, lambda force: isinstance(force, openmm.CMMotionRemover))

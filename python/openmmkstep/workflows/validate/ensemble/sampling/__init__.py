@@ -1,0 +1,1 @@
+"""Trajectories of a check of ensembles, taken and kept."""
