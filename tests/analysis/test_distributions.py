@@ -17,7 +17,7 @@ from openmmkstep.analysis.ensemble.distributions import (
 )
 from openmmkstep.analysis.ensemble.radial import compare_radial, neighbour_counts, radial_distribution
 from openmmkstep.analysis.ensemble.torsion_states import KJ_PER_KCAL, most_visited, state_free_energy
-from openmmkstep.analysis.ensemble.verdict import Verdict, judge, judge_against_noise, sigmas_of_many
+from openmmkstep.analysis.ensemble.verdict import Verdict, judge, judge_against_noise, judge_twice, sigmas_of_many
 
 
 def test_distances_and_angles() -> None:
@@ -113,3 +113,11 @@ def test_verdicts() -> None:
     assert judge_against_noise(0.01, 0.02, 0.002, 0.004) is Verdict.OUTSIDE
     assert judge_against_noise(0.03, 0.02, 0.001, 0.002) is Verdict.OUTSIDE
     assert judge_against_noise(0.03, 0.02, 0.02, 0.002) is Verdict.TOO_SHORT
+
+
+def test_drifts_are_judged_beside_others() -> None:
+    assert judge_twice((0.1, 0.02), (0.2, 0.03)) is Verdict.INSIDE
+    assert judge_twice((-1.0, 0.1), (0.2, 0.1)) is Verdict.OUTSIDE
+    assert judge_twice((0.5, 0.1), (0.2, 0.1)) is judge_twice((0.1, math.nan), (0.2, 0.1)) is Verdict.TOO_SHORT
+    # The reference drifts by no more than its error, which is all that is known of it.
+    assert judge_twice((0.05, 0.01), (0.0, 0.3)) is Verdict.TOO_SHORT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 from scipy import stats
@@ -55,3 +56,19 @@ def judge_against_noise(value: float, limit: float, floor: float, expected: floa
     if value > limit + noise or (value <= limit and value > 2 * noise):
         return Verdict.OUTSIDE
     return Verdict.INSIDE if value <= limit else Verdict.TOO_SHORT
+
+
+def judge_twice(drift: tuple[float, float], reference: tuple[float, float]) -> Verdict:
+    """Whether a drift is no larger than twice another, each given with its standard error.
+
+    A drift of a reference that is no more than its own error is known to be below it only; twice that much is allowed.
+    """
+    (value, error), (other, other_error) = drift, reference
+    excess = abs(value) - 2 * max(abs(other), other_error)
+    spread = 2 * math.hypot(error, 2 * other_error)
+    # Errors are NaN where a run is too short for one.
+    if math.isnan(spread):
+        return Verdict.TOO_SHORT
+    if excess + spread <= 0:
+        return Verdict.INSIDE
+    return Verdict.OUTSIDE if excess > spread else Verdict.TOO_SHORT

@@ -45,6 +45,21 @@ def nve(config: ConfigArgument, output: OutputOption = Path("nve.json")) -> None
         ]
         title = f"total energy, {values['atoms']} QM atoms, kT = {values['kt_mev']:.1f} meV"
         _print(results, title, columns, rows)
+        if values["box"]:
+            _print_box(results, values)
+
+
+def _print_box(results: Results, values: dict[str, Any]) -> None:
+    """Drifts of a whole box, k-step runs beside plain ones with the same MM time steps."""
+    columns = ("run, whole box", "drift (kJ/mol/ps)", "plain, same MM steps", "by MM steps", "no more than twice")
+    rows = []
+    for label, part in values["box"].items():
+        error = values["runs"][label]["drift_error_kj_mol_ps"]
+        drift = f"{part['drift_kj_mol_ps']:+.3f}" + ("" if error is None else f" ± {error:.3f}")
+        by_steps = part.get("due_to_mm_steps_kj_mol_ps")
+        shown = "" if by_steps is None else f"{by_steps:+.3f}"
+        rows.append((label, drift, f"{part['beside_kj_mol_ps']:+.3f}", shown, part["verdict"]))
+    _print_table(results, "energy of the whole box", columns, rows)
 
 
 @validate.command()
