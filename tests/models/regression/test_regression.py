@@ -178,11 +178,42 @@ def test_charges_are_found_from_the_forces_around_them() -> None:
     assert (found.at(positions) - expected).std() < 0.15 * (expected - expected.mean(axis=0)).std()
 
 
+def test_charges_follow_distances_where_that_helps() -> None:
+    """What changes from place to place and not with the geometry is not taken for a function of the geometry."""
+    random = np.random.default_rng(3)
+    frames = [synthetic.frame(random, 0, True) for _ in range(40)]
+    positions = np.array([frame.positions for frame in frames])
+    places = _surroundings([frame.environment for frame in frames])
+    constant = random.normal(scale=0.1, size=6)
+    constant -= constant.mean()
+    slopes = random.normal(scale=0.02, size=(6, 15))
+    following = LinearCharges(constant, slopes - slopes.mean(axis=0), np.full(15, 6.0))
+
+    def labels(law: LinearCharges, response: float) -> Labels:
+        changes = random.normal(scale=response, size=(40, 6))
+        charges = law.at(positions) + changes - changes.mean(axis=1, keepdims=True)
+        around = tuple(
+            replace(place, forces=(field_of_unit_charges(x, place) @ q).reshape(-1, 3))
+            for x, q, place in zip(positions, charges, places, strict=True)
+        )
+        return Labels(NUMBERS, BONDS, 0.0, positions, np.zeros(40), law.forces(positions, around), around)
+
+    def found(labels: Labels) -> LinearCharges:
+        charges = fit_regression(labels, "bonded", max_permutations=1).regression.charges
+        assert charges is not None
+        return charges
+
+    noisy = found(labels(LinearCharges(constant, np.zeros((6, 15)), np.full(15, 6.0)), 0.02))
+    assert not noisy.slopes.any()
+    np.testing.assert_allclose(noisy.constant, constant, atol=0.05)
+    np.testing.assert_allclose(found(labels(following, 0.0)).at(positions), following.at(positions), atol=2e-3)
+
+
 def test_from_frames_to_an_archive(tmp_path: Path) -> None:
     files = [write(tmp_path / f"{seed}.h5", 30, True, seed, level_of_theory=DIFFERENCE, charge=1) for seed in (1, 2)]
     said: list[str] = []
     exported = fit_and_export(files, tmp_path / "difference.pt", log=said.append)
-    assert set(exported.result.errors) == {"bonded", "kernel", "both"} and len(said) == 3
+    assert set(exported.result.errors) == {"bonded", "kernel", "both"} and len(said) == 4
     contract = read_contract(tmp_path / "difference.pt")
     assert isinstance(contract, PotentialContract)
     # The difference of two methods has no charge, whatever that of the region is.

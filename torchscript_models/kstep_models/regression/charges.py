@@ -59,7 +59,7 @@ class LinearCharges:
 
 
 def fit_charges(
-    positions: Array, surroundings: Sequence[Surroundings], total_charge: float, group: Table
+    positions: Array, surroundings: Sequence[Surroundings], total_charge: float, group: Table, follow: bool = True
 ) -> LinearCharges:
     """Fit to the forces on the charges around a region.
 
@@ -68,27 +68,30 @@ def fit_charges(
         surroundings: Of each geometry.
         total_charge: What the charges of the region sum to, e.
         group: Permutations of like atoms [P,n].
+        follow: Whether charges follow the distances; else they are constant.
     """
     n = positions.shape[1]
     # The charges sum to the total whatever the coefficients: only deviations from an even distribution are free.
     deviation = np.eye(n) - 1 / n
     centre = descriptors(np.concatenate([positions[:, order] for order in group])).mean(axis=0)
-    size = 1 + len(centre)
-    matrix, right = np.zeros((n, size, n, size)), np.zeros((n, size))
+    size = 1 + len(centre) if follow else 1
+    matrix, right = np.zeros((n * n, size * size)), np.zeros((n, size))
     for x, place in zip(positions, surroundings, strict=True):
         field = field_of_unit_charges(x, place)
         rest = place.forces.ravel() - field.sum(axis=1) * (total_charge / n)
-        for order in group:
-            features = np.concatenate([[1.0], descriptors(x[None, order])[0] - centre])
-            design = field[:, order] @ deviation
-            matrix += np.einsum("ij,p,q->ipjq", design.T @ design, features, features, optimize=True)
-            right += np.outer(design.T @ rest, features)
-    square = matrix.reshape(n * size, n * size)
+        designs = [field[:, order] @ deviation for order in group]
+        distances = descriptors(np.array([x[order] for order in group])) - centre
+        features = np.concatenate([np.ones((len(group), 1)), distances], axis=1)[:, :size]
+        squares = np.array([(design.T @ design).ravel() for design in designs])
+        matrix += squares.T @ (features[:, :, None] * features[:, None]).reshape(len(group), -1)
+        right += np.array([design.T @ rest for design in designs]).T @ features
+    square = matrix.reshape(n, n, size, size).transpose(0, 2, 1, 3).reshape(n * size, n * size)
     scale = 1 / np.sqrt(np.diag(square) + 1e-12 * np.diag(square).max())
     square *= scale[:, None] * scale
     square[np.diag_indices_from(square)] += _RIDGE
     solution = deviation @ (scale * np.linalg.solve(square, scale * right.ravel())).reshape(n, size)
-    return LinearCharges(solution[:, 0] + total_charge / n, solution[:, 1:], centre)
+    slopes = solution[:, 1:] if follow else np.zeros((n, len(centre)))
+    return LinearCharges(solution[:, 0] + total_charge / n, slopes, centre)
 
 
 def field_of_unit_charges(positions: Array, place: Surroundings) -> Array:

@@ -27,6 +27,9 @@ _HELD_OUT_EVERY = 5
 _BONDED_RIDGE = 1e-4
 _WIDTH = 6.0  # typical distances between labels; errors hardly depend on it between 3 and 20
 _RIDGE = 1e-8
+_MOST_COEFFICIENTS = 12000  # of charges that follow the distances, 29 atoms: 3 GB for their linear system
+# The response to the surroundings is no function of the geometry, and noise to the kernel.
+_RIDGE_AMONG_CHARGES = 1e-4
 
 
 class RegressionError(ValueError):
@@ -99,6 +102,9 @@ def fit_regression(
 ) -> FitResult:
     """Fit to labels; every fifth is held out to find the best choice of parts, which is then fitted to all of them.
 
+    Whether charges follow the distances is found likewise, with the first choice of parts: where the response to the
+    surroundings is larger than that to the geometry, as in a water molecule, they must not.
+
     Args:
         labels: In no order that matters but for which are held out: neighbours in a trajectory should not stand beside
             each other.
@@ -122,20 +128,42 @@ def fit_regression(
     possible: tuple[Parts, ...] = PARTS if len(labels.bonds) else ("kernel",)
     if parts is not None and parts not in possible:
         raise RegressionError(f"without bonds there is nothing to fit {parts!r} to: use 'kernel'")
+    choices = possible if parts is None else (parts,)
+    follow = _charges_follow(others, tested, choices[0], group, log)
+    charges = _charges(others, group, follow)
     errors: dict[Parts, float] = {}
-    for choice in possible if parts is None else (parts,):
-        errors[choice] = _fit(others, choice, group).error(tested)
+    for choice in choices:
+        errors[choice] = _fit(others, choice, charges, group).error(tested)
         log(f"{choice}: {errors[choice]:.1f} meV/A on {len(tested)} held-out labels")
     best = min(errors, key=lambda choice: errors[choice])
     size = MEV_PER_ANGSTROM * float(np.sqrt(np.mean(labels.forces**2)))
-    return FitResult(_fit(labels, best, group), errors, size)
+    return FitResult(_fit(labels, best, _charges(labels, group, follow), group), errors, size)
 
 
-def _fit(labels: Labels, parts: Parts, group: Table) -> Regression:
-    charges = None
+def _charges_follow(labels: Labels, tested: Labels, parts: Parts, group: Table, log: Callable[[str], None]) -> bool:
+    """Whether charges that follow the distances are better than constant ones."""
+    if not labels.surroundings:
+        return False
+    n = labels.positions.shape[1]
+    if n * (1 + n * (n - 1) // 2) > _MOST_COEFFICIENTS:
+        log(f"charges of {n} atoms are constant: there are too many distances for them to follow")
+        return False
+    following, constant = (
+        _fit(labels, parts, _charges(labels, group, follow), group).error(tested) for follow in (True, False)
+    )
+    log(f"charges that follow the distances: {following:.1f} meV/A with {parts}, constant ones: {constant:.1f}")
+    return following < constant
+
+
+def _charges(labels: Labels, group: Table, follow: bool) -> LinearCharges | None:
+    if not labels.surroundings:
+        return None
+    return fit_charges(labels.positions, labels.surroundings, labels.total_charge, group, follow)
+
+
+def _fit(labels: Labels, parts: Parts, charges: LinearCharges | None, group: Table) -> Regression:
     rest_forces, rest_energies = labels.forces, labels.energies
-    if labels.surroundings:
-        charges = fit_charges(labels.positions, labels.surroundings, labels.total_charge, group)
+    if charges is not None:
         rest_forces = rest_forces - charges.forces(labels.positions, labels.surroundings)
         rest_energies = rest_energies - charges.energies(labels.positions, labels.surroundings)
     result = Regression(len(labels), 0.0, charges, None, None, None)
@@ -152,7 +180,8 @@ def _fit(labels: Labels, parts: Parts, group: Table) -> Regression:
     if parts != "bonded":
         weights = pair_weights(labels.numbers, labels.bonds)
         width = _WIDTH * typical_distance(labels.positions, weights)
-        kernel = fit_kernel(labels.positions, rest_forces, group, width, _RIDGE, weights)
+        ridge = _RIDGE if charges is None else _RIDGE_AMONG_CHARGES
+        kernel = fit_kernel(labels.positions, rest_forces, group, width, ridge, weights)
         rest_energies = rest_energies - kernel.energies(labels.positions)
         result = replace(result, kernel=kernel)
     return replace(result, constant=float(rest_energies.mean()))
