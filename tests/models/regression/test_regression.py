@@ -241,6 +241,41 @@ def test_bonds_may_break(tmp_path: Path) -> None:
     assert not (tmp_path / "b.pt").exists()
 
 
+@pytest.mark.parametrize(
+    ("numbers", "line"), [((1, 6, 7), (-0.106, 0, 0.116)), ((1, 6, 6, 1), (-0.166, -0.06, 0.06, 0.166))]
+)
+@pytest.mark.parametrize("parts", ["bonded", "both"])
+def test_atoms_on_a_line(numbers: tuple[int, ...], line: tuple[float, ...], parts: Parts) -> None:
+    """Hydrogen cyanide and acetylene, whose start is on a line to the last bit, by springs between all atoms."""
+    straight = np.zeros((1, len(line), 3))
+    straight[0, :, 2] = line
+    first, second = np.triu_indices(len(line), 1)
+    rest = np.linalg.norm(straight[0, first] - straight[0, second], axis=1)
+
+    def forces(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = np.zeros_like(positions)
+        for i, j, length in zip(first, second, rest, strict=True):
+            apart = positions[:, i] - positions[:, j]
+            distance = np.linalg.norm(apart, axis=1, keepdims=True)
+            pull = -3e4 * (distance - length) * apart / distance
+            found[:, i] += pull
+            found[:, j] -= pull
+        return found
+
+    random = np.random.default_rng(2)
+    geometries = straight + random.normal(scale=0.004, size=(40, len(line), 3))
+    geometries[0] = straight
+    bonds = np.array([(i, i + 1) for i in range(len(line) - 1)])
+    labels = Labels(np.array(numbers), bonds, 0.0, geometries, np.zeros(40), forces(geometries))
+    fit = fit_regression(labels, parts)
+    assert all(error < 0.05 * fit.size for error in fit.errors.values())
+    stretched = 1.02 * straight
+    module = compile_graph(RegressionPotential.of(fit.regression, labels), torch.float64)
+    for x in (straight, stretched):
+        _, found, _ = module(torch.as_tensor(x[0]), torch.zeros(len(line), dtype=torch.float64))
+        np.testing.assert_allclose(found.numpy(), forces(x)[0], atol=0.05 * np.abs(forces(stretched)).max())
+
+
 def test_labels_that_nothing_can_be_fitted_to(tmp_path: Path) -> None:
     labels = vacuum(20)
     with pytest.raises(RegressionError, match=f"9 labels are too few .* at least {FEWEST_LABELS}"):

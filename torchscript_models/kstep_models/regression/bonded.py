@@ -30,6 +30,10 @@ ANGLE_ORDER = 3
 DIHEDRAL_ORDER = 3
 PAIR_ORDER = 2
 
+# Of the angles at both ends of a dihedral, in every configuration: on a line it does not exist, and near one its
+# derivatives are without bound.
+_LEAST_SINE = 0.2
+
 Array = NDArray[np.float64]
 Table = NDArray[np.int64]
 
@@ -55,6 +59,8 @@ class BondedTerms:
     def of(cls, graph: Table, positions: Array, symmetric: bool = False) -> BondedTerms:
         """All terms of a molecular graph, expanded about the means of configurations.
 
+        Dihedrals of which three atoms come near a line are left out.
+
         Args:
             graph: Bonds [b,2].
             positions: Configurations [T,n,3], nm.
@@ -65,7 +71,7 @@ class BondedTerms:
         return cls(
             bonds,
             triples,
-            find_dihedrals(graph, all_impropers=symmetric),
+            _off_the_line(positions, find_dihedrals(graph, all_impropers=symmetric)),
             pairs,
             lengths(positions, bonds).values.mean(axis=0),
             angles(positions, triples).values.mean(axis=0),
@@ -191,3 +197,12 @@ def _forces(coordinates: Coordinates, slope: Array, atoms: int) -> Array:
     for place in range(coordinates.atoms.shape[1]):
         forces[:, index, coordinates.atoms[:, place]] -= slope[..., None] * coordinates.gradients[:, :, place]
     return forces.reshape(frames, count, 3 * atoms)
+
+
+def _off_the_line(positions: Array, found: Table) -> Table:
+    """The dihedrals [c,4] that exist in all configurations, with room."""
+    if not len(found):
+        return found
+    ends = angles(positions, np.concatenate([found[:, :3], found[:, 1:]])).values
+    least = np.sin(ends).min(axis=0).reshape(2, -1).min(axis=0)
+    return found[least > _LEAST_SINE]

@@ -17,6 +17,8 @@ from .labels import Labels
 _SIZES = ("bonds", "angles", "dihedrals", "pairs", "centres")
 # (1/nm)^2, far below the distance of any two labels: where the geometry is a label the distance has no derivative.
 _SOFTENING = 1e-9
+# nm^4, of the squared cross product of two bonds: below it they are on a line, where an angle has no derivative.
+_ON_A_LINE = 1e-20
 
 
 class RegressionConfig(NetworkConfig):
@@ -160,7 +162,8 @@ class RegressionPotential(PotentialModel, name="regression"):
         energy = energy + _polynomial(pair - self.pair_rest, self.pair_coefficients)
         c = self.angle_atoms
         u, v = positions[:, c[0]] - positions[:, c[1]], positions[:, c[2]] - positions[:, c[1]]
-        angle = torch.atan2(_length(torch.linalg.cross(u, v)), (u * v).sum(-1))
+        w = torch.linalg.cross(u, v)
+        angle = torch.atan2(torch.sqrt(torch.clamp((w * w).sum(-1), min=_ON_A_LINE)), (u * v).sum(-1))
         energy = energy + _polynomial(angle - self.angle_rest, self.angle_coefficients)
         i = self.dihedral_atoms
         f, g = positions[:, i[0]] - positions[:, i[1]], positions[:, i[1]] - positions[:, i[2]]
