@@ -14,12 +14,14 @@ from kstep_models.frames import FrameFile
 from kstep_models.locks import InUseError, locked
 from openmmkstep import QMMMPotential, createIntegrator
 from openmmkstep.learning import Learned, Learner, LearningError, LearningSettings
+from openmmkstep.learning.pool import Pool
 from openmmkstep.learning.record import Record
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.qmmm.levels import force_groups
 from tests.support.learning import PLATFORM, check_books
 from tests.support.learning import learner_of_methanol as learner
 from tests.support.levels.methanol import METHANOL, POSITIONS, bare_methanol
+from tests.support.qmmm.molecules import make_topology
 
 SETTINGS = LearningSettings(
     ks=(4, 8, 16), max_calls=150, first_labels=30, trial_steps=10, pool_time=1.0, pool_size=60, seed=3
@@ -186,6 +188,38 @@ def test_refusals(learned: tuple[Path, Learned], tmp_path: Path) -> None:
     (damaged / "learning.json").write_text('{"schema": "kstep-learning"')
     with pytest.raises(LearningError, match=r"learning.json is damaged .* remove the folder to learn anew"):
         learner(damaged, SETTINGS).learn(POSITIONS)
+
+
+def test_a_pool_of_few_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configurations that are the same are not labelled twice, nor waited for."""
+
+    def same(*_: Any) -> Pool:
+        few = POSITIONS + np.random.default_rng(1).normal(scale=0.003, size=(12, 6, 3))
+        return Pool(few[np.arange(40) % 12].astype(np.float32), np.tile(2 * np.eye(3), (40, 1, 1)))
+
+    monkeypatch.setattr("openmmkstep.learning.learner.make_pool", same)
+    settings = LearningSettings(
+        ks=(4, 8), max_calls=80, first_labels=20, trial_steps=8, pool_time=0.2, pool_size=40, seed=3
+    )
+    record = learner(tmp_path, settings).learn(POSITIONS).record
+    assert len(record.labelled) == record.pool_size == 12 and record.fits
+    check_books(tmp_path)
+
+
+def test_a_region_of_one_atom(tmp_path: Path) -> None:
+    """Nothing can be learned of it, but k be found."""
+    neon = make_topology([("NE", ("Ne",), [])])
+    system = openmm.System()
+    system.addParticle(20.18)
+
+    def mix(surrogate: list[Any] | None) -> openmm.System:
+        return QMMMPotential("gfn2-xtb").createMixedSystem(neon, system, [0], surrogate=surrogate)
+
+    with pytest.raises(LearningError, match=r"a region of one atom has no geometry .* set first_labels to 0"):
+        Learner(mix, neon, tmp_path, ["gfn1-xtb"], platform=PLATFORM).learn([[0, 0, 0]])
+    settings = LearningSettings(ks=(4, 8), first_labels=0, trial_steps=5)
+    learned = Learner(mix, neon, tmp_path, ["gfn1-xtb"], settings=settings, platform=PLATFORM).learn([[0, 0, 0]])
+    assert learned.k == 8
 
 
 def test_the_k_of_levels_that_are_there(tmp_path: Path) -> None:

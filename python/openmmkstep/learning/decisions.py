@@ -69,7 +69,7 @@ def decide(record: Record, settings: LearningSettings, has_level: bool) -> Decis
         if not _affords(record, settings, settings.trial_steps + 1):
             return _hold(record, settings, _USED_UP)
         return Try(settings.ks[0], 0)
-    missing = settings.first_labels - len(record.labelled)
+    missing = min(settings.first_labels - len(record.labelled), record.pool_left)
     if not record.fits and missing > 0:
         return Label(missing) if _affords(record, settings, missing) else _hold(record, settings, _USED_UP)
     if not record.fits or _is_scanned(record, settings):

@@ -157,6 +157,7 @@ class Learner:
         with locked(self.folder):
             self._open()
             system = self._mixed(0)
+            self._refuse_single_atom(system)
             if not (self.folder / "start.npz").exists() or (self.settings.learns and self._record.pool_size == 0):
                 self._begin(system, positions, box, velocities)
             decision = self._decide()
@@ -164,6 +165,16 @@ class Learner:
                 self._carry_out(decision)
                 decision = self._decide()
             return self._hold(decision)
+
+    def _refuse_single_atom(self, system: openmm.System) -> None:
+        if not self.settings.learns:
+            return
+        region = LabelSource(system, bool(self._start)).region(self._topology)
+        if len(region.site_numbers) < 2:
+            raise LearningError(
+                "a region of one atom has no geometry to learn from: take a larger region, or set first_labels to 0 to "
+                "find the k of a surrogate that is there"
+            )
 
     def _decide(self) -> Decision:
         return decide(self._record, self.settings, bool(self._start))
@@ -281,6 +292,9 @@ class Learner:
             group = permutation_group(region.numbers, bonds, self.settings.max_permutations)
             seed = self.settings.seed + len(record.labelled)
             chosen = select(pool.region(region.particles), count, group, seed, record.labelled)
+            if len(chosen) < count:
+                # All others are the same as one that has a label, or gets one now.
+                record.pool_size = len(record.labelled) + len(chosen)
             configurations = {place: pool.only(place) for place in chosen}
             # Closed by whatever interrupts, so that no process works on.
             with closing(self._workers.results(task, configurations, errors_of)) as results:

@@ -111,7 +111,7 @@ class Record:
 
     Attributes:
         settings: What the folder is for, as JSON values.
-        pool_size: Configurations of the pool; 0 before it is made.
+        pool_size: Configurations of the pool, without those that are the same as others; 0 before it is made.
         labelled: Those of them that have a label, in order.
         labelled_since_fit: How many of them came after the last fit.
         labels: Labels in the file that belong to this record; what is beyond was cut short by an interruption.

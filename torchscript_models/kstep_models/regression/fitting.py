@@ -118,6 +118,8 @@ def fit_regression(
     """
     if len(labels) < FEWEST_LABELS:
         raise RegressionError(f"{len(labels)} labels are too few to fit anything: give at least {FEWEST_LABELS}")
+    if labels.positions.shape[1] < 2:
+        raise RegressionError("the region is one atom, which has no geometry that anything could be fitted to")
     for name in ("positions", "energies", "forces"):
         if not np.isfinite(getattr(labels, name)).all():
             raise RegressionError(f"the {name} of the labels are not finite")
