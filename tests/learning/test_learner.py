@@ -177,6 +177,8 @@ def test_refusals(learned: tuple[Path, Learned], tmp_path: Path) -> None:
         learner(folder, other).learn(POSITIONS)
     with pytest.raises(LearningError, match=r"other settings \(temperature\)"):
         learner(folder, SETTINGS, temperature=310).learn(POSITIONS)
+    with pytest.raises(LearningError, match="another QM level or other levels below it: choose another folder"):
+        learner(folder, SETTINGS, start=["gfn-ff"]).learn(POSITIONS)
     with pytest.raises(LearningError, match="give one above 0 K"):
         learner(tmp_path / "cold", SETTINGS, temperature=0)
     with locked(folder), pytest.raises(InUseError):
@@ -238,6 +240,8 @@ def test_the_k_of_levels_that_are_there(tmp_path: Path) -> None:
     assert not (tmp_path / "labels.h5").exists() and not (tmp_path / "pool.npz").exists()
     bonds = openmm.HarmonicBondForce()
     bonds.addBond(0, 1, 0.25, 1e6)
+    with pytest.raises(LearningError, match="other levels below it"):
+        learner(tmp_path, settings, start=[bonds]).learn(POSITIONS)
     poor = learner(tmp_path / "poor", settings, start=[bonds]).learn(POSITIONS)
     assert poor.k == 1 and len(poor.record.trials) == 2
     assert all(len(trial.errors) < settings.trial_steps for trial in poor.record.trials)

@@ -36,6 +36,7 @@ from openmmkstep.units import value_in
 
 from .decisions import Decision, Fit, Hold, Label, Try, decide
 from .labelling import PackedSystem, errors_of, label, label_anywhere, workers_from
+from .levels import digest_of_levels
 from .pool import Pool, make_pool
 from .record import FitRecord, Record, Trial
 from .selection import select
@@ -158,6 +159,7 @@ class Learner:
             self._open()
             system = self._mixed(0)
             self._refuse_single_atom(system)
+            self._refuse_other_levels(system)
             if not (self.folder / "start.npz").exists() or (self.settings.learns and self._record.pool_size == 0):
                 self._begin(system, positions, box, velocities)
             decision = self._decide()
@@ -175,6 +177,16 @@ class Learner:
                 "a region of one atom has no geometry to learn from: take a larger region, or set first_labels to 0 to "
                 "find the k of a surrogate that is there"
             )
+
+    def _refuse_other_levels(self, system: openmm.System) -> None:
+        levels = digest_of_levels(system)
+        # Those of a folder that was begun by a version that did not record them cannot be told.
+        if self._record.levels not in ("", levels):
+            raise LearningError(
+                f"{self.folder} holds learning with another QM level or other levels below it: choose another folder, "
+                "or remove it"
+            )
+        self._record.levels = levels
 
     def _decide(self) -> Decision:
         return decide(self._record, self.settings, bool(self._start))

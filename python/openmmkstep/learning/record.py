@@ -120,6 +120,7 @@ class Record:
         fits: In order.
         wall_time: Seconds so far, by kind of work.
         held: The decision, once there is one.
+        levels: Digest of the levels that there were at the beginning; empty if it is not known.
     """
 
     settings: Mapping[str, Any]
@@ -132,6 +133,7 @@ class Record:
     fits: list[FitRecord] = field(default_factory=list)
     wall_time: dict[str, float] = field(default_factory=dict)
     held: dict[str, Any] | None = None
+    levels: str = ""
 
     @property
     def pool_left(self) -> int:
@@ -175,7 +177,8 @@ class Record:
                 "wall_time",
                 "held",
             )
-            return cls(**{name: content[name] for name in others}, trials=trials, fits=fitted)
+            values = {name: content[name] for name in others}
+            return cls(**values, trials=trials, fits=fitted, levels=str(content.get("levels", "")))
         except (KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
             if isinstance(error, LearningError):
                 raise
