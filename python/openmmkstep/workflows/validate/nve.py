@@ -16,9 +16,9 @@ from openmmkstep.analysis.averages import drift
 from openmmkstep.analysis.ensemble.verdict import judge_twice
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.provenance import machine_info
-from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.integrator import integrator_for
+from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.workflows.config.validate import ValidateConfig
 
 from .systems import ValidationSystems

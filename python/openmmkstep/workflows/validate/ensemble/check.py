@@ -12,6 +12,7 @@ from rich.console import Console
 
 from openmmkstep.analysis.ensemble.normal_modes import NormalModes
 from openmmkstep.analysis.ensemble.two_temperatures import TwoTemperatures, compare_temperatures
+from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.terminal import CountedProgress
@@ -19,7 +20,6 @@ from openmmkstep.workflows.config.validate import ValidateConfig
 from openmmkstep.workflows.plan import SystemPlan, what_names_stand_for
 from openmmkstep.workflows.run.stages import prepare_molecules, read_point
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
-from openmmkstep.workflows.setup.phase_space import PhaseSpacePoint
 from openmmkstep.workflows.setup.selection import select_atoms
 
 from ..systems import ValidationSystems

@@ -8,7 +8,7 @@ import numpy as np
 import openmm
 from numpy.typing import NDArray
 
-from openmmkstep.qmmm import force_groups
+from openmmkstep.qmmm.levels import force_groups
 
 Array = NDArray[np.float64]
 

@@ -9,9 +9,9 @@ import openmm
 
 from openmmkstep.analysis.ensemble.two_temperatures import good_second_temperature
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.qmmm import force_groups
 from openmmkstep.qmmm.integrator import integrator_for
-from openmmkstep.qmmm.levels import LevelSettings
+from openmmkstep.qmmm.levels import force_groups
+from openmmkstep.qmmm.levels.settings import LevelSettings
 from openmmkstep.qmmm.system_copy import copy_without
 from openmmkstep.workflows.config.validate import ValidateConfig
 
