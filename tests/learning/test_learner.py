@@ -185,6 +185,10 @@ def test_refusals(learned: tuple[Path, Learned], tmp_path: Path) -> None:
         learner(folder, SETTINGS).learn(POSITIONS)
     with pytest.raises(LearningError, match=r"there is no level below QM .* give a QM method as start"):
         learner(tmp_path / "alone", SETTINGS, start=[]).learn(POSITIONS)
+    # A difference to the method alone would be added to the other parts, too.
+    for start in (["gfn1-xtb", openmm.HarmonicBondForce()], [openmm.HarmonicBondForce()]):
+        with pytest.raises(LearningError, match=r"the difference to one QM method.* set first_labels to 0"):
+            learner(tmp_path / "sum", SETTINGS, start=start).learn(POSITIONS)
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     (damaged / "learning.json").write_text('{"schema": "kstep-learning"')

@@ -28,7 +28,7 @@ from openmmkstep.io.frames import count_frames, frame_of_result, keep_frames
 from openmmkstep.io.labels import LabelSource
 from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.openmmapi.qmmm_force import QMResult
+from openmmkstep.openmmapi.qmmm_force import QMMMForce, QMResult
 from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.integrator import createIntegrator
 from openmmkstep.qmmm.levels import force_groups
@@ -158,7 +158,7 @@ class Learner:
         with locked(self.folder):
             self._open()
             system = self._mixed(0)
-            self._refuse_single_atom(system)
+            self._refuse_what_teaches_nothing(system)
             self._refuse_other_levels(system)
             if not (self.folder / "start.npz").exists() or (self.settings.learns and self._record.pool_size == 0):
                 self._begin(system, positions, box, velocities)
@@ -168,9 +168,15 @@ class Learner:
                 decision = self._decide()
             return self._hold(decision)
 
-    def _refuse_single_atom(self, system: openmm.System) -> None:
+    def _refuse_what_teaches_nothing(self, system: openmm.System) -> None:
         if not self.settings.learns:
             return
+        below = [force for force in system.getForces() if force.getForceGroup() == force_groups.SURROGATE]
+        if self._start and not (len(below) == 1 and QMMMForce.isInstance(below[0])):
+            raise LearningError(
+                "what is learned is the difference to one QM method, which is all that start may name then: leave out "
+                "the other parts, or set first_labels to 0 to find the k that they carry"
+            )
         region = LabelSource(system, bool(self._start)).region(self._topology)
         if len(region.site_numbers) < 2:
             raise LearningError(

@@ -328,6 +328,13 @@ def _check_sum(parts: Sequence[LevelPart]) -> None:
             "a method and potentials trained on the difference from it"
         )
     methods = {part.method for part in alone if part.method is not None}
+    corrected: dict[str, LevelPart] = {}
+    for part, method in below:
+        if method is not None and corrected.setdefault(method, part) is not part:
+            raise LevelError(
+                f"{corrected[method].name} and {part.name} are both differences from {method}, their sum would count "
+                "what both know twice: give one of them"
+            )
     for part, method in below:
         if method is None or unknown or method in methods:
             continue

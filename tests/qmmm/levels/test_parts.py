@@ -143,6 +143,7 @@ def test_what_parts_are_taken_for(tmp_path: Path, difference: Path) -> None:
     ("surrogate", "message"),
     [
         (["gfn1-xtb", "gfn2-xtb"], "gfn1-xtb and gfn2-xtb both describe the whole region"),
+        (["gfn1-xtb", "{difference}", "{difference}"], "are both differences from gfn1-xtb"),
         (["{difference}"], r"difference.pt is a difference from gfn1-xtb and must be added to it: give \['gfn1-xtb', "),
         (["gfn2-xtb", "{difference}"], "is a difference from gfn1-xtb"),
         ("gfn3-xtb", r"'gfn3-xtb' is neither a file nor a QM method: .*gfn2-xtb"),
