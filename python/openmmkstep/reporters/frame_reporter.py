@@ -22,7 +22,8 @@ class FrameReporter:
 
     Costs no QM call: the end of every outer step is a QM-labelled configuration. (Where the top level is no QM method
     but a potential of openmm-ml, the force field or any force, it is evaluated once more.) The files are training data
-    for ``kstep train`` and ``kstep fit-regression``.
+    for ``kstep train`` and ``kstep fit-regression``. With Metropolis they are labels and no samples: the end of a step
+    that is rejected is a frame, too.
 
     Args:
         file: path of the HDF5 file (schema of kstep_models.frames).
