@@ -280,6 +280,8 @@ def test_labels_that_nothing_can_be_fitted_to(tmp_path: Path) -> None:
     labels = vacuum(20)
     with pytest.raises(RegressionError, match=f"9 labels are too few .* at least {FEWEST_LABELS}"):
         fit_regression(labels.subset(np.arange(9)))
+    with pytest.raises(RegressionError, match=r"100000 labels of 6 atoms takes 25920 GB, .* fit 'bonded' alone"):
+        fit_regression(labels.subset(np.zeros(100000, dtype=np.int64)))
     alone = Labels(np.array([10]), np.zeros((0, 2), int), 0.0, np.zeros((20, 1, 3)), np.zeros(20), np.zeros((20, 1, 3)))
     with pytest.raises(RegressionError, match="the region is one atom"):
         fit_regression(alone)

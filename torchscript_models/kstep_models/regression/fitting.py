@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -131,6 +132,8 @@ def fit_regression(
     if parts is not None and parts not in possible:
         raise RegressionError(f"without bonds there is nothing to fit {parts!r} to: use 'kernel'")
     choices = possible if parts is None else (parts,)
+    if choices != ("bonded",):
+        _refuse_more_than_fits(labels)
     follow = _charges_follow(others, tested, choices[0], group, log)
     charges = _charges(others, group, follow)
     errors: dict[Parts, float] = {}
@@ -140,6 +143,16 @@ def fit_regression(
     best = min(errors, key=lambda choice: errors[choice])
     size = MEV_PER_ANGSTROM * float(np.sqrt(np.mean(labels.forces**2)))
     return FitResult(_fit(labels, best, _charges(labels, group, follow), group), errors, size)
+
+
+def _refuse_more_than_fits(labels: Labels) -> None:
+    """Before the system kills a program whose kernel takes more memory than there is."""
+    needed = 8 * labels.positions.size**2
+    if needed > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+        raise RegressionError(
+            f"the kernel of {len(labels)} labels of {labels.positions.shape[1]} atoms takes {needed / 1e9:.0f} GB, "
+            "more memory than there is: give fewer labels, fit 'bonded' alone, or train a network (kstep train)"
+        )
 
 
 def _charges_follow(labels: Labels, tested: Labels, parts: Parts, group: Table, log: Callable[[str], None]) -> bool:
