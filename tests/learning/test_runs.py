@@ -89,6 +89,8 @@ def test_nothing_is_good_enough(tmp_path: Path) -> None:
     learn = {**configuration(tmp_path)["learn"], "acceptance": 0.9999, "max_calls": 20}
     output = run(tmp_path, configuration(tmp_path, learn=learn, time="0.01 ps"))
     assert "k = 1 is held after" in output and "the QM calls are used up" in output
+    # Nothing was fitted, so that the figure has no legend of fits.
+    assert "warning" not in output
     report = json.loads((tmp_path / "out" / "report" / "report.json").read_text())
     assert report["dynamics"]["k"] == 1 and report["surrogate"] is None
 

@@ -79,6 +79,9 @@ def plot_learning(summary: dict[str, Any] | None) -> Figure | None:
     left.set_xlabel("inner steps per QM call, k")
     left.set_ylabel("mean acceptance probability")
     left.legend(fontsize=8)
+    if not summary["fits"]:
+        right.set_visible(False)
+        return figure
     for parts, colour in _PARTS.items():
         points = [
             (fit["used"], fit["force_errors_mev_a"][parts])
