@@ -12,6 +12,7 @@ import pytest
 
 from kstep_models.frames import FrameFile
 from kstep_models.locks import InUseError, locked
+from kstep_models.units import BOLTZMANN
 from openmmkstep import QMMMPotential, createIntegrator
 from openmmkstep.learning import Learned, Learner, LearningError, LearningSettings
 from openmmkstep.learning.pool import Pool
@@ -249,3 +250,21 @@ def test_the_k_of_levels_that_are_there(tmp_path: Path) -> None:
     poor = learner(tmp_path / "poor", settings, start=[bonds]).learn(POSITIONS)
     assert poor.k == 1 and len(poor.record.trials) == 2
     assert all(len(trial.errors) < settings.trial_steps for trial in poor.record.trials)
+
+
+def test_a_k_that_breaks_down_is_one_that_fails(tmp_path: Path) -> None:
+    """Outer steps of 24 fs and more over a force that knows one bond: the next k begins where all was well."""
+    bonds = openmm.HarmonicBondForce()
+    bonds.addBond(0, 1, 0.14, 250000)
+    settings = LearningSettings(
+        ks=(2, 48, 64, 96), max_calls=2000, first_labels=0, trial_steps=30, acceptance=0.5, seed=3
+    )
+    result = learner(tmp_path, settings, start=[bonds]).learn(POSITIONS)
+    trials = result.record.trials
+    assert [trial.k for trial in trials] == [2, 48, 64] and result.k == 2
+    assert trials[0].passes(0.5) and not any(trial.passes(0.5) for trial in trials[1:])
+    assert any(trial.failed for trial in trials[1:])
+    kept = [path.name for path in tmp_path.glob("trial-*.npz")]
+    assert "trial-30.npz" in kept
+    kinetic = 0.5 * float(np.sum(np.array([12, 16, 1, 1, 1, 1])[:, None] * result.point.velocities**2))
+    assert kinetic < 4 * 9 * BOLTZMANN * 300

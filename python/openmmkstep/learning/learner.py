@@ -44,6 +44,8 @@ from .settings import LearningError, LearningSettings
 
 # A trial measures; the guard, which would redo steps with k QM calls each, must not take part.
 _NO_BOUND = 1e12
+# Error of energy of one outer step, kT, beyond which a trial is no dynamics any more.
+_BREAKDOWN = 100.0
 
 
 @dataclass(frozen=True)
@@ -380,26 +382,27 @@ class Learner:
         context = self._context(system, integrator)
         self._point().apply_to(context)
         with self._labels_of_trials(system) as keep:
-            calls = redone = 0
+            calls = 0
             while len(trial.errors) < settings.trial_steps and not trial.is_hopeless(
                 settings.acceptance, settings.trial_steps
             ):
-                integrator.step(1)
+                trial.failed = not self._step(integrator, trial)
                 statistics = integrator.getStatistics()
-                failed = statistics.fallbacks > redone
-                error = statistics.metropolisError
-                trial.errors.append(float("inf") if failed or error is None else error)
-                trial.corrections.append(float("nan") if statistics.correctionRMS is None else statistics.correctionRMS)
                 record.qm_calls += statistics.qmCalls - calls
-                calls, redone = statistics.qmCalls, statistics.fallbacks
+                calls = statistics.qmCalls
+                if trial.failed:
+                    break
                 keep(context, trial)
                 self._move(context)
                 self._progress(
                     f"step {len(trial.errors)} of {settings.trial_steps} at k = {trial.k}; {record.qm_calls} QM calls, "
                     f"acceptance {trial.acceptance:.3f}"
                 )
+        before = self._sound_steps()
         trial.finished = True
         self._save()
+        if self._sound_steps() != before:
+            (self.folder / f"trial-{before}.npz").unlink(missing_ok=True)
         verdict = "passes" if trial.passes(settings.acceptance) else "fails"
         what = f"fit {trial.fit}" if trial.fit else "the level below"
         self._log(
@@ -407,6 +410,24 @@ class Learner:
             f"energy errors {trial.mean_error:+.2f} +- {trial.error_of_mean:.2f} kJ/mol per step; "
             f"{record.qm_calls} QM calls"
         )
+
+    def _step(self, integrator: KStepIntegrator, trial: Trial) -> bool:
+        """Take an outer step and note its error; False if it breaks down, so that nothing is to be learned from it."""
+        try:
+            integrator.step(1)
+        except openmm.OpenMMException as failure:
+            # What fails at once is wrong by itself; what fails later, k has led there.
+            if not trial.errors:
+                raise
+            self._log(f"k = {trial.k} breaks down: {failure}")
+            return False
+        statistics = integrator.getStatistics()
+        error = statistics.metropolisError
+        if statistics.fallbacks > 0 or error is None or not abs(error) < _BREAKDOWN * BOLTZMANN * self._temperature:
+            return False
+        trial.errors.append(error)
+        trial.corrections.append(float("nan") if statistics.correctionRMS is None else statistics.correctionRMS)
+        return True
 
     @contextmanager
     def _labels_of_trials(self, system: openmm.System) -> Iterator[Callable[[openmm.Context, Trial], None]]:
@@ -434,9 +455,21 @@ class Learner:
         integrator.setRandomNumberSeed(self.settings.seed + 1000 * len(self._record.trials) + len(trial.errors))
         return integrator
 
+    def _sound_steps(self) -> int:
+        """Steps of all trials up to the end of the last that passed: where another may begin; 0 for the start."""
+        steps = sound = 0
+        for trial in self._record.trials:
+            steps += len(trial.errors)
+            if trial.finished and trial.passes(self.settings.acceptance):
+                sound = steps
+        return sound
+
     def _point(self) -> PhaseSpacePoint:
-        """Where the last trial stands, or where all began."""
-        steps = sum(len(trial.errors) for trial in self._record.trials)
+        """Where a trial goes on, or begins: not where one ended that failed, which may have pumped up energy."""
+        trials = self._record.trials
+        steps = self._sound_steps()
+        if trials and not trials[-1].finished and trials[-1].errors:
+            steps = sum(len(trial.errors) for trial in trials)
         path = self.folder / (f"trial-{steps}.npz" if steps else "start.npz")
         try:
             return PhaseSpacePoint.from_bytes(path.read_bytes())
@@ -450,7 +483,8 @@ class Learner:
         steps = sum(len(trial.errors) for trial in self._record.trials)
         write_atomically(self.folder / f"trial-{steps}.npz", PhaseSpacePoint.of(context).to_bytes())
         self._save()
-        (self.folder / f"trial-{steps - 1}.npz").unlink(missing_ok=True)
+        if steps - 1 != self._sound_steps():
+            (self.folder / f"trial-{steps - 1}.npz").unlink(missing_ok=True)
 
     def _hold(self, decision: Hold) -> Learned:
         record = self._record

@@ -31,6 +31,7 @@ class Trial:
         errors: Error of energy by which Metropolis would decide, of every outer step, kJ/mol.
         corrections: Root mean square of the correction at the end of every outer step, kJ/mol/nm.
         finished: Whether it has all its steps, or was given up because it cannot reach the target.
+        failed: Whether it broke down.
     """
 
     k: int
@@ -39,6 +40,7 @@ class Trial:
     errors: list[float] = field(default_factory=list)
     corrections: list[float] = field(default_factory=list)
     finished: bool = False
+    failed: bool = False
 
     @property
     def acceptance(self) -> float:
@@ -76,7 +78,7 @@ class Trial:
 
     def passes(self, target: float) -> bool:
         """Whether the acceptance reaches a target."""
-        return self.acceptance >= target
+        return not self.failed and self.acceptance >= target
 
     def is_hopeless(self, target: float, steps: int) -> bool:
         """Whether it cannot reach a target within so many steps in all, whatever comes."""
@@ -164,7 +166,7 @@ class Record:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["schema"] != _SCHEMA or content["version"] != _VERSION:
                 raise LearningError(f"{path} is no record of learning of version {_VERSION}: {remedy}")
-            names = ("k", "fit", "temperature", "errors", "corrections", "finished")
+            names = ("k", "fit", "temperature", "errors", "corrections", "finished", "failed")
             trials = [Trial(**{name: trial[name] for name in names}) for trial in content["trials"]]
             fitted = [FitRecord(**fit) for fit in content["fits"]]
             others = (
