@@ -12,12 +12,14 @@ from openmm import app
 
 from kstep_models.units import BOLTZMANN
 from openmmkstep import KStepIntegrator
+from openmmkstep.analysis.backbone import backbone_residues
 from openmmkstep.analysis.ensemble.normal_modes import SPEED_OF_LIGHT
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.workflows.validate.ensemble.coordinates import InternalCoordinates
 from openmmkstep.workflows.validate.ensemble.sampling.hessian import ModeCalculation
 from openmmkstep.workflows.validate.ensemble.sampling.recorder import InnerPositions, watch
 from openmmkstep.workflows.validate.ensemble.sampling.recording import Interests, Recording, Sampler
+from tests.support.qmmm.molecules import Molecule
 
 TEMPERATURE = 300.0
 FRICTION = 20.0
@@ -47,7 +49,7 @@ def test_velocities_have_the_temperature_where_those_of_the_context_are_too_cold
     context.setPositions(np.zeros((NUMBER, 3)))
     context.setVelocitiesToTemperature(TEMPERATURE, 1)
     interests = Interests(list(range(NUMBER)), [], np.zeros(1), 1, 10, 200)
-    sampler = Sampler(context, seen, interests, Recording.empty(NUMBER, 0))
+    sampler = Sampler(context, seen, interests, Recording.empty(NUMBER, 0, {}))
     at_ends = []
     sampler.advance(200, lambda step: None)
     sampler.advance(
@@ -118,6 +120,14 @@ def test_coordinates_of_ethanol() -> None:
     coordinates = InternalCoordinates.of(region)
     assert len(coordinates.bonds) == 8 and len(coordinates.angles) == 13
     assert dict(zip(coordinates.names, coordinates.rotors, strict=True)) == {"H6-C0-C1-O2": True, "C0-C1-O2-H3": False}
+
+
+def test_torsions_of_a_peptide_are_those_of_its_backbone(ala2: Molecule) -> None:
+    region = QMRegion.create(ala2.topology, ala2.create_system(), range(22), 0, 1)
+    coordinates = InternalCoordinates.of(region)
+    (residue,) = backbone_residues(ala2.topology)
+    chosen = [atoms for atoms, is_rotor in zip(coordinates.torsions, coordinates.rotors, strict=True) if not is_rotor]
+    assert len(chosen) == 4 and {residue.phi, residue.psi} <= set(chosen)
 
 
 def test_rings_turn_as_one() -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from openmmkstep.analysis.ensemble.normal_modes import NormalModes
 from openmmkstep.analysis.ensemble.two_temperatures import TwoTemperatures, compare_temperatures
-from openmmkstep.io.phase_space import PhaseSpacePoint
+from openmmkstep.analysis.temperature import degrees_of_freedom
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.terminal import CountedProgress
@@ -103,7 +103,7 @@ class EnsembleCheck:
         self._molecules = prepare_molecules(plan, self._files)
         self._systems = ValidationSystems(config, log, self._molecules)
         self._region: QMRegion = self._systems.levels.region
-        self._runs = ensemble_runs(config, 3 * self._molecules.system.getNumParticles() - 6)
+        self._runs = ensemble_runs(config, round(degrees_of_freedom(self._molecules.system)))
         self._solvent = _solvent_oxygens(self._molecules, self._region)
         self._edges = self._shells()
 
@@ -150,10 +150,13 @@ class EnsembleCheck:
         step = run.levels.outer_step
         discard = round(section.discard / step)
         total = discard + max(1, round(run.time / step))
-        recording = Recording.empty(len(self._region.particles), len(self._edges) - 1)
+        recording = Recording.empty(len(self._region.particles), len(self._edges) - 1, run.identity)
         if files.has(file):
             with files.reading(file) as content:
-                recording = Recording.from_bytes(content)
+                present = Recording.from_bytes(content)
+            # Another default of the second temperature makes another run.
+            if present.facts["run"] == run.identity:
+                recording = present
         if recording.steps >= total or recording.facts.get("error"):
             return recording
         self._log(f"{run.label}: {total * step:g} ps")
@@ -223,7 +226,7 @@ def analyse(
         name: _slope(analysed[name], analysed[f"{name}_second"]) for name in analysed if f"{name}_second" in analysed
     }
     found = {name: slope for name, slope in slopes.items() if slope is not None}
-    floor = next((analysed[item.run.name].structure for item in plain[1:]), None)
+    floor = next((analysed[item.run.name] for item in plain[1:]), None)
     rows = [
         row for name, item in analysed.items() for row in rows_of(item, floor, found.get(name), molecule.coordinates)
     ]

@@ -45,22 +45,28 @@ class InternalCoordinates:
             ends = [[n for n in neighbours[at] if n != other] for at, other in ((i, j), (j, i))]
             if not all(ends) or _is_in_ring(neighbours, i, j):
                 continue
-            # The heaviest atom at each end, so that backbone torsions are what chemists mean by them.
-            first, last = (max(end, key=lambda atom: (region.numbers[atom], -atom)) for end in ends)
+            # Along the main chain, so that backbone torsions are what chemists mean by them.
+            first, last = (
+                max(end, key=lambda n: (len(_branch(neighbours, at, n)), region.numbers[n], -n))
+                for at, end in zip((i, j), ends, strict=True)
+            )
             torsions.append((first, i, j, last))
             names.append("-".join(region.names[atom] for atom in torsions[-1]))
             rotors.append(any(len(end) == 3 and all(region.numbers[atom] == 1 for atom in end) for end in ends))
         return cls(bonds, angles, tuple(torsions), tuple(names), tuple(rotors))
 
 
-def _is_in_ring(neighbours: dict[int, list[int]], first: int, second: int) -> bool:
-    """Whether there is a way from one end of a bond to the other without it."""
-    reached, front = {first}, [n for n in neighbours[first] if n != second]
+def _branch(neighbours: dict[int, list[int]], trunk: int, first: int) -> set[int]:
+    """Atoms that are reached from a bond's far end without going back over the bond."""
+    reached, front = {first}, [n for n in neighbours[first] if n != trunk]
     while front:
         atom = front.pop()
-        if atom == second:
-            return True
         if atom not in reached:
             reached.add(atom)
             front += [n for n in neighbours[atom] if n not in reached]
-    return False
+    return reached
+
+
+def _is_in_ring(neighbours: dict[int, list[int]], first: int, second: int) -> bool:
+    """Whether there is a way from one end of a bond to the other without it."""
+    return second in _branch(neighbours, second, first) or first in _branch(neighbours, first, second)

@@ -195,14 +195,15 @@ def _coordinates(results: EnsembleResults) -> Figure | None:
     styles = _styles(results.at_target)
     figure, grid = new_figure(9.0, 6.4, 2, 2, width_ratios=(1, 1))
     for row, (name, title, unit, scale) in enumerate(
-        (("bonds", "Bonds", "Å", ANGSTROM), ("angles", "Angles", "°", 1.0))
+        (("bonds", "Bonds", "Å", ANGSTROM), ("angles", "Angles", "degrees", 1.0))
     ):
         left, right = grid[row]
-        for item in runs:
-            errors, style = getattr(item.structure, name), styles[item.run.name]
+        for index, item in enumerate(runs):
+            errors, color = getattr(item.structure, name), styles[item.run.name]["color"]
             if errors is None:
                 continue
-            color, order = style["color"], np.arange(len(errors.shifts))
+            order = np.arange(len(errors.shifts)) + 0.6 * ((index + 0.5) / len(runs) - 0.5)
+            fill = "white" if item.run.kind is Kind.PLAIN else None
             label = item.run.label + (" beside run 1" if item.run.kind is Kind.PLAIN else "")
             left.errorbar(
                 order,
@@ -212,16 +213,16 @@ def _coordinates(results: EnsembleResults) -> Figure | None:
                 ms=3,
                 lw=0.8,
                 color=color,
-                mfc="white" if item.run.kind is Kind.PLAIN else None,
+                mfc=fill,
                 label=label,
             )
-            right.plot(order, errors.divergences, "o", ms=3.5, color=color, label=label)
+            right.plot(order, errors.divergences, "o", ms=3.5, color=color, mfc=fill, label=label)
         left.axhline(0, color=GREY, lw=0.6)
         left.set_title(f"{title}: shift of the mean, ± 2 σ")
         left.set_ylabel(unit)
         right.set_title(f"{title}: Jensen-Shannon divergence")
         right.set_ylabel("bits")
-        right.set_yscale("log")
+        right.set_ylim(bottom=0)
         for axes in (left, right):
             axes.set_xlabel(f"{name[:-1]}, in the order of the topology")
     grid[0][1].legend(fontsize=7.5)
@@ -257,7 +258,7 @@ def _torsions(results: EnsembleResults) -> Figure | None:
         axes.set_title(coordinates.names[index])
         axes.set_xlim(-180, 180)
         axes.set_xticks(range(-180, 181, 90))
-        axes.set_ylim(-0.15, _LARGEST_FREE_ENERGY)
+        axes.set_ylim(-0.15, min(axes.get_ylim()[1], _LARGEST_FREE_ENERGY))
     for axes in grid[:, 0]:
         axes.set_ylabel("free energy (kcal/mol)")
     for axes in list(grid.flat)[max(0, len(chosen) - columns) : len(chosen)]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -75,7 +76,7 @@ HEAD = ("run", "check", "value", "unit", "limit", "noise floor", "verdict")
 
 def rows_of(
     analysed: AnalysedRun,
-    floor: Structure | None,
+    floor: AnalysedRun | None,
     slope: TwoTemperatures | None,
     coordinates: InternalCoordinates,
 ) -> list[Row]:
@@ -83,7 +84,7 @@ def rows_of(
 
     Args:
         analysed: the run.
-        floor: One plain run beside the other.
+        floor: one plain run beside the other.
         slope: the test of two temperatures, where it was made.
         coordinates: names of torsions.
     """
@@ -101,32 +102,32 @@ def rows_of(
         rows.append(
             Row(label, "slope of two temperatures", slope.deviation, None, "standard errors", SIGMAS, None, verdict)
         )
-    if analysed.structure is not None and analysed.run.kind is not Kind.PLAIN:  # whose structure is the noise floor
-        rows += list(_structure_rows(label, analysed.structure, floor, coordinates))
+    if analysed.run.kind is Kind.PLAIN:
+        return rows  # What is left of it beside the other one is the noise floor.
+    if analysed.structure is not None:
+        rows += list(
+            _structure_rows(label, analysed.structure, None if floor is None else floor.structure, coordinates)
+        )
     if analysed.shifts:
-        rows += list(_peak_rows(label, analysed.shifts))
+        rows += list(_peak_rows(label, analysed.shifts, [] if floor is None else floor.shifts))
     return rows
 
 
-def _percent(label: str, check: str, value: Equipartition, limit: float, sigmas: float = SIGMAS) -> Row:
+def _percent(label: str, check: str, value: Equipartition, limit: float, sigmas: float) -> Row:
     off, error = 100 * (value.ratio - 1), 100 * value.error
     return Row(label, check, off, error, "%", limit, None, judge(off, error, limit, sigmas))
 
 
 def _kinetic_rows(label: str, kinetics: Kinetics) -> Iterator[Row]:
     for name, value in kinetics.elements.items():
-        yield _percent(label, f"temperature, {name}", value, ELEMENT_PERCENT)
+        sigmas = sigmas_of_many(len(kinetics.elements))
+        yield _percent(label, f"temperature, {name}", value, ELEMENT_PERCENT, sigmas)
     for name, value in kinetics.bands.items():
-        yield _percent(label, f"temperature, modes {name}", value, MODE_PERCENT)
+        yield _percent(label, f"temperature, modes {name}", value, MODE_PERCENT, sigmas_of_many(len(kinetics.bands)))
     if kinetics.modes:
-        sigmas = sigmas_of_many(len(kinetics.modes))
-        lines = [_percent(label, "", mode, MODE_PERCENT, sigmas) for mode in kinetics.modes]
-        verdicts = {line.verdict for line in lines}
-        one_of = next(v for v in (Verdict.OUTSIDE, Verdict.TOO_SHORT, Verdict.INSIDE) if v in verdicts)
-        worst = max(kinetics.modes, key=lambda mode: abs(mode.ratio - 1) / mode.error)
-        off, error = 100 * (worst.ratio - 1), 100 * worst.error
-        check = f"temperature, worst of {len(lines)} modes"
-        yield Row(label, check, off, error, "%", MODE_PERCENT, None, one_of)
+        sigmas, check = sigmas_of_many(len(kinetics.modes)), f"temperature, worst of {len(kinetics.modes)} modes"
+        lines = [_percent(label, check, mode, MODE_PERCENT, sigmas) for mode in kinetics.modes]
+        yield replace(max(lines, key=_significance), verdict=_together(lines))
     test = kinetics.distribution
     verdict = Verdict.OUTSIDE if test.p_value <= P_VALUE else Verdict.INSIDE
     if test.effective_samples < _FEWEST_INDEPENDENT and verdict is Verdict.INSIDE:
@@ -168,16 +169,28 @@ def _structure_rows(
         yield Row(label, f"solvent around {element}, L1 of g(r)", own.l1, None, "", RADIAL, least, verdict)
 
 
-def _peak_rows(label: str, shifts: list[PeakShift]) -> Iterator[Row]:
+def _peak_rows(label: str, shifts: list[PeakShift], noise: list[PeakShift]) -> Iterator[Row]:
+    """The worst peak of each part; where bands overlap, noise moves them by more than their own errors."""
     for name, limit in PEAK.items():
-        found = [shift for shift in shifts if (shift.reference < 2000) == name.startswith("below")]
+        found, floor = ([s for s in of if (s.reference < 2000) == name.startswith("below")] for of in (shifts, noise))
+        between_plain = [shift.shift for shift in floor if shift.shift is not None]
         if not found:
             continue
-        sigmas = sigmas_of_many(len(found))
-        verdicts = {judge(shift.shift, shift.error, limit, sigmas) for shift in found}
-        one_of = next(v for v in (Verdict.OUTSIDE, Verdict.TOO_SHORT, Verdict.INSIDE) if v in verdicts)
-        known = [shift for shift in found if shift.shift is not None and shift.error]
-        worst = max(known, key=lambda shift: abs(shift.shift) / shift.error, default=None)  # type: ignore[arg-type,operator]
-        check = f"worst of {len(found)} peaks {name}"
-        value, error = (None, None) if worst is None else (worst.shift, worst.error)
-        yield Row(label, check, value, error, "cm⁻¹", limit, None, one_of)
+        least = math.sqrt(sum(x**2 for x in between_plain) / len(between_plain)) if between_plain else None
+        sigmas, lines = sigmas_of_many(len(found)), []
+        for shift in found:
+            error = None if shift.error is None or least is None else max(shift.error, least)
+            verdict = judge(shift.shift, error, limit, sigmas)
+            check = f"worst of {len(found)} peaks {name}"
+            lines.append(Row(label, check, shift.shift, error, "cm⁻¹", limit, least, verdict))
+        yield replace(max(lines, key=_significance), verdict=_together(lines))
+
+
+def _significance(row: Row) -> float:
+    return abs(row.value) / row.error if row.value is not None and row.error else 0.0
+
+
+def _together(rows: list[Row]) -> Verdict:
+    """Outside if one is, inside if all are."""
+    verdicts = {row.verdict for row in rows}
+    return next(v for v in (Verdict.OUTSIDE, Verdict.TOO_SHORT, Verdict.INSIDE) if v in verdicts)

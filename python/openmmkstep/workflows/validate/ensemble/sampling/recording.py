@@ -6,7 +6,7 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,7 +54,7 @@ class Recording:
         frame_velocities: in the middle of the last drifts before them [P,n,3], nm/ps.
         potential: potential energies of the Hamiltonian there [P], kJ/mol.
         counts: solvent atoms in shells around the atoms there [P,n,b].
-        facts: JSON values: wall time, QM calls, fallbacks, corrections, an error that ended the run.
+        facts: JSON values: which run it is, wall time, QM calls, fallbacks, corrections, an error that ended the run.
         checkpoint: of the Context.
     """
 
@@ -68,11 +68,11 @@ class Recording:
     checkpoint: bytes = b""
 
     @classmethod
-    def empty(cls, atoms: int, bins: int) -> Recording:
-        """Nothing yet."""
+    def empty(cls, atoms: int, bins: int, run: Mapping[str, Any]) -> Recording:
+        """Nothing yet of a run, of which some JSON values tell which it is."""
         vectors = np.zeros((0, atoms, 3), dtype=np.float32)
         counts = np.zeros((0, atoms, bins), dtype=np.uint16)
-        return cls(0, vectors, vectors, vectors, np.zeros(0), counts)
+        return cls(0, vectors, vectors, vectors, np.zeros(0), counts, {"run": dict(run)})
 
     def to_bytes(self) -> bytes:
         """As an npz file."""
@@ -174,6 +174,7 @@ class Sampler:
             added = np.array(new[name], dtype=present.dtype).reshape(len(new[name]), *present.shape[1:])
             arrays[name] = np.concatenate([present, added])
         facts = {
+            **old.facts,
             "wall_time_s": old.facts.get("wall_time_s", 0.0) + wall_time,
             "qm_calls": statistics.qmCalls,
             "fallbacks": statistics.fallbacks,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 import openmm
 
@@ -51,13 +52,18 @@ class EnsembleRun:
     seed: int
     is_second: bool = False
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """JSON values that a recording of this run has, however long it is."""
+        return {"kind": str(self.kind), **asdict(self.levels), "temperature": self.temperature, "seed": self.seed}
+
 
 def ensemble_runs(config: ValidateConfig, freedom: int) -> list[EnsembleRun]:
     """All runs, the costly ones last, so that what is wrong with the others shows early.
 
     Args:
         config: what is validated.
-        freedom: vibrations of the whole system, for the choice of the second temperature.
+        freedom: degrees of freedom of the whole system, for the choice of the second temperature.
     """
     section, target = config.ensemble, config.temperature
     second = section.second_temperature or round(good_second_temperature(target, freedom))
