@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,10 @@ from kstep_models.configuration import ConfigError, parse_config
 from openmmkstep.cli import app
 from openmmkstep.workflows.config.validate import ValidateConfig
 from openmmkstep.workflows.run_folder import RunFolderError
+from openmmkstep.workflows.validate.ensemble.sampling import runs
 from openmmkstep.workflows.validate.ensemble.sampling.recording import Recording, Sampler
 from openmmkstep.workflows.validate.ensemble.workflow import validate_ensemble
+from tests.support.workflows.gas_run import process_environment
 from tests.support.yaml_files import write_yaml
 
 RUNS = ["k2", "k2_second", "surrogate", "plain1", "plain2"]
@@ -94,6 +99,57 @@ def test_what_was_interrupted_goes_on_as_if_it_had_not_been(
         assert whole[name].steps == parts[name].steps
         for array in ("velocities", "positions", "frame_velocities", "potential"):
             assert np.array_equal(getattr(whole[name], array), getattr(parts[name], array)), (name, array)
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from rich.console import Console
+from kstep_models.configuration import load_config
+from openmmkstep.workflows.config.validate import ValidateConfig
+from openmmkstep.workflows.validate.ensemble.sampling import runs
+from openmmkstep.workflows.validate.ensemble.sampling.recording import Sampler
+from openmmkstep.workflows.validate.ensemble.workflow import validate_ensemble
+
+calls, advance = [], Sampler.advance
+
+def killed(sampler, until, progress):
+    calls.append(until)
+    advance(sampler, until, progress)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Sampler.advance = killed
+config = load_config(Path(sys.argv[1]), ValidateConfig)
+validate_ensemble(config, Path(sys.argv[2]), False, Console(quiet=True), print)
+"""
+
+
+def test_what_was_killed_goes_on(water: dict[str, Any], tmp_path: Path) -> None:
+    water["ensemble"] |= {"two_temperatures": False, "normal_modes": False, "surrogate_alone": False}
+    config = write_yaml(tmp_path / "validate.yaml", water)
+    command = [sys.executable, "-c", _KILLED, str(config), str(tmp_path / "killed")]
+    result = subprocess.run(command, env=process_environment(), capture_output=True, text=True, timeout=300)
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    checkpoint = Recording.from_bytes((tmp_path / "killed" / "k2.npz").read_bytes())
+    assert 0 < checkpoint.steps < 304
+    check(water, tmp_path / "killed")
+    check(water, tmp_path / "whole")
+    for name in ("k2", "plain1", "plain2"):
+        killed, whole = (Recording.from_bytes((tmp_path / f / f"{name}.npz").read_bytes()) for f in ("killed", "whole"))
+        assert np.array_equal(killed.velocities, whole.velocities) and len(whole.velocities) > 100
+
+
+def test_another_default_of_the_second_temperature_is_another_run(
+    water: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    water["ensemble"] |= {"normal_modes": False, "surrogate_alone": False, "second_temperature": None}
+    for temperature in (400.0, 350.0):
+        monkeypatch.setattr(runs, "good_second_temperature", lambda *_, it=temperature: it)
+        values = check(water, tmp_path / "out")
+        assert values["runs"]["k2_second"]["temperature_k"] == temperature
+        recording = Recording.from_bytes((tmp_path / "out" / "k2_second.npz").read_bytes())
+        assert recording.facts["run"]["temperature"] == temperature
 
 
 def test_runs_are_made_longer(water: dict[str, Any], tmp_path: Path) -> None:
