@@ -52,8 +52,7 @@ def judge_against_noise(value: float, limit: float, floor: float, expected: floa
         expected: what the standard errors of the means say of noise; with the floor, which is one draw, the larger of
             the two counts.
     """
-    noise = max(floor, expected)
-    if value > limit + noise or (value <= limit and value > 2 * noise):
+    if value > 2 * max(floor, expected):
         return Verdict.OUTSIDE
     return Verdict.INSIDE if value <= limit else Verdict.TOO_SHORT
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,6 +187,9 @@ def kinetics_of(run: EnsembleRun, recording: Recording, molecule: Molecule, fric
             recording.frame_velocities.astype(np.float64),
         )
         modes = [equipartition(energies[:, mode], 1, run.temperature) for mode in range(energies.shape[1])]
+        # All fluctuate alike in the canonical ensemble; one that happened to be cold seems to do so less.
+        typical = math.sqrt(np.mean([mode.error**2 for mode in modes]))
+        modes = [replace(mode, error=max(mode.error, typical)) for mode in modes]
         lowest = -math.inf
         for name, highest in BANDS.items():
             mask = (molecule.modes.wave_numbers >= lowest) & (molecule.modes.wave_numbers < highest)

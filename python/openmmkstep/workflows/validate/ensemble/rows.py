@@ -27,6 +27,7 @@ PEAK = {"below 2000 cm⁻¹": 5.0, "above 2000 cm⁻¹": 10.0}
 RADIAL = 0.02
 _FEWEST_INDEPENDENT = 100.0
 _LARGEST_ERROR_OF_SLOPE = 0.1
+_FEWEST_FOR_SLOPE = 25.0
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,11 @@ def rows_of(
             kinetic = [replace(row, verdict=Verdict.TOO_SHORT) for row in kinetic]
         rows += kinetic
     if slope is not None:
-        precise = slope.error < _LARGEST_ERROR_OF_SLOPE * abs(slope.expected)
         off = abs(slope.deviation) > SIGMAS
-        verdict = Verdict.OUTSIDE if off else Verdict.INSIDE if precise else Verdict.TOO_SHORT
+        verdict = Verdict.OUTSIDE if off else Verdict.INSIDE
+        precise = slope.error < _LARGEST_ERROR_OF_SLOPE * abs(slope.expected)
+        if min(slope.effective_samples) < _FEWEST_FOR_SLOPE or not (off or precise):
+            verdict = Verdict.TOO_SHORT
         rows.append(
             Row(label, "slope of two temperatures", slope.deviation, None, "standard errors", SIGMAS, None, verdict)
         )
@@ -165,7 +168,7 @@ def _structure_rows(
         yield Row(label, f"free energy, {name}", value, error, "kcal/mol", TORSION_KCAL, None, verdict)
     for element, own in structure.radial.items():
         least = None if floor is None else floor.radial[element].l1
-        verdict = judge_against_noise(own.l1, RADIAL, least or 0.0, 0.0)
+        verdict = Verdict.TOO_SHORT if least is None else judge_against_noise(own.l1, RADIAL, least, 0.0)
         yield Row(label, f"solvent around {element}, L1 of g(r)", own.l1, None, "", RADIAL, least, verdict)
 
 
