@@ -13,6 +13,7 @@ from rich.console import Console
 from openmmkstep.analysis.ensemble.normal_modes import NormalModes
 from openmmkstep.analysis.ensemble.two_temperatures import TwoTemperatures, compare_temperatures
 from openmmkstep.analysis.temperature import degrees_of_freedom
+from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.region import QMRegion
 from openmmkstep.terminal import CountedProgress
