@@ -87,7 +87,7 @@ def test_the_name_in_a_configuration_decides() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"name": "kstap"}, "model: there is no network 'kstap', known are kstep, toy"),
+        ({"name": "kstap"}, "model: there is no network 'kstap', known are kstep, regression, toy"),
         ({"name": "toy", "channels": 4}, "unknown key 'model.channels', known here: name, functions, cutoff"),
         ({"name": "toy", "function": 4}, "unknown key 'model.function', did you mean model.functions"),
         ({"name": "toy", "functions": 0}, "model.functions: must be greater than or equal to 1"),
@@ -113,5 +113,5 @@ def test_networks_of_other_packages_are_found(monkeypatch: pytest.MonkeyPatch) -
     # Registered when its module was first imported, which the entry point does in a fresh interpreter.
     monkeypatch.setattr(EntryPoint, "load", lambda self: interface._networks.setdefault(self.name, ToyPotential))
     assert find_network("toy") is ToyPotential
-    with pytest.raises(UnknownNetworkError, match=r"known are kstep, toy"):
+    with pytest.raises(UnknownNetworkError, match=r"known are kstep, regression, toy"):
         find_network("other")

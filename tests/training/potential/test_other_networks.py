@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +13,13 @@ import torch
 
 import kstep_training
 from kstep_models.configuration import ConfigError
-from kstep_models.frames import FrameFile
+from kstep_models.frames import FrameFile, FrameWriter
 from kstep_models.potential.export import load
 from kstep_training.checkpoints import CheckpointError
 from kstep_training.potential.checkpoint import load_checkpoint
+from kstep_training.potential.data import load_frames
+from kstep_training.potential.training import molecule_data
+from tests.support.models import synthetic
 from tests.support.models.toy_network import ToyConfig, ToyPotential
 
 Configuration = Callable[..., Path]
@@ -61,7 +66,7 @@ def test_another_network_does_not_continue_a_run(gas: Path, configuration: Confi
 
 
 def test_a_network_that_is_not_installed_is_named(gas: Path, configuration: Configuration) -> None:
-    with pytest.raises(ConfigError, match=r"model: there is no network 'tpy', known are kstep, toy"):
+    with pytest.raises(ConfigError, match=r"model: there is no network 'tpy', known are kstep, regression, toy"):
         kstep_training.train(configuration(model={"name": "tpy"}))
     result = kstep_training.train(configuration(model=TOY, schedule={"max_steps": 1, "validate_every": 1}))
     content = torch.load(result.checkpoint, weights_only=True)
@@ -69,3 +74,20 @@ def test_a_network_that_is_not_installed_is_named(gas: Path, configuration: Conf
     torch.save(content, result.checkpoint)
     with pytest.raises(CheckpointError, match=r"no network 'gone'.*install the package"):
         load_checkpoint(result.checkpoint)
+
+
+def test_what_is_fitted_at_once_is_not_trained(gas: Path, configuration: Configuration) -> None:
+    with pytest.raises(ConfigError, match=r"model.name: regression is fitted at once .*kstep fit-regression"):
+        kstep_training.train(configuration(model={"name": "regression"}))
+
+
+@pytest.mark.parametrize(("minus", "total"), [({}, 1.0), ({"minus": {"method": "other"}}, 0.0)])
+def test_the_difference_of_two_methods_has_no_charge(tmp_path: Path, minus: dict[str, Any], total: float) -> None:
+    region = replace(synthetic.REGION, charge=1, level_of_theory={"method": "analytic", **minus})
+    path = tmp_path / "ion.h5"
+    random = np.random.default_rng(1)
+    with FrameWriter(path, region, environment=False) as writer:
+        for trajectory in range(6):
+            writer.append(synthetic.frame(random, trajectory, False))
+    frames = load_frames([(path, "auto")], 0.2, 0.2, 0)
+    assert molecule_data(frames, frames.members("train")).total_charge == total

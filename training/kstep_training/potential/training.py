@@ -25,6 +25,7 @@ from kstep_models.configuration import ConfigError, load_config
 from kstep_models.files import replaced_atomically, write_json
 from kstep_models.locks import locked_folder
 from kstep_models.potential.interface import MoleculeData, PotentialModel, create_model
+from kstep_models.regression.labels import net_charge
 from kstep_training.checkpoints import CheckpointError
 from kstep_training.potential.checkpoint import NAME, describe, load_checkpoint, read_raw
 from kstep_training.potential.config import PotentialTraining
@@ -84,6 +85,11 @@ def _train(config: PotentialTraining, config_path: Path, folder: Path, resume: b
         model = create_model(config.model, molecule_data(frames, training))
     else:
         model = _earlier_model(config, frames, config.start_from)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError(
+            f"{config_path}: model.name: {config.model.name} is fitted at once and has no weights to train: use "
+            "`kstep fit-regression`, or choose another network"
+        )
     batch = frames.batch(training, model.energy_mean)
     console.print(
         f"{len(training)} frames for training, {len(validation)} for validation, "
@@ -145,7 +151,7 @@ def molecule_data(frames: FrameSet, training: NDArray[np.int64]) -> MoleculeData
     return MoleculeData(
         numbers=region.numbers,
         bonds=region.bonds,
-        total_charge=region.charge,
+        total_charge=net_charge(region),
         positions=frames.positions[reference],
         energies=frames.energy[reference] - (charges * potential).sum(1),
         forces=frames.forces[reference] + charges[..., None] * frames.potential_gradient[reference],
