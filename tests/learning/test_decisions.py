@@ -104,7 +104,7 @@ def test_an_interrupted_trial_goes_on() -> None:
 
 
 def test_acceptance_of_a_trial() -> None:
-    trial = Trial(8, 1, 300.0, [0.0, -5.0, KT * np.log(2), float("inf")])
+    trial = Trial(8, 1, 300.0, [0.0, -5.0, KT * np.log(2), 99 * KT])
     assert trial.acceptance == pytest.approx((1 + 1 + 0.5 + 0) / 4)
     assert trial.uncertainty == pytest.approx(np.std([1, 1, 0.5, 0], ddof=1) / 2)
     assert not trial.is_hopeless(0.9, 20) and trial.is_hopeless(0.9, 12)

@@ -99,7 +99,8 @@ def test_interrupted_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         return call
 
     monkeypatch.setattr("openmmkstep.learning.record.write_atomically", mortal(_writer()))
-    monkeypatch.setattr("openmmkstep.learning.learner.write_atomically", mortal(_writer()))
+    for module in ("learner", "places", "pool"):
+        monkeypatch.setattr(f"openmmkstep.learning.{module}.write_atomically", mortal(_writer()))
     monkeypatch.setattr("kstep_models.frames.FrameWriter.flush", mortal(_flush()))
     kills = 0
     result = None

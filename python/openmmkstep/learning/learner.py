@@ -29,7 +29,6 @@ from openmmkstep.io.labels import LabelSource
 from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.openmmapi.qmmm_force import QMMMForce, QMResult
-from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.integrator import createIntegrator
 from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.units import value_in
@@ -37,7 +36,8 @@ from openmmkstep.units import value_in
 from .decisions import Decision, Fit, Hold, Label, Try, decide
 from .labelling import PackedSystem, errors_of, label, label_anywhere, workers_from
 from .levels import digest_of_levels
-from .pool import Pool, make_pool
+from .places import TrialPlaces
+from .pool import Pool, draw_velocities, groups_of_the_level_below, make_pool
 from .record import FitRecord, Record, Trial
 from .selection import select
 from .settings import LearningError, LearningSettings
@@ -270,12 +270,13 @@ class Learner:
             self._temperature * settings.pool_temperature, 2.0, self._inner_step
         )
         integrator.setRandomNumberSeed(settings.seed)
-        integrator.setIntegrationForceGroups(_groups_of_the_level_below(system))
+        integrator.setIntegrationForceGroups(groups_of_the_level_below(system))
         context = self._context(system, integrator)
         if box is not None:
             context.setPeriodicBoxVectors(*box)
         context.setPositions(positions)
-        context.setVelocities(self._drawn_velocities(system) if velocities is None else velocities)
+        drawn = draw_velocities(system, self._temperature, settings.seed)
+        context.setVelocities(drawn if velocities is None else velocities)
         context.applyVelocityConstraints(integrator.getConstraintTolerance())
         if not settings.learns:
             write_atomically(self.folder / "start.npz", PhaseSpacePoint.of(context).to_bytes())
@@ -286,17 +287,10 @@ class Learner:
             pool = make_pool(context, settings.pool_time, settings.pool_size)
             pool.write(self.folder / "pool.npz")
             # Trials begin where the level below has led: nearer to the QM level than a force field is.
-            context.setVelocities(self._drawn_velocities(system))
+            context.setVelocities(drawn)
             context.applyVelocityConstraints(integrator.getConstraintTolerance())
             write_atomically(self.folder / "start.npz", PhaseSpacePoint.of(context).to_bytes())
             self._record.pool_size = len(pool)
-
-    def _drawn_velocities(self, system: openmm.System) -> NDArray[np.float64]:
-        """Velocities of the temperature [N,3], nm/ps; those that OpenMM draws cost a QM call."""
-        masses = np.array([value_in(system.getParticleMass(i), unit.dalton) for i in range(system.getNumParticles())])
-        spread = np.sqrt(np.where(masses > 0, BOLTZMANN * self._temperature / np.where(masses > 0, masses, 1), 0))
-        random = np.random.default_rng(self.settings.seed)
-        return np.asarray(spread[:, None] * random.normal(size=(len(masses), 3)))
 
     def _label(self, count: int) -> None:
         """Label some of the pool, those that differ most from what has a label."""
@@ -305,27 +299,27 @@ class Learner:
         system = self._mixed(0)
         source = LabelSource(system, bool(self._start))
         task = self._task(system, source)
-        with self._writer(source) as writer:
-            region = source.region(self._topology)
-            n = len(region.particles)
-            bonds = region.site_bonds[(region.site_bonds < n).all(axis=1)]
-            group = permutation_group(region.numbers, bonds, self.settings.max_permutations)
-            seed = self.settings.seed + len(record.labelled)
-            chosen = select(pool.region(region.particles), count, group, seed, record.labelled)
-            if len(chosen) < count:
-                # All others are the same as one that has a label, or gets one now.
-                record.pool_size = len(record.labelled) + len(chosen)
-            configurations = {place: pool.only(place) for place in chosen}
-            # Closed by whatever interrupts, so that no process works on.
-            with closing(self._workers.results(task, configurations, errors_of)) as results:
-                for number, (place, result) in enumerate(results, start=1):
-                    frame = frame_of_result(result, source.is_embedded, 0, float(place), self._temperature)
-                    self._keep(writer, frame)
-                    record.labelled.append(place)
-                    record.labelled_since_fit += 1
-                    record.qm_calls += 1
-                    self._save()
-                    self._progress(f"label {number} of {len(chosen)} of the pool; {record.qm_calls} QM calls")
+        writer = self._writer(source)
+        region = source.region(self._topology)
+        n = len(region.particles)
+        bonds = region.site_bonds[(region.site_bonds < n).all(axis=1)]
+        group = permutation_group(region.numbers, bonds, self.settings.max_permutations)
+        seed = self.settings.seed + len(record.labelled)
+        chosen = select(pool.region(region.particles), count, group, seed, record.labelled)
+        if len(chosen) < count:
+            # All others are the same as one that has a label, or gets one now.
+            record.pool_size = len(record.labelled) + len(chosen)
+        configurations = {place: pool.only(place) for place in chosen}
+        # Closed by whatever interrupts, so that no process works on.
+        with closing(self._workers.results(task, configurations, errors_of)) as results:
+            for number, (place, result) in enumerate(results, start=1):
+                frame = frame_of_result(result, source.is_embedded, 0, float(place), self._temperature)
+                self._keep(writer, frame)
+                record.labelled.append(place)
+                record.labelled_since_fit += 1
+                record.qm_calls += 1
+                self._save()
+                self._progress(f"label {number} of {len(chosen)} of the pool; {record.qm_calls} QM calls")
 
     def _task(self, system: openmm.System, source: LabelSource) -> Callable[[Pool], QMResult]:
         if isinstance(self._workers, InProcess):
@@ -333,11 +327,8 @@ class Learner:
             return partial(label, context=context, source=source)
         return partial(label_anywhere, packed=PackedSystem.of(system, bool(self._start)))
 
-    @contextmanager
-    def _writer(self, source: LabelSource) -> Iterator[FrameWriter]:
-        exists = self._labels.exists()
-        writer = source.open(self._labels, self._topology, append=exists, flush_every=1)
-        yield writer
+    def _writer(self, source: LabelSource) -> FrameWriter:
+        return source.open(self._labels, self._topology, append=self._labels.exists(), flush_every=1)
 
     def _keep(self, writer: FrameWriter, frame: Any) -> None:
         writer.append(frame)
@@ -380,29 +371,32 @@ class Learner:
         system = self._mixed(trial.fit)
         integrator = self._integrator(system, trial)
         context = self._context(system, integrator)
-        self._point().apply_to(context)
-        with self._labels_of_trials(system) as keep:
-            calls = 0
-            while len(trial.errors) < settings.trial_steps and not trial.is_hopeless(
-                settings.acceptance, settings.trial_steps
-            ):
-                trial.failed = not self._step(integrator, trial)
-                statistics = integrator.getStatistics()
-                record.qm_calls += statistics.qmCalls - calls
-                calls = statistics.qmCalls
-                if trial.failed:
-                    break
-                keep(context, trial)
-                self._move(context)
-                self._progress(
-                    f"step {len(trial.errors)} of {settings.trial_steps} at k = {trial.k}; {record.qm_calls} QM calls, "
-                    f"acceptance {trial.acceptance:.3f}"
-                )
-        before = self._sound_steps()
+        places = self._places()
+        places.present().apply_to(context)
+        keep = self._keeper(system)
+        calls = 0
+        while len(trial.errors) < settings.trial_steps and not trial.is_hopeless(
+            settings.acceptance, settings.trial_steps
+        ):
+            trial.failed = not self._step(integrator, trial)
+            statistics = integrator.getStatistics()
+            record.qm_calls += statistics.qmCalls - calls
+            calls = statistics.qmCalls
+            if trial.failed:
+                break
+            keep(context, trial)
+            places.write(PhaseSpacePoint.of(context))
+            self._save()
+            places.forget_last()
+            self._progress(
+                f"step {len(trial.errors)} of {settings.trial_steps} at k = {trial.k}; {record.qm_calls} QM calls, "
+                f"acceptance {trial.acceptance:.3f}"
+            )
+        before = places.sound()
         trial.finished = True
         self._save()
-        if self._sound_steps() != before:
-            (self.folder / f"trial-{before}.npz").unlink(missing_ok=True)
+        if places.sound() != before:
+            places.forget(before)
         verdict = "passes" if trial.passes(settings.acceptance) else "fails"
         what = f"fit {trial.fit}" if trial.fit else "the level below"
         self._log(
@@ -410,6 +404,9 @@ class Learner:
             f"energy errors {trial.mean_error:+.2f} +- {trial.error_of_mean:.2f} kJ/mol per step; "
             f"{record.qm_calls} QM calls"
         )
+
+    def _places(self) -> TrialPlaces:
+        return TrialPlaces(self.folder, self._record.trials, self.settings.acceptance)
 
     def _step(self, integrator: KStepIntegrator, trial: Trial) -> bool:
         """Take an outer step and note its error; False if it breaks down, so that nothing is to be learned from it."""
@@ -422,28 +419,28 @@ class Learner:
             self._log(f"k = {trial.k} breaks down: {failure}")
             return False
         statistics = integrator.getStatistics()
-        error = statistics.metropolisError
-        if statistics.fallbacks > 0 or error is None or not abs(error) < _BREAKDOWN * BOLTZMANN * self._temperature:
+        error, correction = statistics.metropolisError, statistics.correctionRMS
+        if statistics.fallbacks > 0 or error is None or correction is None:
+            return False
+        if not abs(error) < _BREAKDOWN * BOLTZMANN * self._temperature:
             return False
         trial.errors.append(error)
-        trial.corrections.append(float("nan") if statistics.correctionRMS is None else statistics.correctionRMS)
+        trial.corrections.append(correction)
         return True
 
-    @contextmanager
-    def _labels_of_trials(self, system: openmm.System) -> Iterator[Callable[[openmm.Context, Trial], None]]:
-        """What keeps the label of an outer step; nothing, where nothing is learned."""
+    def _keeper(self, system: openmm.System) -> Callable[[openmm.Context, Trial], None]:
+        """What keeps the label of an outer step; nothing does, where nothing is learned."""
         if not self.settings.learns:
-            yield lambda context, trial: None
-            return
+            return lambda context, trial: None
         source = LabelSource(system, bool(self._start))
-        with self._writer(source) as writer:
+        writer = self._writer(source)
 
-            def keep(context: openmm.Context, trial: Trial) -> None:
-                time, place = len(trial.errors) * trial.k * self._inner_step, len(self._record.trials)
-                result = source.read(context)
-                self._keep(writer, frame_of_result(result, source.is_embedded, place, time, self._temperature))
+        def keep(context: openmm.Context, trial: Trial) -> None:
+            time, place = len(trial.errors) * trial.k * self._inner_step, len(self._record.trials)
+            result = source.read(context)
+            self._keep(writer, frame_of_result(result, source.is_embedded, place, time, self._temperature))
 
-            yield keep
+        return keep
 
     def _integrator(self, system: openmm.System, trial: Trial) -> KStepIntegrator:
         step = (self._temperature, self._friction, self._inner_step, trial.k)
@@ -455,37 +452,6 @@ class Learner:
         integrator.setRandomNumberSeed(self.settings.seed + 1000 * len(self._record.trials) + len(trial.errors))
         return integrator
 
-    def _sound_steps(self) -> int:
-        """Steps of all trials up to the end of the last that passed: where another may begin; 0 for the start."""
-        steps = sound = 0
-        for trial in self._record.trials:
-            steps += len(trial.errors)
-            if trial.finished and trial.passes(self.settings.acceptance):
-                sound = steps
-        return sound
-
-    def _point(self) -> PhaseSpacePoint:
-        """Where a trial goes on, or begins: not where one ended that failed, which may have pumped up energy."""
-        trials = self._record.trials
-        steps = self._sound_steps()
-        if trials and not trials[-1].finished and trials[-1].errors:
-            steps = sum(len(trial.errors) for trial in trials)
-        path = self.folder / (f"trial-{steps}.npz" if steps else "start.npz")
-        try:
-            return PhaseSpacePoint.from_bytes(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise LearningError(
-                f"{path} cannot be read ({error}): restore it from a copy, or remove the folder to learn anew"
-            ) from error
-
-    def _move(self, context: openmm.Context) -> None:
-        """Record an outer step: first where it leads, then that it was taken."""
-        steps = sum(len(trial.errors) for trial in self._record.trials)
-        write_atomically(self.folder / f"trial-{steps}.npz", PhaseSpacePoint.of(context).to_bytes())
-        self._save()
-        if steps - 1 != self._sound_steps():
-            (self.folder / f"trial-{steps - 1}.npz").unlink(missing_ok=True)
-
     def _hold(self, decision: Hold) -> Learned:
         record = self._record
         archive = self._archive(decision.fit) if decision.fit else None
@@ -494,19 +460,4 @@ class Learner:
             record.held["max_calls"] = self.settings.max_calls
             self._save()
             self._log(f"k = {decision.k} is held after {record.qm_calls} QM calls: {decision.reason}")
-        system = self._mixed(decision.fit)
-        find_qm_force(system)
-        return Learned(system, decision.k, archive, self._point(), record)
-
-
-def _groups_of_the_level_below(system: openmm.System) -> int:
-    """All force groups but those of the QM level, and of the base level where there is a better one."""
-    present = {force.getForceGroup() for force in system.getForces()}
-    for level in (force_groups.SURROGATE, force_groups.BASE_LEVEL):
-        if level in present:
-            left_out = {force_groups.QM, force_groups.SURROGATE, force_groups.BASE_LEVEL} - {level}
-            return sum(1 << group for group in range(32) if group not in left_out)
-    raise LearningError(
-        "there is no level below QM whose dynamics could find configurations: give a QM method as start, or make the "
-        "system with baseLevel='force-field'"
-    )
+        return Learned(self._mixed(decision.fit), decision.k, archive, self._places().present(), record)

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from kstep_models.files import write_atomically
+from kstep_models.units import BOLTZMANN
+from openmmkstep.qmmm.levels import force_groups
+from openmmkstep.units import value_in
 
 from .settings import LearningError
 
@@ -100,3 +103,26 @@ def make_pool(context: openmm.Context, duration: float, size: int) -> Pool:
                 "pool_temperature"
             )
     return Pool(np.array(positions), np.array(boxes))
+
+
+def draw_velocities(system: openmm.System, temperature: float, seed: int) -> NDArray[np.float64]:
+    """Velocities of a temperature (K) for all particles [N,3], nm/ps; those that OpenMM draws cost a QM call."""
+    masses = np.array([value_in(system.getParticleMass(i), unit.dalton) for i in range(system.getNumParticles())])
+    spread = np.sqrt(np.where(masses > 0, BOLTZMANN * temperature / np.where(masses > 0, masses, 1), 0))
+    return np.asarray(spread[:, None] * np.random.default_rng(seed).normal(size=(len(masses), 3)))
+
+
+def groups_of_the_level_below(system: openmm.System) -> int:
+    """Force groups, as a bit mask, of the dynamics on the best level below QM and all that the levels share.
+
+    Raises:
+        LearningError: There is no such level.
+    """
+    present = {force.getForceGroup() for force in system.getForces()}
+    for level in (force_groups.SURROGATE, force_groups.BASE_LEVEL):
+        if level in present:
+            return sum(1 << group for group in range(32) if group not in force_groups.LEVELS - {level})
+    raise LearningError(
+        "there is no level below QM whose dynamics could find configurations: give a QM method as start, or make the "
+        "system with baseLevel='force-field'"
+    )

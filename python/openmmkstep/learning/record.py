@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kstep_models.files import write_atomically
 from kstep_models.units import BOLTZMANN
@@ -43,38 +44,34 @@ class Trial:
     failed: bool = False
 
     @property
+    def _probabilities(self) -> NDArray[np.float64]:
+        """Probability with which Metropolis would accept each step."""
+        return np.exp(-np.maximum(0.0, np.array(self.errors) / (BOLTZMANN * self.temperature)))
+
+    @property
     def acceptance(self) -> float:
         """Mean probability of acceptance; 0 before the first step."""
-        beta = 1 / (BOLTZMANN * self.temperature)
-        probabilities = [math.exp(-max(0.0, beta * error)) if math.isfinite(error) else 0.0 for error in self.errors]
-        return float(np.mean(probabilities)) if probabilities else 0.0
+        return float(np.mean(self._probabilities)) if self.errors else 0.0
 
     @property
     def uncertainty(self) -> float:
         """Standard error of the acceptance, as if steps were independent; 1 before the second step."""
-        if len(self.errors) < 2:
-            return 1.0
-        beta = 1 / (BOLTZMANN * self.temperature)
-        probabilities = [math.exp(-max(0.0, beta * error)) if math.isfinite(error) else 0.0 for error in self.errors]
-        return float(np.std(probabilities, ddof=1) / math.sqrt(len(probabilities)))
+        return _standard_error(self._probabilities) if len(self.errors) > 1 else 1.0
 
     @property
     def mean_error(self) -> float:
         """Mean error of energy of a step, kJ/mol: what the thermostat carries away, where Metropolis is off."""
-        finite = [error for error in self.errors if math.isfinite(error)]
-        return float(np.mean(finite)) if finite else 0.0
+        return float(np.mean(self.errors)) if self.errors else 0.0
 
     @property
     def error_of_mean(self) -> float:
         """Its standard error, as if steps were independent, kJ/mol; 0 before the second step."""
-        finite = [error for error in self.errors if math.isfinite(error)]
-        return float(np.std(finite, ddof=1) / math.sqrt(len(finite))) if len(finite) > 1 else 0.0
+        return _standard_error(np.array(self.errors)) if len(self.errors) > 1 else 0.0
 
     @property
     def correction(self) -> float | None:
         """Root mean square correction, kJ/mol/nm; None before the first step."""
-        finite = [value for value in self.corrections if math.isfinite(value)]
-        return float(np.sqrt(np.mean(np.square(finite)))) if finite else None
+        return float(np.sqrt(np.mean(np.square(self.corrections)))) if self.corrections else None
 
     def passes(self, target: float) -> bool:
         """Whether the acceptance reaches a target."""
@@ -185,3 +182,8 @@ class Record:
             if isinstance(error, LearningError):
                 raise
             raise LearningError(f"{path} is damaged ({error}): {remedy}") from error
+
+
+def _standard_error(values: NDArray[np.float64]) -> float:
+    """Of a mean of independent values, two or more."""
+    return float(np.std(values, ddof=1) / math.sqrt(len(values)))
