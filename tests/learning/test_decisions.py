@@ -11,8 +11,8 @@ import pytest
 from kstep_models.units import BOLTZMANN
 from openmmkstep.learning.decisions import Decision, Fit, Hold, Label, Try, decide
 from openmmkstep.learning.record import FitRecord, Record, Trial
-from openmmkstep.learning.selection import select
 from openmmkstep.learning.settings import LearningError, LearningSettings
+from openmmkstep.learning.stages.selection import select
 from tests.support.models import methanol
 
 SETTINGS = LearningSettings(ks=(4, 8, 12, 16), first_labels=40, more_labels=20, trial_steps=20, max_calls=300)

@@ -22,10 +22,11 @@ from openmmkstep import QMMMPotential
 from openmmkstep.engines import registry
 from openmmkstep.engines.ase import calculators
 from openmmkstep.io.labels import LabelSource
-from openmmkstep.learning import Learner, LearningError, LearningSettings, labelling
-from openmmkstep.learning.labelling import PackedSystem, label, label_anywhere
-from openmmkstep.learning.pool import Pool
+from openmmkstep.learning import Learner, LearningError, LearningSettings
 from openmmkstep.learning.record import Record
+from openmmkstep.learning.stages import labelling
+from openmmkstep.learning.stages.labelling import PackedSystem, label, label_anywhere
+from openmmkstep.learning.stages.pool import Pool
 from openmmkstep.openmmapi.qmmm_force import QMResult
 from tests.support.learning import PLATFORM, check_books
 from tests.support.levels.methanol import METHANOL, POSITIONS, bare_methanol
@@ -134,7 +135,7 @@ def test_a_process_that_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     lonely._workers = LocalProcesses(1)
     # Dask would try three times more.
     with monkeypatch.context() as patch, dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-        patch.setattr("openmmkstep.learning.learner.label_anywhere", mortal_label)
+        patch.setattr("openmmkstep.learning.stages.pool_labels.label_anywhere", mortal_label)
         with pytest.raises(LearningError, match=r"configuration \d+ of the pool: its process was lost .* goes on"):
             lonely.learn(POSITIONS)
     kept = check_books(tmp_path).labelled

@@ -15,8 +15,8 @@ from kstep_models.locks import InUseError, locked
 from kstep_models.units import BOLTZMANN
 from openmmkstep import QMMMPotential, createIntegrator
 from openmmkstep.learning import Learned, Learner, LearningError, LearningSettings
-from openmmkstep.learning.pool import Pool
 from openmmkstep.learning.record import Record
+from openmmkstep.learning.stages.pool import Pool
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.qmmm.levels import force_groups
 from tests.support.learning import PLATFORM, check_books
@@ -99,8 +99,8 @@ def test_interrupted_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         return call
 
     monkeypatch.setattr("openmmkstep.learning.record.write_atomically", mortal(_writer()))
-    for module in ("learner", "places", "pool"):
-        monkeypatch.setattr(f"openmmkstep.learning.{module}.write_atomically", mortal(_writer()))
+    for module in ("sampling", "places", "pool"):
+        monkeypatch.setattr(f"openmmkstep.learning.stages.{module}.write_atomically", mortal(_writer()))
     monkeypatch.setattr("kstep_models.frames.FrameWriter.flush", mortal(_flush()))
     kills = 0
     result = None
@@ -205,7 +205,7 @@ def test_a_pool_of_few_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         few = POSITIONS + np.random.default_rng(1).normal(scale=0.003, size=(12, 6, 3))
         return Pool(few[np.arange(40) % 12].astype(np.float32), np.tile(2 * np.eye(3), (40, 1, 1)))
 
-    monkeypatch.setattr("openmmkstep.learning.learner.make_pool", same)
+    monkeypatch.setattr("openmmkstep.learning.stages.sampling.make_pool", same)
     settings = LearningSettings(
         ks=(4, 8), max_calls=80, first_labels=20, trial_steps=8, pool_time=0.2, pool_size=40, seed=3
     )

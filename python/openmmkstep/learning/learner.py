@@ -3,49 +3,31 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import openmm
-from numpy.typing import NDArray
 from openmm import app, unit
 
-from kstep_models.files import write_atomically
-from kstep_models.frames import FrameWriter
 from kstep_models.locks import locked
-from kstep_models.regression.exporting import fit_and_export
-from kstep_models.regression.labels import Labels
-from kstep_models.regression.permutations import permutation_group
-from kstep_models.units import BOLTZMANN
-from kstep_models.workers import InProcess
-from openmmkstep.io.frames import count_frames, frame_of_result, keep_frames
 from openmmkstep.io.labels import LabelSource
 from openmmkstep.io.phase_space import PhaseSpacePoint
-from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.openmmapi.qmmm_force import QMMMForce, QMResult
-from openmmkstep.qmmm.integrator import createIntegrator
+from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.units import value_in
 
+from .books import Books
 from .decisions import Decision, Fit, Hold, Label, Try, decide
-from .labelling import PackedSystem, errors_of, label, label_anywhere, workers_from
-from .levels import digest_of_levels
-from .places import TrialPlaces
-from .pool import Pool, draw_velocities, groups_of_the_level_below, make_pool
-from .record import FitRecord, Record, Trial
-from .selection import select
+from .problem import Problem
+from .record import Record
 from .settings import LearningError, LearningSettings
-
-# A trial measures; the guard, which would redo steps with k QM calls each, must not take part.
-_NO_BOUND = 1e12
-# Error of energy of one outer step, kT, beyond which a trial is no dynamics any more.
-_BREAKDOWN = 100.0
+from .stages.fits import fit
+from .stages.labelling import workers_from
+from .stages.pool_labels import label_pool
+from .stages.sampling import begin
+from .stages.trials import Trials, places_of
 
 
 @dataclass(frozen=True)
@@ -124,22 +106,21 @@ class Learner:
     ) -> None:
         self.settings = settings or LearningSettings()
         self.folder = Path(folder)
-        self._mix = mix
-        self._topology = topology
-        self._start = list(start)
-        self._temperature = value_in(temperature, unit.kelvin)
-        self._friction = value_in(friction, unit.picosecond**-1)
-        self._inner_step = value_in(innerStep, unit.picosecond)
-        if not self._temperature > 0:
+        self._problem = Problem(
+            mix,
+            topology,
+            list(start),
+            value_in(temperature, unit.kelvin),
+            value_in(friction, unit.picosecond**-1),
+            value_in(innerStep, unit.picosecond),
+            dict(integratorOptions or {}),
+            platform,
+            dict(properties or {}),
+        )
+        if not self._problem.temperature > 0:
             raise LearningError("learning needs a temperature, by which the acceptance is measured: give one above 0 K")
-        self._options = dict(integratorOptions or {})
-        self._platform = platform
-        self._properties = dict(properties or {})
-        self._log = log
-        self._progress = progress
         self._workers = workers_from(workers, scheduler)
-        self._record = Record({})
-        self._labels = self.folder / "labels.h5"
+        self._books = Books(self.folder, log, progress)
 
     def learn(self, positions: Any, box: Any = None, velocities: Any = None) -> Learned:
         """Learn, or take up what was interrupted; where learning is over its result is there at once.
@@ -159,305 +140,69 @@ class Learner:
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder):
             self._open()
-            system = self._mixed(0)
+            system = self._problem.mixed()
             self._refuse_what_teaches_nothing(system)
-            self._refuse_other_levels(system)
-            if not (self.folder / "start.npz").exists() or (self.settings.learns and self._record.pool_size == 0):
-                self._begin(system, positions, box, velocities)
+            self._books.refuse_other_levels(system)
+            record = self._books.record
+            if not (self.folder / "start.npz").exists() or (self.settings.learns and record.pool_size == 0):
+                begin(self._problem, self.settings, self._books, system, positions, box, velocities)
             decision = self._decide()
             while not isinstance(decision, Hold):
                 self._carry_out(decision)
                 decision = self._decide()
             return self._hold(decision)
 
+    def _open(self) -> None:
+        problem = self._problem
+        settings = {
+            **asdict(self.settings),
+            "ks": list(self.settings.ks),
+            "temperature": problem.temperature,
+            "friction": problem.friction,
+            "inner_step": problem.inner_step,
+        }
+        # How much may be spent is not what it is spent on: a larger budget takes learning up again.
+        self._books.open(settings, settings.pop("max_calls"))
+
     def _refuse_what_teaches_nothing(self, system: openmm.System) -> None:
         if not self.settings.learns:
             return
+        problem = self._problem
         below = [force for force in system.getForces() if force.getForceGroup() == force_groups.SURROGATE]
-        if self._start and not (len(below) == 1 and QMMMForce.isInstance(below[0])):
+        if problem.has_level and not (len(below) == 1 and QMMMForce.isInstance(below[0])):
             raise LearningError(
                 "what is learned is the difference to one QM method, which is all that start may name then: leave out "
                 "the other parts, or set first_labels to 0 to find the k that they carry"
             )
-        region = LabelSource(system, bool(self._start)).region(self._topology)
+        region = LabelSource(system, problem.has_level).region(problem.topology)
         if len(region.site_numbers) < 2:
             raise LearningError(
                 "a region of one atom has no geometry to learn from: take a larger region, or set first_labels to 0 to "
                 "find the k of a surrogate that is there"
             )
 
-    def _refuse_other_levels(self, system: openmm.System) -> None:
-        levels = digest_of_levels(system)
-        # Those of a folder that was begun by a version that did not record them cannot be told.
-        if self._record.levels not in ("", levels):
-            raise LearningError(
-                f"{self.folder} holds learning with another QM level or other levels below it: choose another folder, "
-                "or remove it"
-            )
-        self._record.levels = levels
-
     def _decide(self) -> Decision:
-        return decide(self._record, self.settings, bool(self._start))
+        return decide(self._books.record, self.settings, self._problem.has_level)
 
     def _carry_out(self, decision: Decision) -> None:
+        books = self._books
         if isinstance(decision, Label):
-            with self._timed("labels"):
-                self._label(decision.count)
+            with books.timed("labels"):
+                label_pool(self._problem, self.settings, books, self._workers, decision.count)
         elif isinstance(decision, Fit):
-            with self._timed("fits"):
-                self._fit()
+            with books.timed("fits"):
+                fit(self.settings, books)
         elif isinstance(decision, Try):
-            with self._timed("trials"):
-                self._try(decision)
-
-    def _open(self) -> None:
-        """Read the record, if there is one, and cut off what an interruption left half done."""
-        path = self.folder / "learning.json"
-        settings = {
-            **asdict(self.settings),
-            "ks": list(self.settings.ks),
-            "temperature": self._temperature,
-            "friction": self._friction,
-            "inner_step": self._inner_step,
-        }
-        # How much may be spent is not what it is spent on: a larger budget takes learning up again.
-        budget = settings.pop("max_calls")
-        if not path.exists():
-            self._record = Record(settings)
-            return
-        self._record = Record.read(path)
-        if dict(self._record.settings) != settings:
-            names = sorted(name for name in settings if self._record.settings.get(name) != settings[name])
-            raise LearningError(
-                f"{self.folder} holds learning with other settings ({', '.join(names)}): choose another folder, or "
-                "remove it"
-            )
-        if self._labels.exists() and count_frames(self._labels) > self._record.labels:
-            keep_frames(self._labels, self._record.labels)
-        held = self._record.held
-        if held is not None and held["max_calls"] < budget:
-            self._record.held = None
-
-    def _save(self) -> None:
-        self._record.write(self.folder / "learning.json")
-
-    @contextmanager
-    def _timed(self, what: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        times = self._record.wall_time
-        times[what] = times.get(what, 0.0) + time.perf_counter() - start
-        self._save()
-
-    def _mixed(self, fit: int) -> openmm.System:
-        parts = list(self._start)
-        if fit > 0:
-            parts.append(self._archive(fit))
-        return self._mix(parts or None)
-
-    def _archive(self, fit: int) -> Path:
-        return self.folder / self._record.fits[fit - 1].archive
-
-    def _context(self, system: openmm.System, integrator: openmm.Integrator) -> openmm.Context:
-        if self._platform is None:
-            return openmm.Context(system, integrator)
-        return openmm.Context(system, integrator, self._platform, self._properties)
-
-    def _begin(self, system: openmm.System, positions: Any, box: Any, velocities: Any) -> None:
-        """Remember where to begin, and sample the pool from there."""
-        settings = self.settings
-        integrator = openmm.LangevinMiddleIntegrator(
-            self._temperature * settings.pool_temperature, 2.0, self._inner_step
-        )
-        integrator.setRandomNumberSeed(settings.seed)
-        integrator.setIntegrationForceGroups(groups_of_the_level_below(system))
-        context = self._context(system, integrator)
-        if box is not None:
-            context.setPeriodicBoxVectors(*box)
-        context.setPositions(positions)
-        drawn = draw_velocities(system, self._temperature, settings.seed)
-        context.setVelocities(drawn if velocities is None else velocities)
-        context.applyVelocityConstraints(integrator.getConstraintTolerance())
-        if not settings.learns:
-            write_atomically(self.folder / "start.npz", PhaseSpacePoint.of(context).to_bytes())
-            self._save()
-            return
-        self._log(f"sampling {settings.pool_time:g} ps on the level below QM")
-        with self._timed("pool"):
-            pool = make_pool(context, settings.pool_time, settings.pool_size)
-            pool.write(self.folder / "pool.npz")
-            # Trials begin where the level below has led: nearer to the QM level than a force field is.
-            context.setVelocities(drawn)
-            context.applyVelocityConstraints(integrator.getConstraintTolerance())
-            write_atomically(self.folder / "start.npz", PhaseSpacePoint.of(context).to_bytes())
-            self._record.pool_size = len(pool)
-
-    def _label(self, count: int) -> None:
-        """Label some of the pool, those that differ most from what has a label."""
-        record = self._record
-        pool = Pool.read(self.folder / "pool.npz")
-        system = self._mixed(0)
-        source = LabelSource(system, bool(self._start))
-        task = self._task(system, source)
-        writer = self._writer(source)
-        region = source.region(self._topology)
-        n = len(region.particles)
-        bonds = region.site_bonds[(region.site_bonds < n).all(axis=1)]
-        group = permutation_group(region.numbers, bonds, self.settings.max_permutations)
-        seed = self.settings.seed + len(record.labelled)
-        chosen = select(pool.region(region.particles), count, group, seed, record.labelled)
-        if len(chosen) < count:
-            # All others are the same as one that has a label, or gets one now.
-            record.pool_size = len(record.labelled) + len(chosen)
-        configurations = {place: pool.only(place) for place in chosen}
-        # Closed by whatever interrupts, so that no process works on.
-        with closing(self._workers.results(task, configurations, errors_of)) as results:
-            for number, (place, result) in enumerate(results, start=1):
-                frame = frame_of_result(result, source.is_embedded, 0, float(place), self._temperature)
-                self._keep(writer, frame)
-                record.labelled.append(place)
-                record.labelled_since_fit += 1
-                record.qm_calls += 1
-                self._save()
-                self._progress(f"label {number} of {len(chosen)} of the pool; {record.qm_calls} QM calls")
-
-    def _task(self, system: openmm.System, source: LabelSource) -> Callable[[Pool], QMResult]:
-        if isinstance(self._workers, InProcess):
-            context = self._context(system, openmm.VerletIntegrator(0.001))
-            return partial(label, context=context, source=source)
-        return partial(label_anywhere, packed=PackedSystem.of(system, bool(self._start)))
-
-    def _writer(self, source: LabelSource) -> FrameWriter:
-        return source.open(self._labels, self._topology, append=self._labels.exists(), flush_every=1)
-
-    def _keep(self, writer: FrameWriter, frame: Any) -> None:
-        writer.append(frame)
-        writer.flush()
-        self._record.labels = len(writer)
-
-    def _fit(self) -> None:
-        record, settings = self._record, self.settings
-        number = len(record.fits) + 1
-        name = f"surrogate-{number}.pt"
-
-        def choose(labels: Labels) -> NDArray[np.int64]:
-            most = max(10, settings.max_unknowns // (3 * labels.positions.shape[1]))
-            if len(labels) <= most:
-                return np.arange(len(labels))
-            group = permutation_group(labels.numbers, labels.bonds, settings.max_permutations)
-            # In the order of the choice neighbours in time stand apart, as held-out labels should.
-            return np.array(select(labels.positions, most, group, settings.seed), dtype=np.int64)
-
-        exported = fit_and_export(
-            [self._labels], self.folder / name, None, settings.max_permutations, self._log, choose
-        )
-        result = exported.result
-        errors = {str(parts): error for parts, error in result.errors.items()}
-        regression = result.regression
-        record.fits.append(FitRecord(record.labels, regression.labels, regression.parts, errors, result.size, name))
-        record.labelled_since_fit = 0
-        self._save()
-        best = errors[regression.parts]
-        self._log(
-            f"fit {number}: {regression.labels} labels, {regression.parts}, {best:.1f} of {result.size:.0f} meV/A"
-        )
-
-    def _try(self, decision: Try) -> None:
-        """Outer steps at one k, each of which is recorded before the next."""
-        record, settings = self._record, self.settings
-        if not record.trials or record.trials[-1].finished:
-            record.trials.append(Trial(decision.k, decision.fit, self._temperature))
-        trial = record.trials[-1]
-        system = self._mixed(trial.fit)
-        integrator = self._integrator(system, trial)
-        context = self._context(system, integrator)
-        places = self._places()
-        places.present().apply_to(context)
-        keep = self._keeper(system)
-        calls = 0
-        while len(trial.errors) < settings.trial_steps and not trial.is_hopeless(
-            settings.acceptance, settings.trial_steps
-        ):
-            trial.failed = not self._step(integrator, trial)
-            statistics = integrator.getStatistics()
-            record.qm_calls += statistics.qmCalls - calls
-            calls = statistics.qmCalls
-            if trial.failed:
-                break
-            keep(context, trial)
-            places.write(PhaseSpacePoint.of(context))
-            self._save()
-            places.forget_last()
-            self._progress(
-                f"step {len(trial.errors)} of {settings.trial_steps} at k = {trial.k}; {record.qm_calls} QM calls, "
-                f"acceptance {trial.acceptance:.3f}"
-            )
-        before = places.sound()
-        trial.finished = True
-        self._save()
-        if places.sound() != before:
-            places.forget(before)
-        verdict = "passes" if trial.passes(settings.acceptance) else "fails"
-        what = f"fit {trial.fit}" if trial.fit else "the level below"
-        self._log(
-            f"k = {trial.k} with {what}: acceptance {trial.acceptance:.3f} +- {trial.uncertainty:.3f}, {verdict}; "
-            f"energy errors {trial.mean_error:+.2f} +- {trial.error_of_mean:.2f} kJ/mol per step; "
-            f"{record.qm_calls} QM calls"
-        )
-
-    def _places(self) -> TrialPlaces:
-        return TrialPlaces(self.folder, self._record.trials, self.settings.acceptance)
-
-    def _step(self, integrator: KStepIntegrator, trial: Trial) -> bool:
-        """Take an outer step and note its error; False if it breaks down, so that nothing is to be learned from it."""
-        try:
-            integrator.step(1)
-        except openmm.OpenMMException as failure:
-            # What fails at once is wrong by itself; what fails later, k has led there.
-            if not trial.errors:
-                raise
-            self._log(f"k = {trial.k} breaks down: {failure}")
-            return False
-        statistics = integrator.getStatistics()
-        error, correction = statistics.metropolisError, statistics.correctionRMS
-        if statistics.fallbacks > 0 or error is None or correction is None:
-            return False
-        if not abs(error) < _BREAKDOWN * BOLTZMANN * self._temperature:
-            return False
-        trial.errors.append(error)
-        trial.corrections.append(correction)
-        return True
-
-    def _keeper(self, system: openmm.System) -> Callable[[openmm.Context, Trial], None]:
-        """What keeps the label of an outer step; nothing does, where nothing is learned."""
-        if not self.settings.learns:
-            return lambda context, trial: None
-        source = LabelSource(system, bool(self._start))
-        writer = self._writer(source)
-
-        def keep(context: openmm.Context, trial: Trial) -> None:
-            time, place = len(trial.errors) * trial.k * self._inner_step, len(self._record.trials)
-            result = source.read(context)
-            self._keep(writer, frame_of_result(result, source.is_embedded, place, time, self._temperature))
-
-        return keep
-
-    def _integrator(self, system: openmm.System, trial: Trial) -> KStepIntegrator:
-        step = (self._temperature, self._friction, self._inner_step, trial.k)
-        integrator = createIntegrator(system, *step, **self._options)
-        integrator.setMetropolis("monitor")
-        integrator.setMaxEnergyError(_NO_BOUND)
-        integrator.setMaxCorrection(_NO_BOUND)
-        # Not the noise of the steps that were taken before an interruption.
-        integrator.setRandomNumberSeed(self.settings.seed + 1000 * len(self._record.trials) + len(trial.errors))
-        return integrator
+            with books.timed("trials"):
+                Trials(self._problem, self.settings, books).carry_out(decision.k, decision.fit)
 
     def _hold(self, decision: Hold) -> Learned:
-        record = self._record
-        archive = self._archive(decision.fit) if decision.fit else None
+        books, record = self._books, self._books.record
+        archive = books.archive(decision.fit)
         if record.held is None:
             record.held = {"k": decision.k, "fit": decision.fit, "reason": decision.reason}
             record.held["max_calls"] = self.settings.max_calls
-            self._save()
-            self._log(f"k = {decision.k} is held after {record.qm_calls} QM calls: {decision.reason}")
-        return Learned(self._mixed(decision.fit), decision.k, archive, self._places().present(), record)
+            books.save()
+            books.log(f"k = {decision.k} is held after {record.qm_calls} QM calls: {decision.reason}")
+        point = places_of(self.settings, books).present()
+        return Learned(self._problem.mixed(archive), decision.k, archive, point, record)

@@ -18,7 +18,7 @@ from kstep_models.units import BOLTZMANN
 from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.units import value_in
 
-from .settings import LearningError
+from ..settings import LearningError
 
 # Of the dynamics, before the first configuration is taken.
 _EQUILIBRATION = 0.1

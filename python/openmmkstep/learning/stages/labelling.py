@@ -18,8 +18,8 @@ from openmmkstep.engines.ase import calculators
 from openmmkstep.io.labels import LabelSource
 from openmmkstep.openmmapi.qmmm_force import QMResult
 
+from ..settings import LearningError
 from .pool import Pool
-from .settings import LearningError
 
 # Engines keep what they had last, and not all of them may be called by two threads.
 _ONE_AT_A_TIME = threading.Lock()

@@ -8,8 +8,8 @@ from pathlib import Path
 from kstep_models.files import write_atomically
 from openmmkstep.io.phase_space import PhaseSpacePoint
 
-from .record import Trial
-from .settings import LearningError
+from ..record import Trial
+from ..settings import LearningError
 
 
 class TrialPlaces:

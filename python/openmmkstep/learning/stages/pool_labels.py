@@ -1,0 +1,70 @@
+"""Labels of the pool: of configurations that differ most from what has a label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+
+import openmm
+
+from kstep_models.regression.permutations import permutation_group
+from kstep_models.workers import InProcess, Workers
+from openmmkstep.io.frames import frame_of_result
+from openmmkstep.io.labels import LabelSource
+from openmmkstep.openmmapi.qmmm_force import QMResult
+
+from ..books import Books
+from ..problem import Problem
+from ..settings import LearningSettings
+from .labelling import PackedSystem, errors_of, label, label_anywhere
+from .pool import Pool
+from .selection import select
+
+
+def label_pool(problem: Problem, settings: LearningSettings, books: Books, workers: Workers, count: int) -> None:
+    """Label some configurations, each of which is recorded when it comes.
+
+    Args:
+        problem: What is learned for.
+        settings: What is aimed at.
+        books: Where it is recorded.
+        workers: Who computes.
+        count: How many.
+
+    Raises:
+        LearningError: The pool cannot be read, a worker was lost or does not know the engine.
+        openmm.OpenMMException: A calculation fails.
+    """
+    record = books.record
+    pool = Pool.read(books.folder / "pool.npz")
+    system = problem.mixed()
+    source = LabelSource(system, problem.has_level)
+    task = _task(problem, workers, system, source)
+    writer = books.writer(source, problem.topology)
+    region = source.region(problem.topology)
+    n = len(region.particles)
+    bonds = region.site_bonds[(region.site_bonds < n).all(axis=1)]
+    group = permutation_group(region.numbers, bonds, settings.max_permutations)
+    seed = settings.seed + len(record.labelled)
+    chosen = select(pool.region(region.particles), count, group, seed, record.labelled)
+    if len(chosen) < count:
+        # All others are the same as one that has a label, or gets one now.
+        record.pool_size = len(record.labelled) + len(chosen)
+    configurations = {place: pool.only(place) for place in chosen}
+    # Closed by whatever interrupts, so that no process works on.
+    with closing(workers.results(task, configurations, errors_of)) as results:
+        for number, (place, result) in enumerate(results, start=1):
+            books.keep(writer, frame_of_result(result, source.is_embedded, 0, float(place), problem.temperature))
+            record.labelled.append(place)
+            record.labelled_since_fit += 1
+            record.qm_calls += 1
+            books.save()
+            books.progress(f"label {number} of {len(chosen)} of the pool; {record.qm_calls} QM calls")
+
+
+def _task(problem: Problem, workers: Workers, system: openmm.System, source: LabelSource) -> Callable[[Pool], QMResult]:
+    if isinstance(workers, InProcess):
+        context = problem.context(system, openmm.VerletIntegrator(0.001))
+        return partial(label, context=context, source=source)
+    return partial(label_anywhere, packed=PackedSystem.of(system, problem.has_level))
