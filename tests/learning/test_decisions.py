@@ -67,6 +67,24 @@ def test_all_goes_well() -> None:
     assert held == Hold(16, 1, "the largest k is reached")
 
 
+def test_a_choice_that_was_interrupted_is_labelled_first() -> None:
+    """Of labels that are added, too, where an earlier version fitted to those that were done."""
+    learning = Learning({(0, 4): 0.95, (1, 8): 0.5})
+    while learning.done[-1:] != ["label 20"]:
+        learning.carry_out(decide(learning.record, SETTINGS, True))
+    record = learning.record
+    record.chosen = [*record.labelled[-20:], 70, 80]
+    assert decide(record, SETTINGS, True) == Label(2)
+    record.in_flight = 3
+    calls = record.qm_calls
+    record.count_lost_calls()
+    assert (record.qm_calls, record.in_flight) == (calls + 3, 0)
+    record.qm_calls = SETTINGS.max_calls - 1
+    assert decide(record, SETTINGS, True) == Label(1)
+    record.qm_calls += 1
+    assert isinstance(decide(record, SETTINGS, True), Hold)
+
+
 def test_a_resonance_does_not_end_the_scan() -> None:
     learning = Learning({(0, 4): 0.95, (1, 8): 0.95, (1, 12): 0.5, (1, 16): 0.91})
     assert learning.run() == Hold(16, 1, "the largest k is reached")

@@ -82,6 +82,11 @@ def test_from_a_structure_to_a_report(tmp_path: Path, monkeypatch: pytest.Monkey
     output = run(tmp_path, {**content, "time": "0.24 ps"})
     assert "taking up the run" in output and "label" not in output
     assert json.loads((tmp_path / "out" / "production.json").read_text())["time_ps"] == pytest.approx(0.24)
+    (tmp_path / "out" / "learning" / "learning.json").unlink()
+    result = CliRunner().invoke(app, ["run", str(tmp_path / "run.yaml")])
+    assert result.exit_code != 0
+    message = " ".join(result.output.split())
+    assert "learning.json is missing, but production has begun" in message and "pass --fresh" in message
 
 
 def test_nothing_is_good_enough(tmp_path: Path) -> None:

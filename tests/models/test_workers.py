@@ -52,6 +52,11 @@ def test_results_by_number(workers: Workers) -> None:
     assert list(workers.results(inverse, {})) == []
 
 
+def test_how_many_are_under_way_at_a_time(workers: Workers) -> None:
+    assert workers.count_at_a_time(0) == 0 and workers.count_at_a_time(1) == 1
+    assert workers.count_at_a_time(100) == (2 if isinstance(workers, LocalProcesses) else 1)
+
+
 def test_errors_are_named(workers: Workers) -> None:
     with pytest.raises(ValueError, match="item 5"):
         list(workers.results(inverse, {5: 0}, named))

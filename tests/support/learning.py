@@ -39,3 +39,11 @@ def check_books(folder: Path) -> Record:
     different = Counter(tuple(np.round(x, 9).ravel()) for x in positions)
     assert max(different.values()) == 1
     return record
+
+
+def assert_same_frames(one: Path, other: Path) -> None:
+    """Two files of labels are the same to the last bit."""
+    names = ("trajectory", "time", "positions", "energy", "forces")
+    with FrameFile(one) as first, FrameFile(other) as second:
+        for name in names:
+            np.testing.assert_array_equal(first.frames(name), second.frames(name))

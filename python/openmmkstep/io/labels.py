@@ -62,6 +62,12 @@ class LabelSource:
         methods = [force for force in (self._above, self._below) if force is not None]
         return [(force.getEngine(), force.getEngineSettings()) for force in methods]
 
+    def forget(self, context: openmm.Context) -> None:
+        """Let the QM methods begin from nothing, so that the next label does not depend on the one before."""
+        for force in (self._above, self._below):
+            if force is not None:
+                force.reset(context)
+
     def calculate(self, context: openmm.Context) -> None:
         """Calculate where a Context is.
 

@@ -57,6 +57,7 @@ class Books:
                 f"{self.folder} holds learning with other settings ({', '.join(names)}): choose another folder, or "
                 "remove it"
             )
+        self.record.count_lost_calls()
         if self.labels.exists() and count_frames(self.labels) > self.record.labels:
             keep_frames(self.labels, self.record.labels)
         held = self.record.held

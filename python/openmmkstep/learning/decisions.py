@@ -69,6 +69,10 @@ def decide(record: Record, settings: LearningSettings, has_level: bool) -> Decis
         if not _affords(record, settings, settings.trial_steps + 1):
             return _hold(record, settings, _USED_UP)
         return Try(settings.ks[0], 0)
+    if record.chosen_left:
+        # Fewer than were chosen, where an interruption lost calls.
+        count = min(len(record.chosen_left), settings.max_calls - record.qm_calls)
+        return Label(count) if count > 0 else _hold(record, settings, _USED_UP)
     missing = min(settings.first_labels - len(record.labelled), record.pool_left)
     if not record.fits and missing > 0:
         return Label(missing) if _affords(record, settings, missing) else _hold(record, settings, _USED_UP)

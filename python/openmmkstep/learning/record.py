@@ -113,8 +113,11 @@ class Record:
         pool_size: Configurations of the pool, without those that are the same as others; 0 before it is made.
         labelled: Those of them that have a label, in order.
         labelled_since_fit: How many of them came after the last fit.
+        chosen: Configurations of the pool that are being labelled, in the order of the choice; an interruption does not
+            change it.
         labels: Labels in the file that belong to this record; what is beyond was cut short by an interruption.
         qm_calls: QM calls so far.
+        in_flight: QM calls that may be under way; an interruption loses them, and they count.
         trials: In order.
         fits: In order.
         wall_time: Seconds so far, by kind of work.
@@ -133,6 +136,18 @@ class Record:
     wall_time: dict[str, float] = field(default_factory=dict)
     held: dict[str, Any] | None = None
     levels: str = ""
+    chosen: list[int] = field(default_factory=list)
+    in_flight: int = 0
+
+    @property
+    def chosen_left(self) -> list[int]:
+        """Configurations that are chosen and have no label yet."""
+        return [place for place in self.chosen if place not in self.labelled]
+
+    def count_lost_calls(self) -> None:
+        """Count what was under way when an interruption came."""
+        self.qm_calls += self.in_flight
+        self.in_flight = 0
 
     @property
     def pool_left(self) -> int:
@@ -177,7 +192,9 @@ class Record:
                 "held",
             )
             values = {name: content[name] for name in others}
-            return cls(**values, trials=trials, fits=fitted, levels=str(content.get("levels", "")))
+            # What earlier versions did not write.
+            later = {name: content[name] for name in ("levels", "chosen", "in_flight") if name in content}
+            return cls(**values, trials=trials, fits=fitted, **later)
         except (KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
             if isinstance(error, LearningError):
                 raise

@@ -29,6 +29,17 @@ from .region import QMRegion
 FORCE_FIELD = "force-field"
 """As a part of a level: the region's own force-field terms, in vacuum."""
 
+_NO_POTENTIALS = (
+    openmm.MonteCarloBarostat,
+    openmm.MonteCarloAnisotropicBarostat,
+    openmm.MonteCarloMembraneBarostat,
+    openmm.MonteCarloFlexibleBarostat,
+    openmm.RPMDMonteCarloBarostat,
+    openmm.CMMotionRemover,
+    openmm.AndersenThermostat,
+)
+"""Forces that change the box or velocities, and do nothing to the energy."""
+
 LevelArgument = Any
 """What a user may give for a level; see `level_of`."""
 
@@ -89,6 +100,11 @@ class LevelPart(ABC):
         """Name of the method that it is a difference from; None if it is no difference."""
         return None
 
+    @property
+    def above(self) -> str | None:
+        """Name of the method that it makes of the one which it is a difference from; None if it is no difference."""
+        return None
+
     @abstractmethod
     def check(self, region: QMRegion, embedded: bool, method: str | None) -> None:
         """Refuse what it cannot describe.
@@ -142,8 +158,12 @@ class ArchivePart(LevelPart):
     @property
     def minus(self) -> str | None:
         """The method that the archive's labels are a difference from."""
-        below = read_surrogate_contract(self.path).level_of_theory.get("minus")
-        return str(below["method"]) if isinstance(below, dict) and "method" in below else None
+        return _difference(read_surrogate_contract(self.path).level_of_theory)[1]
+
+    @property
+    def above(self) -> str | None:
+        """The method that the archive's labels lead to, if they are differences."""
+        return _difference(read_surrogate_contract(self.path).level_of_theory)[0]
 
     def check(self, region: QMRegion, embedded: bool, method: str | None) -> None:
         """See LevelPart. Raises SurrogateError."""
@@ -171,9 +191,12 @@ class BondedFitPart(LevelPart):
     @property
     def minus(self) -> str | None:
         """The method that the fitted labels are a difference from."""
-        theory = BondedFit.read(self.path).about.get("level_of_theory")
-        below = theory.get("minus") if isinstance(theory, dict) else None
-        return str(below["method"]) if isinstance(below, dict) and "method" in below else None
+        return _difference(BondedFit.read(self.path).about.get("level_of_theory"))[1]
+
+    @property
+    def above(self) -> str | None:
+        """The method that the fitted labels lead to, if they are differences."""
+        return _difference(BondedFit.read(self.path).about.get("level_of_theory"))[0]
 
     def check(self, region: QMRegion, embedded: bool, method: str | None) -> None:
         """See LevelPart. Raises BondedFitError."""
@@ -254,6 +277,14 @@ class MLPotentialPart(LevelPart):
         return [openmm.XmlSerializer.clone(force) for force in mixed.getForces()]
 
 
+def _difference(theory: Any) -> tuple[str | None, str | None]:
+    """Of which methods a level of theory is the difference, above and below; None where it is none."""
+    below = theory.get("minus") if isinstance(theory, dict) else None
+    if not isinstance(below, dict) or "method" not in below:
+        return None, None
+    return (str(theory["method"]) if "method" in theory else None), str(below["method"])
+
+
 def level_of(value: LevelArgument, archives_by_default: bool = True) -> tuple[LevelPart, ...]:
     """The parts of a level from what a user may give for it.
 
@@ -290,6 +321,11 @@ def _part(value: Any, archives_by_default: bool) -> LevelPart:
     if isinstance(value, LevelPart):
         return value
     if isinstance(value, openmm.Force):
+        if isinstance(value, _NO_POTENTIALS):
+            raise LevelError(
+                f"{type(value).__name__} has no potential energy and cannot be a level or a part of one: add it to the "
+                "mixed system, mixed.addForce(...), where the integrator lets it act once per outer step"
+            )
         return ForcePart(value)
     if hasattr(value, "createMixedSystem"):
         return MLPotentialPart(value)
@@ -335,6 +371,10 @@ def _check_sum(parts: Sequence[LevelPart]) -> None:
                 f"{corrected[method].name} and {part.name} are both differences from {method}, their sum would count "
                 "what both know twice: give one of them"
             )
+    # One difference may lead to the method from which the next is one.
+    links = [(method, part.above) for part, method in below if method is not None and part.above is not None]
+    for _ in links:
+        methods |= {above for method, above in links if method in methods}
     for part, method in below:
         if method is None or unknown or method in methods:
             continue

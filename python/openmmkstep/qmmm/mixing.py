@@ -169,8 +169,11 @@ def _check_level(
     parts: Sequence[LevelPart], region: QMRegion, charges: SeenCharges, settings: EmbeddingSettings, method: str | None
 ) -> None:
     """Refuse parts that cannot describe the region or take its charges, before anything is made."""
+    below = {part.minus for part in parts}
     for part in parts:
-        part.check(region, bool(charges.charges), method)
+        # A difference on which another one stands leads to another method than the top level, and should.
+        leads_elsewhere = part.above is not None and part.above in below
+        part.check(region, bool(charges.charges), None if leads_elsewhere else method)
         if isinstance(part, EnginePart) and (charges.charges or charges.bond_charges):
             part.engine.check_charges(fading=settings.cutoff is not None)
 

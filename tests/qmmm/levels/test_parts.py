@@ -158,6 +158,36 @@ def test_sums_that_make_no_sense(ala2: Molecule, difference: Path, surrogate: An
         isolated(ala2, surrogate=surrogate)
 
 
+@pytest.mark.parametrize(
+    "force", [openmm.MonteCarloBarostat(1, 300), openmm.CMMotionRemover(), openmm.AndersenThermostat(300, 1)]
+)
+def test_what_has_no_energy_is_no_level(ala2: Molecule, force: openmm.Force) -> None:
+    message = rf"{type(force).__name__} has no potential energy .* mixed.addForce"
+    for levels in ({"surrogate": ["gfn1-xtb", force]}, {"surrogate": "gfn1-xtb", "baseLevel": [force]}):
+        with pytest.raises(LevelError, match=message):
+            isolated(ala2, **levels)
+    with pytest.raises(LevelError, match=message):
+        QMMMPotential(force)
+
+
+def test_differences_stand_on_each_other(tmp_path: Path) -> None:
+    """GFN-FF, what GFN1 says beyond it, and what GFN2 says beyond that; none of them may be missing."""
+
+    def difference(above: str, below: str) -> Path:
+        path = tmp_path / f"{above}-{below}"
+        theory = {"method": above, "minus": {"method": below}}
+        BondedFit((1,), [], [], [], [], {"level_of_theory": theory}).write(path)
+        return path
+
+    lower, upper = difference("gfn1-xtb", "gfn-ff"), difference("gfn2-xtb", "gfn1-xtb")
+    for parts in (["gfn-ff", lower, upper], [upper, lower, "gfn-ff"]):
+        assert len(level_of(parts)) == 3
+    with pytest.raises(LevelError, match="gfn2-xtb-gfn1-xtb is a difference from gfn1-xtb and must be added to it"):
+        level_of(["gfn-ff", upper])
+    with pytest.raises(LevelError, match="are both differences from gfn1-xtb"):
+        level_of(["gfn-ff", lower, upper, difference("gfn0-xtb", "gfn1-xtb")])
+
+
 def test_a_method_below_that_takes_no_charges_is_refused_at_once(solvated_ala2: Molecule) -> None:
     system = solvated_ala2.create_system(nonbondedMethod=app.PME, nonbondedCutoff=0.9)
     potential = QMMMPotential("gfn2-xtb")

@@ -23,6 +23,15 @@ class Workers(ABC):
     """Applies a function to many items."""
 
     @abstractmethod
+    def count_at_a_time(self, count: int) -> int:
+        """How many of so many items may be under way at a time.
+
+        Raises:
+            WorkersError: A scheduler does not answer.
+            NoDaskError: Dask is not installed.
+        """
+
+    @abstractmethod
     def results(
         self, task: Callable[[Item], Result], items: Mapping[int, Item], errors_of: ErrorsOf = as_they_are
     ) -> Generator[tuple[int, Result], None, None]:
@@ -46,6 +55,10 @@ class Workers(ABC):
 
 class InProcess(Workers):
     """One after the other, in this process."""
+
+    def count_at_a_time(self, count: int) -> int:
+        """See the base class."""
+        return min(1, count)
 
     def results(
         self, task: Callable[[Item], Result], items: Mapping[int, Item], errors_of: ErrorsOf = as_they_are

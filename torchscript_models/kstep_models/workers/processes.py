@@ -60,6 +60,10 @@ class LocalProcesses(DaskWorkers):
     def __init__(self, number: int) -> None:
         self._number = _positive(number)
 
+    def count_at_a_time(self, count: int) -> int:
+        """See the base class."""
+        return min(self._number, count)
+
     @contextmanager
     def _connected(self, distributed: ModuleType, count: int) -> Iterator[Any]:
         try:
@@ -97,6 +101,11 @@ class RunningScheduler(DaskWorkers):
     def __init__(self, address: str, seconds: float = CONNECTION_SECONDS) -> None:
         self._address = address
         self._seconds = seconds
+
+    def count_at_a_time(self, count: int) -> int:
+        """See the base class."""
+        with self._connected(_load_distributed(), count) as client:
+            return min(sum(client.nthreads().values()), count)
 
     @contextmanager
     def _connected(self, distributed: ModuleType, count: int) -> Iterator[Any]:

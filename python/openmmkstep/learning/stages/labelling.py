@@ -105,6 +105,8 @@ def label(configuration: Pool, context: openmm.Context, source: LabelSource) -> 
         openmm.OpenMMException: The calculation fails.
     """
     configuration.apply_to(context, 0)
+    # Configurations differ as much as they can; and whoever labels one, after whatever others, the label is the same.
+    source.forget(context)
     source.calculate(context)
     return source.read(context)
 

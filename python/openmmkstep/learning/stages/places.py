@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
 
 from kstep_models.files import write_atomically
 from openmmkstep.io.phase_space import PhaseSpacePoint
@@ -11,9 +16,14 @@ from openmmkstep.io.phase_space import PhaseSpacePoint
 from ..record import Trial
 from ..settings import LearningError
 
+_CHECKPOINT = "checkpoint"
+
 
 class TrialPlaces:
-    """Positions and velocities in files that are numbered by the steps of all trials.
+    """Positions, velocities and checkpoints in files that are numbered by the steps of all trials.
+
+    A trial that is interrupted goes on exactly: as in production, the QM level forgets its last density whenever a
+    place is written.
 
     A trial begins where the last one ended that passed, not where one ended that failed: that may have pumped up
     energy.
@@ -44,19 +54,45 @@ class TrialPlaces:
         Raises:
             LearningError: The file is missing or damaged.
         """
-        interrupted = bool(self._trials) and not self._trials[-1].finished and bool(self._trials[-1].errors)
-        steps = self._steps() if interrupted else self.sound()
+        return self._read()[0]
+
+    def go_to(self, context: openmm.Context) -> None:
+        """Move a Context to where a trial begins; or goes on, with the noise and the stored forces that it had.
+
+        Raises:
+            LearningError: The file is missing or damaged, or another version of OpenMM or the plugin wrote it.
+        """
+        point, others = self._read((_CHECKPOINT,) if self._is_interrupted else ())
+        if not others:
+            point.apply_to(context)
+            return
+        try:
+            context.loadCheckpoint(others[_CHECKPOINT].tobytes())
+        except openmm.OpenMMException as error:
+            raise LearningError(
+                f"{self._path(self._steps())} cannot be loaded ({error}): use the versions of OpenMM and openmm-kstep "
+                "that wrote it, or remove the folder to learn anew"
+            ) from error
+
+    @property
+    def _is_interrupted(self) -> bool:
+        return bool(self._trials) and not self._trials[-1].finished and bool(self._trials[-1].errors)
+
+    def _read(self, names: Sequence[str] = ()) -> tuple[PhaseSpacePoint, dict[str, NDArray[Any]]]:
+        steps = self._steps() if self._is_interrupted else self.sound()
         path = self._path(steps) if steps else self._folder / "start.npz"
         try:
-            return PhaseSpacePoint.from_bytes(path.read_bytes())
+            return PhaseSpacePoint.read(path.read_bytes(), names)
         except (OSError, ValueError) as error:
             raise LearningError(
                 f"{path} cannot be read ({error}): restore it from a copy, or remove the folder to learn anew"
             ) from error
 
-    def write(self, point: PhaseSpacePoint) -> None:
+    def write(self, context: openmm.Context) -> None:
         """Write where a step has led, before it is recorded that the step was taken."""
-        write_atomically(self._path(self._steps()), point.to_bytes())
+        checkpoint = np.frombuffer(context.createCheckpoint(), dtype=np.uint8)
+        content = PhaseSpacePoint.of(context).to_bytes(**{_CHECKPOINT: checkpoint})
+        write_atomically(self._path(self._steps()), content)
 
     def forget_last(self) -> None:
         """Remove where the step began, once it is recorded, but for a place where another trial may begin."""

@@ -9,7 +9,6 @@ import openmm
 from kstep_models.units import BOLTZMANN
 from openmmkstep.io.frames import frame_of_result
 from openmmkstep.io.labels import LabelSource
-from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
 from openmmkstep.qmmm.integrator import createIntegrator
 
@@ -63,20 +62,24 @@ class Trials:
         integrator = self._integrator(system, trial)
         context = self._problem.context(system, integrator)
         places = places_of(settings, books)
-        places.present().apply_to(context)
+        places.go_to(context)
         keep = self._keeper(system)
-        calls = 0
+        calls = integrator.getStatistics().qmCalls
         while len(trial.errors) < settings.trial_steps and not trial.is_hopeless(
             settings.acceptance, settings.trial_steps
         ):
+            # A trial's first step also calculates where it begins.
+            record.in_flight = 1 if trial.errors else 2
+            books.save()
             trial.failed = not self._step(integrator, trial)
             statistics = integrator.getStatistics()
             record.qm_calls += statistics.qmCalls - calls
+            record.in_flight = 0
             calls = statistics.qmCalls
             if trial.failed:
                 break
             keep(context, trial)
-            places.write(PhaseSpacePoint.of(context))
+            places.write(context)
             books.save()
             places.forget_last()
             books.progress(
@@ -141,6 +144,5 @@ class Trials:
         integrator.setMetropolis("monitor")
         integrator.setMaxEnergyError(_NO_BOUND)
         integrator.setMaxCorrection(_NO_BOUND)
-        # Not the noise of the steps that were taken before an interruption.
-        integrator.setRandomNumberSeed(self._settings.seed + 1000 * len(self._books.record.trials) + len(trial.errors))
+        integrator.setRandomNumberSeed(self._settings.seed + 1000 * len(self._books.record.trials))
         return integrator

@@ -9,7 +9,7 @@ import openmm
 from rich.console import Console
 
 from openmmkstep.io.phase_space import PhaseSpacePoint
-from openmmkstep.learning import Learner
+from openmmkstep.learning import Learner, LearningError
 from openmmkstep.terminal import LogLines
 from openmmkstep.workflows.plan import RunPlan
 from openmmkstep.workflows.run_folder import RunFolder
@@ -32,11 +32,17 @@ def learn(
         The plan with the surrogate and the k that were found, and where to go on from.
 
     Raises:
-        LearningError: The folder holds other learning, or damaged files.
+        LearningError: The folder holds other learning, or damaged files; or what production began with is gone.
     """
     learning = plan.learning
     if learning is None:
         return plan, point
+    record = files.learning / "learning.json"
+    if (files.has(files.start) or files.checkpoint.exists()) and not record.exists():
+        raise LearningError(
+            f"{record} is missing, but production has begun with what it tells: restore it from a copy, or pass "
+            "--fresh to start the run anew"
+        )
     start = learning.parts()
     lines = LogLines(console)
 
