@@ -8,13 +8,11 @@ import openmm
 
 from openmmkstep.openmmapi.torchscript_force import TorchScriptForce
 
-from .levels import force_groups
-
 
 def copy_without(system: openmm.System, unwanted: Callable[[openmm.Force], bool]) -> openmm.System:
     """A copy without some forces.
 
-    Unlike a copy by way of XML alone, its surrogate is compiled if the original's is.
+    Unlike a copy by way of XML alone, its networks are compiled if the original's are.
 
     Args:
         system: A system from createMixedSystem().
@@ -25,7 +23,7 @@ def copy_without(system: openmm.System, unwanted: Callable[[openmm.Force], bool]
         original = system.getForce(index)
         if unwanted(original):
             copy.removeForce(index)
-        elif original.getForceGroup() == force_groups.SURROGATE:
+        elif TorchScriptForce.isInstance(original):
             package = TorchScriptForce.cast(original).getCompiledPackage()
             TorchScriptForce.cast(copy.getForce(index)).setCompiledPackage(package)
     return copy

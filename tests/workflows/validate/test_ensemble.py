@@ -214,3 +214,18 @@ def test_defaults_of_other_checks_need_not_fit(water: dict[str, Any]) -> None:
     water["surrogate"] |= {"period": 3, "base_level": "force-field"}
     water["ensemble"]["ks"] = [6]
     assert parse_config(water, ValidateConfig, "test").ensemble.ks == (6,)
+
+
+def test_a_method_below(water: dict[str, Any], tmp_path: Path) -> None:
+    """Another QM method as surrogate: alone it samples on its own level, with another energy."""
+    water["surrogate"] = {"method": "gfn1-xtb"}
+    water["ensemble"] |= {"two_temperatures": False, "normal_modes": False, "time": "20 fs", "plain_time": "20 fs"}
+    values = check(water, tmp_path / "out")
+    assert list(values["runs"]) == ["k2", "surrogate", "plain1", "plain2"]
+    assert all(run["finished"] for run in values["runs"].values())
+    names = ("k2", "surrogate", "plain1", "plain2")
+    means = {
+        name: np.mean(Recording.from_bytes((tmp_path / "out" / f"{name}.npz").read_bytes()).potential) for name in names
+    }
+    # Energies of water lie hundreds of kJ/mol apart in the two methods, and fluctuate by tens.
+    assert abs(means["k2"] - means["plain1"]) < 100 < abs(means["surrogate"] - means["plain1"])
