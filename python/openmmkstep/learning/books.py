@@ -32,6 +32,8 @@ class Books:
     def __init__(self, folder: Path, log: Callable[[str], None], progress: Callable[[str], None]) -> None:
         self.folder = folder
         self.labels = folder / "labels.h5"
+        self.production_labels = folder / "production.h5"
+        self.production_steps = folder / "production.csv"
         self.record = Record({})
         self.log = log
         self.progress = progress
@@ -51,8 +53,8 @@ class Books:
             self.record = Record(dict(settings))
             return
         self.record = Record.read(path)
-        if dict(self.record.settings) != settings:
-            names = sorted(name for name in settings if self.record.settings.get(name) != settings[name])
+        names = sorted(name for name in settings if self.record.settings.get(name) != settings[name])
+        if names:
             raise LearningError(
                 f"{self.folder} holds learning with other settings ({', '.join(names)}): choose another folder, or "
                 "remove it"
@@ -61,7 +63,8 @@ class Books:
         if self.labels.exists() and count_frames(self.labels) > self.record.labels:
             keep_frames(self.labels, self.record.labels)
         held = self.record.held
-        if held is not None and held["max_calls"] < budget:
+        # Not once production has begun with what was held.
+        if held is not None and held["max_calls"] < budget and not self.record.blocks:
             self.record.held = None
 
     def refuse_other_levels(self, system: openmm.System) -> None:
@@ -91,6 +94,10 @@ class Books:
     def archive(self, fit: int) -> Path | None:
         """The archive of a fit; None for 0, the level that was there."""
         return self.folder / self.record.fits[fit - 1].archive if fit else None
+
+    def block_end(self, number: int) -> Path:
+        """Where a block ended; 1 for the first."""
+        return self.folder / f"block-{number}.npz"
 
     def writer(self, source: LabelSource, topology: app.Topology) -> FrameWriter:
         """What adds labels to the file."""

@@ -62,6 +62,9 @@ def decide(record: Record, settings: LearningSettings, has_level: bool) -> Decis
     unfinished = next((trial for trial in record.trials if not trial.finished), None)
     if unfinished is not None:
         return Try(unfinished.k, unfinished.fit)
+    best, _ = _best(record, settings)
+    if settings.first_k is not None and best >= settings.first_k:
+        return _hold(record, settings, f"k = {best} is enough to begin with")
     if not settings.learns:
         return _calibrate(record, settings)
     # The level that is there serves the smallest k, perhaps, and needs no labels.

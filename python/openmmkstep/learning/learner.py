@@ -11,23 +11,26 @@ from typing import Any
 import openmm
 from openmm import app, unit
 
+from kstep_models.frames import FrameFileError
 from kstep_models.locks import locked
-from openmmkstep.io.labels import LabelSource
 from openmmkstep.io.phase_space import PhaseSpacePoint
-from openmmkstep.openmmapi.qmmm_force import QMMMForce
-from openmmkstep.qmmm.levels import force_groups
+from openmmkstep.reporters import FrameReporter, OuterStepReporter
 from openmmkstep.units import value_in
 
+from .blocks import Round
 from .books import Books
 from .decisions import Decision, Fit, Hold, Label, Try, decide
+from .levels import refuse_what_teaches_nothing
 from .problem import Problem
 from .record import Record
+from .relearning import decide_again, why_again
 from .settings import LearningError, LearningSettings
 from .stages.fits import fit
 from .stages.labelling import workers_from
 from .stages.pool_labels import label_pool
 from .stages.sampling import begin
 from .stages.trials import Trials, places_of
+from .watching import close_block, read_block_end, watch
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Learned:
         k: Inner steps per QM call that reached the target.
         archive: What was learned; None where the level that was there is as good, or nothing was good enough.
         point: Where the trials ended, which is a good place to go on from: it is nearer to equilibrium on the QM level
-            than where learning began.
+            than where learning began. Once production has begun, where its last block ended.
         record: All that was done.
     """
 
@@ -58,6 +61,17 @@ class Learner:
     accepted by a Metropolis test on the correction. Every outer step of a trial is another label. Where no k is left
     that passes, more labels of the pool are added, until the calls are used up. What is done next follows from the
     record in the folder alone, so that learning that was interrupted goes on.
+
+    Production may be watched in blocks, each with one surrogate and one k: every outer step of it is another label, and
+    where a block shows that the surrogate is not good enough any more, or that there are enough labels for a larger k,
+    more is learned::
+
+        for _ in range(blocks):
+            simulation = app.Simulation(topology, learned.system, integrator_for(learned.k))
+            learned.point.apply_to(simulation.context)
+            learner.watch(simulation)
+            simulation.step(steps)
+            learned = learner.review(simulation)
 
     Args:
         mix: Makes the mixed system for a list of parts of the surrogate, or None for none, as the argument
@@ -121,9 +135,12 @@ class Learner:
             raise LearningError("learning needs a temperature, by which the acceptance is measured: give one above 0 K")
         self._workers = workers_from(workers, scheduler)
         self._books = Books(self.folder, log, progress)
+        self._watching: list[FrameReporter | OuterStepReporter] = []
 
     def learn(self, positions: Any, box: Any = None, velocities: Any = None) -> Learned:
         """Learn, or take up what was interrupted; where learning is over its result is there at once.
+
+        Learning again after a block of production, too: what `review` would have returned is returned.
 
         Args:
             positions: Where to begin, equilibrated [N,3], nm or a Quantity.
@@ -141,16 +158,85 @@ class Learner:
         with locked(self.folder):
             self._open()
             system = self._problem.mixed()
-            self._refuse_what_teaches_nothing(system)
+            if self.settings.learns:
+                refuse_what_teaches_nothing(self._problem, system)
             self._books.refuse_other_levels(system)
             record = self._books.record
             if not (self.folder / "start.npz").exists() or (self.settings.learns and record.pool_size == 0):
                 begin(self._problem, self.settings, self._books, system, positions, box, velocities)
+            self._go_on()
+            return self._learned()
+
+    def watch(self, simulation: app.Simulation, every: int = 1, takenUp: bool = False) -> FrameReporter | None:  # noqa: N803
+        """Keep labels and errors of a block of production, by reporters that are added to the simulation.
+
+        Where its Metropolis mode is off it is set to "monitor", which measures and rejects nothing. A script that is
+        killed loses the labels of the block under way, unless it goes on exactly by itself.
+
+        Args:
+            simulation: Of ``learned.system`` with ``learned.k``.
+            every: Outer steps between labels.
+            takenUp: Whether files and simulation go on together in the middle of a block, from a checkpoint of both.
+
+        Returns:
+            What keeps the labels; None where nothing is learned but k.
+
+        Raises:
+            LearningError: Nothing has been learned yet, or the simulation has another k.
+        """
+        frames, self._watching = watch(self._problem, self._books, simulation, self.settings.learns, every, takenUp)
+        return frames
+
+    def review(self, simulation: app.Simulation, statistics: Mapping[str, Any] | None = None) -> Learned:
+        """End a block, and learn again if there is a reason to and QM calls are left for it.
+
+        Reasons are an acceptance that is below what is aimed at, by more than chance explains; steps that the guard
+        redid; and, where k is not the largest, twice as many labels as the last fit had.
+
+        Args:
+            simulation: Which was watched; its reporters are removed.
+            statistics: Of production, for the record.
+
+        Returns:
+            What is to be used from now on. The simulation can go on where k and archive are the same.
+
+        Raises:
+            LearningError: Files are damaged.
+            FrameFileError: The labels cannot be written while another program reads them.
+            InUseError: Another program is learning there.
+            openmm.OpenMMException: A calculation fails.
+        """
+        for reporter in self._watching:
+            if isinstance(reporter, FrameReporter) and not reporter.flush():
+                raise FrameFileError(
+                    f"{self._books.production_labels} is kept open by another program: close it and call review() again"
+                )
+            simulation.reporters.remove(reporter)
+        self._watching = []
+        with locked(self.folder):
+            books, record = self._books, self._books.record
+            close_block(self._problem, books, simulation, statistics)
+            reason = why_again(record, self.settings)
+            number = len(record.blocks)
+            if reason:
+                record.rounds.append(Round(number, reason, len(record.trials), len(record.fits)))
+                books.log(f"learning again after block {number}: {reason}")
+            books.save()
+            books.block_end(number - 1).unlink(missing_ok=True)
+            self._go_on()
+            return self._learned()
+
+    @property
+    def record(self) -> Record:
+        """All that was done."""
+        return self._books.record
+
+    def _go_on(self) -> None:
+        decision = self._decide()
+        while not isinstance(decision, Hold):
+            self._carry_out(decision)
             decision = self._decide()
-            while not isinstance(decision, Hold):
-                self._carry_out(decision)
-                decision = self._decide()
-            return self._hold(decision)
+        self._hold(decision)
 
     def _open(self) -> None:
         problem = self._problem
@@ -162,27 +248,17 @@ class Learner:
             "inner_step": problem.inner_step,
         }
         # How much may be spent is not what it is spent on: a larger budget takes learning up again.
+        del settings["relearn_calls"]
         self._books.open(settings, settings.pop("max_calls"))
 
-    def _refuse_what_teaches_nothing(self, system: openmm.System) -> None:
-        if not self.settings.learns:
-            return
-        problem = self._problem
-        below = [force for force in system.getForces() if force.getForceGroup() == force_groups.SURROGATE]
-        if problem.has_level and not (len(below) == 1 and QMMMForce.isInstance(below[0])):
-            raise LearningError(
-                "what is learned is the difference to one QM method, which is all that start may name then: leave out "
-                "the other parts, or set first_labels to 0 to find the k that they carry"
-            )
-        region = LabelSource(system, problem.has_level).region(problem.topology)
-        if len(region.site_numbers) < 2:
-            raise LearningError(
-                "a region of one atom has no geometry to learn from: take a larger region, or set first_labels to 0 to "
-                "find the k of a surrogate that is there"
-            )
-
     def _decide(self) -> Decision:
-        return decide(self._books.record, self.settings, self._problem.has_level)
+        record = self._books.record
+        if record.is_learning_again:
+            return decide_again(record, self.settings)
+        if record.held is not None:
+            k, fit = record.present or (1, 0)
+            return Hold(k, fit, "")
+        return decide(record, self.settings, self._problem.has_level)
 
     def _carry_out(self, decision: Decision) -> None:
         books = self._books
@@ -196,13 +272,22 @@ class Learner:
             with books.timed("trials"):
                 Trials(self._problem, self.settings, books).carry_out(decision.k, decision.fit)
 
-    def _hold(self, decision: Hold) -> Learned:
+    def _hold(self, decision: Hold) -> None:
         books, record = self._books, self._books.record
-        archive = books.archive(decision.fit)
-        if record.held is None:
-            record.held = {"k": decision.k, "fit": decision.fit, "reason": decision.reason}
-            record.held["max_calls"] = self.settings.max_calls
-            books.save()
-            books.log(f"k = {decision.k} is held after {record.qm_calls} QM calls: {decision.reason}")
-        point = places_of(self.settings, books).present()
-        return Learned(self._problem.mixed(archive), decision.k, archive, point, record)
+        held = {"k": decision.k, "fit": decision.fit, "reason": decision.reason}
+        if record.is_learning_again:
+            record.rounds[-1].held = held
+        elif record.held is None:
+            record.held = {**held, "max_calls": self.settings.max_calls, "qm_calls": record.qm_calls}
+        else:
+            return
+        books.save()
+        books.log(f"k = {decision.k} is held after {record.qm_calls} QM calls: {decision.reason}")
+
+    def _learned(self) -> Learned:
+        books, record = self._books, self._books.record
+        k, fit_number = record.present or (1, 0)
+        archive = books.archive(fit_number)
+        finished = sum(block.finished for block in record.blocks)
+        point = read_block_end(books, finished) if finished else places_of(self.settings, books).present()
+        return Learned(self._problem.mixed(archive), k, archive, point, record)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from kstep_models.files import write_atomically
 from kstep_models.units import BOLTZMANN
 
+from .blocks import Block, Round
 from .settings import LearningError
 
 _SCHEMA = "kstep-learning"
@@ -123,6 +124,8 @@ class Record:
         wall_time: Seconds so far, by kind of work.
         held: The decision, once there is one.
         levels: Digest of the levels that there were at the beginning; empty if it is not known.
+        blocks: Of production, in order.
+        rounds: Of learning again between them, in order.
     """
 
     settings: Mapping[str, Any]
@@ -138,6 +141,35 @@ class Record:
     levels: str = ""
     chosen: list[int] = field(default_factory=list)
     in_flight: int = 0
+    blocks: list[Block] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
+
+    @property
+    def production_labels(self) -> int:
+        """Labels of production, up to the end of the last block that is finished."""
+        return max((block.labels for block in self.blocks if block.finished), default=0)
+
+    @property
+    def all_labels(self) -> int:
+        """Labels that a fit has."""
+        return self.labels + self.production_labels
+
+    @property
+    def relearn_calls(self) -> int:
+        """QM calls of learning again so far."""
+        return 0 if self.held is None else self.qm_calls - int(self.held.get("qm_calls", self.qm_calls))
+
+    @property
+    def present(self) -> tuple[int, int] | None:
+        """The k and the fit that are held now; None before."""
+        over = [one.held for one in self.rounds if one.held is not None]
+        held = over[-1] if over else self.held
+        return None if held is None else (int(held["k"]), int(held["fit"]))
+
+    @property
+    def is_learning_again(self) -> bool:
+        """Whether a round is under way."""
+        return bool(self.rounds) and self.rounds[-1].held is None
 
     @property
     def chosen_left(self) -> list[int]:
@@ -194,7 +226,9 @@ class Record:
             values = {name: content[name] for name in others}
             # What earlier versions did not write.
             later = {name: content[name] for name in ("levels", "chosen", "in_flight") if name in content}
-            return cls(**values, trials=trials, fits=fitted, **later)
+            blocks = [Block(**block) for block in content.get("blocks", [])]
+            rounds = [Round(**one) for one in content.get("rounds", [])]
+            return cls(**values, trials=trials, fits=fitted, **later, blocks=blocks, rounds=rounds)
         except (KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
             if isinstance(error, LearningError):
                 raise

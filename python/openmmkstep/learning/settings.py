@@ -18,7 +18,12 @@ class LearningSettings:
             outer step (`KStepIntegrator.setMetropolis`). 0.9 is an error of about kT/4 per step.
         ks: Inner steps per QM call that are tried, all of them from small to large: resonances make some in between
             worse than larger ones.
-        max_calls: QM calls that learning may take, trials included.
+        max_calls: QM calls that learning may take before production, trials included.
+        first_k: Where production may begin: learning is over as soon as a k of this size passes, and larger ones are
+            left to learning again between blocks of production. None to learn until the largest k passes, or the calls
+            are used up.
+        relearn_calls: QM calls that learning again between blocks of production may take in all, trials included; 0 for
+            one surrogate and one k throughout.
         first_labels: Labels before the first fit, from configurations of the pool; 0 to learn nothing, and find the k
             that the levels which are there carry.
         more_labels: Labels of the pool that are added where a surrogate is not good enough.
@@ -37,6 +42,8 @@ class LearningSettings:
     acceptance: float = 0.9
     ks: tuple[int, ...] = (4, 8, 12, 16)
     max_calls: int = 300
+    first_k: int | None = None
+    relearn_calls: int = 300
     first_labels: int = 60
     more_labels: int = 30
     trial_steps: int = 30
@@ -57,8 +64,11 @@ class LearningSettings:
             raise LearningError(f"acceptance must lie between 0 and 1, got {self.acceptance!r}")
         if not self.ks or list(self.ks) != sorted(set(self.ks)) or self.ks[0] < 2:
             raise LearningError(f"ks must be growing whole numbers from 2, got {self.ks!r}")
+        if self.first_k is not None and not 2 <= self.first_k <= self.ks[-1]:
+            raise LearningError(f"first_k must be one of the k that are tried, {self.ks!r}, got {self.first_k!r}")
         for name, least in (
             ("max_calls", 1),
+            ("relearn_calls", 0),
             ("more_labels", 1),
             ("trial_steps", 5),
             ("pool_size", 10),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .energy_reporter import EnergyReporter
 from .frame_reporter import FrameReporter
+from .outer_step_reporter import OuterStepReporter
 from .progress_reporter import ProgressReporter
 from .statistics_reporter import StatisticsReporter
 
-__all__ = ["EnergyReporter", "FrameReporter", "ProgressReporter", "StatisticsReporter"]
+__all__ = ["EnergyReporter", "FrameReporter", "OuterStepReporter", "ProgressReporter", "StatisticsReporter"]

@@ -34,11 +34,13 @@ def fit(settings: LearningSettings, books: Books) -> None:
         # In the order of the choice neighbours in time stand apart, as held-out labels should.
         return np.array(select(labels.positions, most, group, settings.seed), dtype=np.int64)
 
-    exported = fit_and_export([books.labels], books.folder / name, None, settings.max_permutations, books.log, choose)
+    files = [books.labels] if record.labels else []
+    files += [books.production_labels] if record.production_labels else []
+    exported = fit_and_export(files, books.folder / name, None, settings.max_permutations, books.log, choose)
     result = exported.result
     errors = {str(parts): error for parts, error in result.errors.items()}
     regression = result.regression
-    record.fits.append(FitRecord(record.labels, regression.labels, regression.parts, errors, result.size, name))
+    record.fits.append(FitRecord(record.all_labels, regression.labels, regression.parts, errors, result.size, name))
     record.labelled_since_fit = 0
     books.save()
     best = errors[regression.parts]

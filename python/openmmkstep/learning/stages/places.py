@@ -32,19 +32,25 @@ class TrialPlaces:
         folder: Where they are; ``start.npz`` is there, too.
         trials: The trials, as they are recorded.
         acceptance: With which a trial passes.
+        first: Trials before these, which have begun elsewhere.
+        start: Where the first of these began; None for ``start.npz``.
     """
 
-    def __init__(self, folder: Path, trials: Sequence[Trial], acceptance: float) -> None:
+    def __init__(
+        self, folder: Path, trials: Sequence[Trial], acceptance: float, first: int = 0, start: Path | None = None
+    ) -> None:
         self._folder = folder
         self._trials = trials
         self._acceptance = acceptance
+        self._first = first
+        self._start = folder / "start.npz" if start is None else start
 
     def sound(self) -> int:
         """Steps of all trials up to the end of the last that passed; 0 for the start."""
         steps = sound = 0
-        for trial in self._trials:
+        for number, trial in enumerate(self._trials):
             steps += len(trial.errors)
-            if trial.finished and trial.passes(self._acceptance):
+            if number >= self._first and trial.finished and trial.passes(self._acceptance):
                 sound = steps
         return sound
 
@@ -80,7 +86,7 @@ class TrialPlaces:
 
     def _read(self, names: Sequence[str] = ()) -> tuple[PhaseSpacePoint, dict[str, NDArray[Any]]]:
         steps = self._steps() if self._is_interrupted else self.sound()
-        path = self._path(steps) if steps else self._folder / "start.npz"
+        path = self._path(steps) if steps else self._start
         try:
             return PhaseSpacePoint.read(path.read_bytes(), names)
         except (OSError, ValueError) as error:

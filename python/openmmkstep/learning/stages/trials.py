@@ -25,8 +25,13 @@ _BREAKDOWN = 100.0
 
 
 def places_of(settings: LearningSettings, books: Books) -> TrialPlaces:
-    """Where trials stand."""
-    return TrialPlaces(books.folder, books.record.trials, settings.acceptance)
+    """Where trials stand: those before production, or those of the round that is under way."""
+    record = books.record
+    if not record.is_learning_again:
+        return TrialPlaces(books.folder, record.trials, settings.acceptance)
+    this = record.rounds[-1]
+    start = books.block_end(this.block)
+    return TrialPlaces(books.folder, record.trials, settings.acceptance, this.first_trial, start)
 
 
 class Trials:
