@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,13 +75,16 @@ class Pool:
             ) from error
 
 
-def make_pool(context: openmm.Context, duration: float, size: int) -> Pool:
+def make_pool(
+    context: openmm.Context, duration: float, size: int, progress: Callable[[int], None] = lambda _: None
+) -> Pool:
     """Configurations at equal times of a Context's own dynamics.
 
     Args:
         context: A Context with positions and velocities.
         duration: Of the dynamics, ps; its first tenth is left out.
         size: Configurations wanted.
+        progress: Called with how many there are, after each.
 
     Raises:
         LearningError: The dynamics breaks down.
@@ -102,6 +105,7 @@ def make_pool(context: openmm.Context, duration: float, size: int) -> Pool:
                 "the dynamics on the level below QM breaks down: equilibrate the system first, or use a lower "
                 "pool_temperature"
             )
+        progress(number + 1)
     return Pool(np.array(positions), np.array(boxes))
 
 

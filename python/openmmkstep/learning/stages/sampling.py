@@ -14,6 +14,9 @@ from ..problem import Problem
 from ..settings import LearningSettings
 from .pool import draw_velocities, groups_of_the_level_below, make_pool
 
+# Share of the time of the pool that follows it, at the temperature of the run.
+_COOLING = 0.125
+
 
 def begin(
     problem: Problem,
@@ -57,9 +60,17 @@ def begin(
         return
     books.log(f"sampling {settings.pool_time:g} ps on the level below QM")
     with books.timed("pool"):
-        pool = make_pool(context, settings.pool_time, settings.pool_size)
+        pool = make_pool(
+            context,
+            settings.pool_time,
+            settings.pool_size,
+            lambda number: books.progress(f"configuration {number} of {settings.pool_size} of the pool"),
+        )
         pool.write(books.folder / "pool.npz")
-        # Trials begin where the level below has led: nearer to the QM level than a force field is.
+        # Trials begin where the level below has led: nearer to the QM level than a force field is. What was heated, to
+        # find more, is cooled before: solvent would take picoseconds of the run for it.
+        integrator.setTemperature(problem.temperature)
+        integrator.step(round(_COOLING * settings.pool_time / problem.inner_step))
         context.setVelocities(drawn)
         context.applyVelocityConstraints(integrator.getConstraintTolerance())
         write_atomically(start, PhaseSpacePoint.of(context).to_bytes())
