@@ -6,12 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from kstep_models.configuration import ConfigError, parse_config
+from kstep_models.frames import FrameFile
 from openmmkstep.cli import app
+from openmmkstep.io import dcd
+from openmmkstep.io.statistics import read_table
 from openmmkstep.learning import Learner
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.plan import RunPlan
@@ -80,7 +84,7 @@ def test_from_a_structure_to_a_report(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "Learning" in page and "k = 8 with fit 1" in page
     # Longer: learning is over, and production goes on with what it has.
     output = run(tmp_path, {**content, "time": "0.24 ps"})
-    assert "taking up the run" in output and "label" not in output
+    assert "taking up the run" in output and "sampling" not in output and "is held" not in output
     assert json.loads((tmp_path / "out" / "production.json").read_text())["time_ps"] == pytest.approx(0.24)
     (tmp_path / "out" / "learning" / "learning.json").unlink()
     result = CliRunner().invoke(app, ["run", str(tmp_path / "run.yaml")])
@@ -97,7 +101,8 @@ def test_nothing_is_good_enough(tmp_path: Path) -> None:
     # Nothing was fitted, so that the figure has no legend of fits.
     assert "warning" not in output
     report = json.loads((tmp_path / "out" / "report" / "report.json").read_text())
-    assert report["dynamics"]["k"] == 1 and report["surrogate"] is None
+    # The method below stays, without weight, for the labels' sake.
+    assert report["dynamics"]["k"] == 1 and report["surrogate"] == {"method": "gfn1-xtb"}
 
 
 @pytest.mark.parametrize(
@@ -142,5 +147,69 @@ def test_the_plan_of_what_was_learned(tmp_path: Path) -> None:
     assert learned.system.surrogate is not None and learned.system.surrogate.base_level == "force-field"
     assert (learned.dynamics.levels.k, learned.dynamics.levels.nonbonded_period) == (8, 2)
     assert learned.settings == plan.settings and learned.steps == 50
+    assert learned.dynamics.metropolis == "monitor"
     nothing = plan.with_learned(1, None)
-    assert nothing.system.surrogate is None and nothing.dynamics.levels.nonbonded_period == 1
+    assert nothing.system.surrogate is not None and nothing.dynamics.levels.nonbonded_period == 1
+    content["learn"]["block"] = "0 fs"
+    plan = RunPlan.of(parse_config(content, RunConfig, "run.yaml", tmp_path))
+    nothing = plan.with_learned(1, None)
+    assert nothing.system.surrogate is None and nothing.dynamics.metropolis == "off"
+
+
+def test_blocks_learn_again(tmp_path: Path) -> None:
+    """k = 4 with the method below at once; after a block k = 8 with a fit; all files go on in time."""
+    learn = {**configuration(tmp_path)["learn"], "first_k": 4, "block": "40 fs"}
+    content = configuration(tmp_path, learn=learn, time="0.12 ps")
+    output = run(tmp_path, content)
+    out = tmp_path / "out"
+    assert "k = 4 is held after 9 QM calls: k = 4 is enough to begin with" in output
+    assert (
+        "learning again after block 1: nothing has been fitted yet" in output
+        and "production (fit 1 of 48 labels)" in output
+    )
+    record = json.loads((out / "learning" / "learning.json").read_text())
+    assert [(b["k"], b["fit"], b["start"], b["first"], b["steps"]) for b in record["blocks"][:2]] == [
+        (4, 0, 0, 0, 20),
+        (8, 1, 80, 20, 10),
+    ]
+    assert [one["held"]["k"] for one in record["rounds"]][:1] == [8]
+    table = read_table(out / "statistics.csv")
+    np.testing.assert_allclose(table["time"], 0.004 * np.arange(1, 31), atol=1e-9)
+    assert (np.diff(table["step"]) > 0).all() and (np.diff(table["qm_calls"]) > 0).all()
+    assert table["step"][-1] == 20 + 20 and table["outer_steps"][9] == 20
+    assert dcd.count_frames(out / "trajectory.dcd") == 15
+    with FrameFile(out / "frames.h5") as file:
+        np.testing.assert_allclose(file.frames("time"), 0.02 * np.arange(1, 7), atol=1e-9)
+    production = json.loads((out / "production.json").read_text())
+    assert (production["steps"], production["inner_steps"]) == (40, 240)
+    assert production["statistics"]["outer_steps"] == 40
+    with FrameFile(out / "learning" / "production.h5") as file:
+        assert len(file) == 40
+    report = json.loads((out / "report" / "report.json").read_text())
+    assert report["dynamics"]["k"] == 8 and report["qm_calls"]["plain_verlet_at_inner_step"] == 240
+    # Longer, and with more to spend: the same run.
+    more = {**content, "time": "0.16 ps", "learn": {**learn, "max_calls": 200, "relearn_calls": 400}}
+    output = run(tmp_path, more)
+    assert "taking up the run" in output and "sampling" not in output
+    assert json.loads((out / "production.json").read_text())["inner_steps"] == 320
+    (out / "checkpoint.bin").unlink()
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({**more, "time": "0.2 ps"}))
+    result = CliRunner().invoke(app, ["run", str(tmp_path / "run.yaml")])
+    assert result.exit_code != 0 and "blocks of production are over" in " ".join(result.output.split())
+
+
+def test_times_fit_all_k(tmp_path: Path) -> None:
+    """Those that are given must; defaults do."""
+    content = configuration(tmp_path, learn={"k": [4, 12]}, output={"statistics": "8 fs"})
+    message = (
+        r"'output.statistics' 8 fs is no whole number .* \(4, 12\), .* a multiple of 6 fs, .* 'learn.block' to 0 fs"
+    )
+    with pytest.raises(ConfigError, match=message):
+        parse_config(content, RunConfig, "run.yaml", tmp_path)
+    content["learn"]["block"] = "0 fs"
+    parse_config(content, RunConfig, "run.yaml", tmp_path)
+    content = configuration(tmp_path, learn={"k": [4, 12]}, output={})
+    plan = RunPlan.of(parse_config(content, RunConfig, "run.yaml", tmp_path))
+    assert plan.learning is not None and plan.learning.block == 2004
+    intervals = [plan.with_learned(k, tmp_path / "a.pt").output.statistics * k for k in (4, 12)]
+    assert intervals == [12, 12]

@@ -41,13 +41,13 @@ def size_of_frames(path: Path) -> int:
     return header + count * frame
 
 
-def keep_frames(path: Path, count: int, interval: int) -> None:
+def keep_frames(path: Path, count: int, interval: int | None = None) -> None:
     """Cut a DCD file back to its first ``count`` frames.
 
     Args:
         path: the file.
         count: frames to keep.
-        interval: steps between frames, for the header.
+        interval: steps between frames, for the header; None for those that it names.
 
     Raises:
         ValueError: the file has fewer frames, or is no DCD file.
@@ -58,11 +58,11 @@ def keep_frames(path: Path, count: int, interval: int) -> None:
     header, frame = _sizes(path)
     with path.open("r+b") as file:
         file.seek(_FIRST_STEP)
-        (first,) = struct.unpack("<i", file.read(4))
+        first, named = struct.unpack("<2i", file.read(8))
         file.seek(_FRAME_COUNT)
         file.write(struct.pack("<i", count))
         file.seek(_LAST_STEP)
-        file.write(struct.pack("<i", first + (count - 1) * interval))
+        file.write(struct.pack("<i", first + (count - 1) * (named if interval is None else interval)))
         file.truncate(header + count * frame)
 
 

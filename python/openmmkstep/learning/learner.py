@@ -67,10 +67,11 @@ class Learner:
     more is learned::
 
         for _ in range(blocks):
-            simulation = app.Simulation(topology, learned.system, integrator_for(learned.k))
+            integrator = createIntegrator(learned.system, 300, 1.0, 0.0005, learned.k)
+            simulation = app.Simulation(topology, learned.system, integrator)
             learned.point.apply_to(simulation.context)
             learner.watch(simulation)
-            simulation.step(steps)
+            simulation.step(round(2000 / learned.k))
             learned = learner.review(simulation)
 
     Args:
@@ -225,6 +226,11 @@ class Learner:
             books.block_end(number - 1).unlink(missing_ok=True)
             self._go_on()
             return self._learned()
+
+    @property
+    def books(self) -> Books:
+        """The folder, and what is recorded there."""
+        return self._books
 
     @property
     def record(self) -> Record:

@@ -9,8 +9,8 @@ import openmm
 from openmm import app, unit
 
 from openmmkstep.analysis.temperature import degrees_of_freedom, temperature
-from openmmkstep.io.statistics import statistics_to_row
-from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
+from openmmkstep.io.statistics import continued, statistics_to_row
+from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator, KStepStatistics
 
 from .schedule import Schedule
 from .table import Table
@@ -33,12 +33,24 @@ class StatisticsReporter:
         file: path of the CSV file.
         reportInterval: outer steps between lines.
         append: continue a file of the same columns instead of starting a new one.
+        before: Statistics of the same run up to where its integrator was replaced, which are added; ``step`` counts on
+            from there.
+        levels: Levels below QM that there are columns for at least.
 
     Raises:
         ValueError: the interval is not a positive integer, or the file to be continued has other columns.
     """
 
-    def __init__(self, file: str | os.PathLike[str], reportInterval: int, append: bool = False) -> None:
+    def __init__(
+        self,
+        file: str | os.PathLike[str],
+        reportInterval: int,
+        append: bool = False,
+        before: KStepStatistics | None = None,
+        levels: int = 0,
+    ) -> None:
+        self._before = before
+        self._levels = levels
         self._table = Table(file, append)
         self._schedule = Schedule(reportInterval)
         self._freedom: tuple[float, float] | None = None
@@ -53,7 +65,7 @@ class StatisticsReporter:
 
     def _row(self, simulation: app.Simulation, state: openmm.State) -> dict[str, float | None]:
         integrator = KStepIntegrator.cast(simulation.integrator)
-        statistics = integrator.getStatistics()
+        statistics = continued(self._before, integrator.getStatistics())
         if self._freedom is None:
             whole = degrees_of_freedom(simulation.system)
             region = degrees_of_freedom(simulation.system, integrator.getMonitoredParticles() or None)
@@ -62,12 +74,12 @@ class StatisticsReporter:
         periodic = simulation.system.usesPeriodicBoundaryConditions()
         kinetic = (statistics.regionKineticEnergy, statistics.restKineticEnergy)
         return {
-            "step": simulation.currentStep,
+            "step": simulation.currentStep if self._before is None else statistics.outerSteps,
             "time": simulation.context.getTime().value_in_unit(unit.picosecond),
             "temperature": temperature(sum(kinetic), region + rest),
             "region_temperature": temperature(kinetic[0], region),
             "rest_temperature": temperature(kinetic[1], rest),
             "kinetic_energy": statistics.totalEnergy - statistics.potentialEnergy,
             "volume": state.getPeriodicBoxVolume()._value if periodic else None,
-            **statistics_to_row(statistics),
+            **statistics_to_row(statistics, self._levels),
         }

@@ -17,7 +17,7 @@ from openmmkstep.qmmm.integrator import integrator_for
 from openmmkstep.qmmm.level_parts import LevelPart
 from openmmkstep.qmmm.levels.settings import LevelSettings
 from openmmkstep.workflows.config.equilibration import StageSection
-from openmmkstep.workflows.config.learn import WHO_LABELS, LearnSection
+from openmmkstep.workflows.config.learn import HOW_MUCH, WHO_LABELS, LearnSection
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.config.sections import CacheSection, QMSection, SurrogateSection, SystemSection
 
@@ -182,6 +182,8 @@ class LearningPlan:
         config: The configuration, of which learning makes another.
         workers: Processes that label side by side; 1 for this one.
         scheduler: Address of a Dask scheduler instead; None for none.
+        block: Inner steps in a block of production; 0 for one k throughout.
+        labels: Inner steps between labels of production; 0 for every outer step.
     """
 
     settings: LearningSettings
@@ -189,12 +191,16 @@ class LearningPlan:
     config: RunConfig
     workers: int = 1
     scheduler: str | None = None
+    block: int = 0
+    labels: int = 0
 
     @classmethod
     def of(cls, config: RunConfig, section: LearnSection) -> LearningPlan:
         """What a configuration with such a section means."""
         settings = section.settings(config.seed)
-        return cls(settings, config.learning_start, config, section.workers, section.scheduler)
+        step = config.integrator.inner_step
+        block, labels = (round(section.fitted(time, step) / step) for time in (section.block, section.labels))
+        return cls(settings, config.learning_start, config, section.workers, section.scheduler, block, labels)
 
     def parts(self) -> list[LevelPart]:
         """What the surrogate is the sum of before anything is learned."""
@@ -351,7 +357,7 @@ def _what_stays(config: RunConfig) -> dict[str, Any]:
     """What another configuration must have, too, to be one of the same run."""
     settings = config.written(exclude=_MAY_CHANGE)
     if config.learn is not None:
-        settings["learn"] = config.learn.written(exclude=WHO_LABELS)
+        settings["learn"] = config.learn.written(exclude=(*WHO_LABELS, *HOW_MUCH))
     return settings
 
 

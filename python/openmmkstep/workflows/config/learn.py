@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import Field, model_validator
 
 from kstep_models.configuration import Section
@@ -12,7 +14,12 @@ from .quantities import Duration
 WHO_LABELS = ("workers", "scheduler")
 """Keys that say who labels, not what is learned."""
 
+HOW_MUCH = ("max_calls", "relearn_calls")
+"""Keys that say how much may be spent, which may change on the way."""
+
 _DEFAULTS = LearningSettings()
+# Of a time, by which two are the same number of steps.
+_ROUNDING = 1e-6
 
 
 class LearnSection(Section):
@@ -25,7 +32,14 @@ class LearnSection(Section):
         acceptance: What is aimed at: mean probability with which a Metropolis test on the correction accepts an outer
             step; 0.9 is an error of about kT/4.
         k: Inner steps per QM call that are tried.
-        max_calls: QM calls before production, trials included.
+        max_calls: QM calls before production, trials included. More of them take learning up again until production
+            has begun.
+        first_k: Production begins as soon as a k of this size passes; larger ones are left to learning again between
+            blocks. None: learning goes on until the largest k passes, or the calls are used up.
+        block: Length of the blocks of production, each with one surrogate and one k; after each it is decided whether
+            more is learned, ps. 0 for one surrogate and one k throughout.
+        relearn_calls: QM calls of learning again between blocks in all, trials included; may be changed at any time.
+        labels: Time between labels of production that are kept, ps; 0 for every outer step.
         first_labels: Labels before the first fit, from configurations of the pool; 0 to learn nothing, and find the k
             that the section ``surrogate`` carries as it is.
         more_labels: Labels that are added where a surrogate is not good enough.
@@ -43,6 +57,10 @@ class LearnSection(Section):
     acceptance: float = Field(default=_DEFAULTS.acceptance, gt=0.0, lt=1.0)
     k: tuple[int, ...] = _DEFAULTS.ks
     max_calls: int = Field(default=_DEFAULTS.max_calls, ge=1)
+    first_k: int | None = None
+    block: Duration = 1.0
+    relearn_calls: int = Field(default=_DEFAULTS.relearn_calls, ge=0)
+    labels: Duration = 0.0
     first_labels: int = Field(default=_DEFAULTS.first_labels, ge=0)
     more_labels: int = Field(default=_DEFAULTS.more_labels, ge=1)
     trial_steps: int = Field(default=_DEFAULTS.trial_steps, ge=5)
@@ -66,5 +84,19 @@ class LearnSection(Section):
 
     def settings(self, seed: int) -> LearningSettings:
         """What the learner is told."""
-        values = self.model_dump(exclude={"k", *WHO_LABELS})
+        values = self.model_dump(exclude={"k", "block", "labels", *WHO_LABELS})
         return LearningSettings(ks=tuple(self.k), seed=seed, **values)
+
+    def grid(self, inner_step: float) -> float:
+        """Times that are whole outer steps for every k are multiples of this one, ps."""
+        return math.lcm(*self.k) * inner_step
+
+    def fits(self, time: float, inner_step: float) -> bool:
+        """Whether a time (ps) is a whole number of outer steps for every k."""
+        grid = self.grid(inner_step)
+        return abs(time - round(time / grid) * grid) < _ROUNDING * grid
+
+    def fitted(self, time: float, inner_step: float) -> float:
+        """The next longer time (ps) that fits; 0 stays."""
+        grid = self.grid(inner_step)
+        return math.ceil(time / grid - _ROUNDING) * grid

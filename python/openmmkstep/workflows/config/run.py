@@ -104,6 +104,9 @@ class OutputSection(Section):
     checkpoint: Duration = 1.0
 
 
+_INTERVALS = ("trajectory", "frames", "statistics", "energies", "checkpoint")
+
+
 class SpeedSection(Section):
     """Measurement of the speed-up at the end of a run: alternating segments of plain QM dynamics and k-step dynamics.
 
@@ -172,8 +175,26 @@ class RunConfig(Section):
         """
         surrogate = self._learned_surrogate(archive) if k > 1 else None
         periods = {} if k > 1 else {"nonbonded_period": 1, "reciprocal_period": None}
-        integrator = self.integrator.model_copy(update={"k": k, **periods})
-        return self.model_copy(update={"learn": None, "surrogate": surrogate, "integrator": integrator})
+        changes: dict[str, Any] = {"k": k, **periods}
+        output = self.output
+        if self.learn is not None and self.learn.block > 0:
+            # Errors are measured, and labels kept, whatever k is.
+            surrogate = self._learned_surrogate(archive)
+            if k == 1:
+                surrogate = surrogate.model_copy(update={"period": 1})
+            output = self._fitted_output(self.learn)
+            if self.integrator.metropolis == "off":
+                changes["metropolis"] = "monitor"
+        integrator = self.integrator.model_copy(update=changes)
+        return self.model_copy(
+            update={"learn": None, "surrogate": surrogate, "integrator": integrator, "output": output}
+        )
+
+    def _fitted_output(self, learn: LearnSection) -> OutputSection:
+        """Output at times that are whole outer steps whatever k is."""
+        step = self.integrator.inner_step
+        times = {name: learn.fitted(getattr(self.output, name), step) for name in _INTERVALS}
+        return self.output.model_copy(update=times)
 
     def _learned_surrogate(self, archive: Path | None) -> SurrogateSection:
         start = self.learning_start
@@ -205,7 +226,24 @@ class RunConfig(Section):
             raise ValueError("'learn.first_labels' 0 learns nothing, so that 'surrogate' must be given")
         if self.integrator.ensemble != "langevin":
             raise ValueError("'learn' needs a thermostat, by whose temperature errors are judged: use langevin")
+        if learn.block > 0:
+            self._check_times(learn)
         for k in learn.k:
             # With something to be evaluated every so many steps, which learning will make.
             learned = self.learning_start.model_copy(update={"archive": Path("learned.pt")})
             self._levels_at(k, learned)
+
+    def _check_times(self, learn: LearnSection) -> None:
+        """Times that were given must be whole outer steps for every k; defaults are made so."""
+        step = self.integrator.inner_step
+        given = [("output", self.output, name) for name in _INTERVALS] + [
+            ("learn", learn, name) for name in ("block", "labels")
+        ]
+        for section, values, name in given:
+            time = getattr(values, name)
+            if name in values.model_fields_set and not learn.fits(time, step):
+                raise ValueError(
+                    f"'{section}.{name}' {1000 * time:g} fs is no whole number of outer steps for every k of 'learn.k' "
+                    f"({', '.join(str(k) for k in learn.k)}), between which production may change: take a multiple of "
+                    f"{1000 * learn.grid(step):g} fs, or other k, or set 'learn.block' to 0 fs for one k throughout"
+                )

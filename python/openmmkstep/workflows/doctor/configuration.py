@@ -170,9 +170,12 @@ def _learning(plan: LearningPlan, method: str) -> str:
     settings = plan.settings
     below = " + ".join(part.name for part in plan.parts()) or str(plan.start.base_level)
     ks = ", ".join(str(k) for k in settings.ks)
+    first = "" if settings.first_k is None else f", from k = {settings.first_k} on at once"
+    length = plan.block * plan.config.integrator.inner_step
+    blocks = f"; blocks of {length:g} ps, {settings.relearn_calls:,} QM calls to learn again" if plan.block else ""
     return (
         f"{method} above {below}, at most {settings.max_calls:,} QM calls; the largest k of {ks} with an acceptance of "
-        f"{settings.acceptance:g} is held"
+        f"{settings.acceptance:g} is held{first}{blocks}"
     )
 
 

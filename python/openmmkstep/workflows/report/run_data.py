@@ -84,7 +84,7 @@ def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, mixed:
             "far_field": mixed.far_field,
         },
         "dynamics": _dynamics(plan, production),
-        "qm_calls": _qm_calls(plan.dynamics.levels.k, production),
+        "qm_calls": _qm_calls(production),
         "guard": _guard(production, series),
         "metropolis": _metropolis(plan.dynamics, production),
         "energy": _energy(series, molecules.system.getNumParticles()),
@@ -124,10 +124,10 @@ def _dynamics(plan: RunPlan, production: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _qm_calls(k: int, production: dict[str, Any]) -> dict[str, Any]:
+def _qm_calls(production: dict[str, Any]) -> dict[str, Any]:
     statistics = production["statistics"]
     made, others = statistics["qm_calls"], statistics["other_qm_calls"]
-    plain = production["steps"] * k
+    plain = production["inner_steps"]
     return {
         "made": made + (others or 0),
         "made_by_integrator": made,

@@ -29,17 +29,20 @@ class Checkpoint:
         outputs: name of each output file -> how much of it belongs to the checkpoint; those with nothing are left out.
         wall_time: seconds spent in production so far.
         context: what Context.createCheckpoint() gave.
+        segment: Of production in blocks, the first block since k or surrogate changed; steps are outer steps of its k.
     """
 
     step: int
     outputs: Mapping[str, Extent]
     wall_time: float
     context: bytes
+    segment: int = 0
 
     def write(self, path: Path) -> None:
         """Write atomically, with a digest of it all."""
         outputs = {name: asdict(extent) for name, extent in self.outputs.items()}
-        text = json.dumps({"step": self.step, "outputs": outputs, "wall_time": self.wall_time}).encode()
+        head = {"step": self.step, "outputs": outputs, "wall_time": self.wall_time, "segment": self.segment}
+        text = json.dumps(head).encode()
         content = _MAGIC + struct.pack("<Q", len(text)) + text + self.context
         write_atomically(path, content + hashlib.sha256(content).digest())
 
@@ -61,4 +64,4 @@ class Checkpoint:
         (size,) = struct.unpack("<Q", content[len(_MAGIC) : start])
         head = json.loads(content[start : start + size])
         outputs = {name: Extent(**extent) for name, extent in head["outputs"].items()}
-        return cls(head["step"], outputs, head["wall_time"], content[start + size :])
+        return cls(head["step"], outputs, head["wall_time"], content[start + size :], head.get("segment", 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import openmm
 from rich.console import Console
 
 from openmmkstep.io.phase_space import PhaseSpacePoint
-from openmmkstep.learning import Learner, LearningError
+from openmmkstep.learning import Learner, LearningError, LearningSettings
+from openmmkstep.learning.record import Record
 from openmmkstep.terminal import LogLines
 from openmmkstep.workflows.plan import RunPlan
 from openmmkstep.workflows.run_folder import RunFolder
@@ -18,7 +20,7 @@ from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 
 def learn(
     plan: RunPlan, molecules: MolecularSystem, files: RunFolder, point: PhaseSpacePoint, console: Console
-) -> tuple[RunPlan, PhaseSpacePoint]:
+) -> tuple[RunPlan, PhaseSpacePoint, Learner]:
     """Learn, or take up what was interrupted.
 
     Args:
@@ -29,16 +31,17 @@ def learn(
         console: For progress.
 
     Returns:
-        The plan with the surrogate and the k that were found, and where to go on from.
+        The plan with the surrogate and the k that were found, where to go on from, and who learns again.
 
     Raises:
         LearningError: The folder holds other learning, or damaged files; or what production began with is gone.
     """
     learning = plan.learning
     if learning is None:
-        return plan, point
+        raise ValueError("there is nothing to learn in this plan")
     record = files.learning / "learning.json"
-    if (files.has(files.start) or files.checkpoint.exists()) and not record.exists():
+    has_begun = files.has(files.start) or files.checkpoint.exists()
+    if has_begun and not record.exists():
         raise LearningError(
             f"{record} is missing, but production has begun with what it tells: restore it from a copy, or pass "
             "--fresh to start the run anew"
@@ -60,7 +63,7 @@ def learn(
         dynamics.temperature,
         1.0 if dynamics.friction is None else dynamics.friction,
         dynamics.levels.inner_step,
-        learning.settings,
+        _settings(learning.settings, record) if has_begun else learning.settings,
         learning.periods(),
         platform,
         properties,
@@ -70,4 +73,10 @@ def learn(
         learning.scheduler,
     )
     learned = learner.learn(point.positions, point.box, point.velocities)
-    return plan.with_learned(learned.k, learned.archive), learned.point
+    return plan.with_learned(learned.k, learned.archive), learned.point, learner
+
+
+def _settings(settings: LearningSettings, path: Path) -> LearningSettings:
+    """Those of a run whose production has begun: what may be spent before it is settled."""
+    held = Record.read(path).held
+    return settings if held is None else replace(settings, max_calls=int(held["max_calls"]))

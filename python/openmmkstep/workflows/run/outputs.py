@@ -80,21 +80,12 @@ class GrowingTable(GrowingOutput):
 
 
 class Trajectory(GrowingOutput):
-    """A DCD file.
-
-    Args:
-        path: Path of the file.
-        interval: outer steps between frames.
-    """
-
-    def __init__(self, path: Path, interval: int) -> None:
-        super().__init__(path)
-        self._interval = interval
+    """A DCD file, whose header goes on naming the step and the interval with which it began."""
 
     def complete_header(self) -> None:
         """Make the header of a file that was continued name the right last step."""
         if self.path.is_file() and self._size():
-            dcd.keep_frames(self.path, dcd.count_frames(self.path), self._interval)
+            dcd.keep_frames(self.path, dcd.count_frames(self.path))
 
     def _new_digest(self) -> RunningDigest:
         return BytesDigest(self.path, dcd.CHANGING_BYTES)

@@ -18,6 +18,7 @@ from openmmkstep.workflows.setup.mixed_system import MixedSystem
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 from openmmkstep.workflows.setup.qm_cache import cache_of
 
+from .blocks import Blocks
 from .checkpoint import Checkpoint
 from .learning import learn
 from .production import Production
@@ -75,17 +76,21 @@ class Runner:
         self._log("building the system")
         molecules = prepare_molecules(self._plan.system, files)
         learned: PhaseSpacePoint | None = None
-        if self._plan.learning is not None:
-            self._plan, learned = self._learn(self._plan, molecules)
-        plan = self._plan
-        mixed = plan.mix(molecules)
-        others = molecules.system.getNumParticles() - len(mixed.region.members)
-        self._log(f"{len(mixed.region.particles)} QM atoms, {others} MM particles")
-        production = Production(plan, files, self._command)
-        if not production.is_finished:
-            # Not for the speed below, which is that of the QM program.
-            with cache_of(plan.cache, plan.system.qm.method, self._log):
-                self._produce(production, molecules, mixed, learned)
+        is_over = False
+        while not is_over:
+            blocks: Blocks | None = None
+            if self._plan.learning is not None:
+                self._plan, learned, blocks = self._learn(self._plan, molecules)
+            plan = self._plan
+            mixed = plan.mix(molecules)
+            others = molecules.system.getNumParticles() - len(mixed.region.members)
+            self._log(f"{len(mixed.region.particles)} QM atoms, {others} MM particles")
+            production = Production(plan, files, self._command, blocks)
+            is_over = production.is_finished
+            if not is_over:
+                # Not for the speed below, which is that of the QM program.
+                with cache_of(plan.cache, plan.system.qm.method, self._log):
+                    is_over = self._produce(production, molecules, mixed, learned, blocks)
         if plan.speed.time > 0 and not files.has(files.speed):
             speed = measure_speed(plan, molecules, read_point(files, files.final), self._log)
             files.write_json(files.speed, speed)
@@ -95,12 +100,14 @@ class Runner:
         self._log("writing the report")
         return build_report(plan, files, molecules, mixed)
 
-    def _learn(self, plan: RunPlan, molecules: MolecularSystem) -> tuple[RunPlan, PhaseSpacePoint]:
+    def _learn(self, plan: RunPlan, molecules: MolecularSystem) -> tuple[RunPlan, PhaseSpacePoint, Blocks | None]:
         # Whatever is wrong with the QM program is said before the equilibration.
         plan.mix(molecules)
         point = equilibrated_point(plan, molecules, self.files, self._console, self._log)
         with cache_of(plan.cache, plan.system.qm.method, self._log):
-            return learn(plan, molecules, self.files, point, self._console)
+            learned, where, learner = learn(plan, molecules, self.files, point, self._console)
+        learning = plan.learning
+        return learned, where, Blocks(learner, learning) if learning is not None and learning.block else None
 
     def _produce(
         self,
@@ -108,7 +115,8 @@ class Runner:
         molecules: MolecularSystem,
         mixed: MixedSystem,
         learned: PhaseSpacePoint | None,
-    ) -> None:
+        blocks: Blocks | None,
+    ) -> bool:
         plan, files = self._plan, self.files
         start: Checkpoint | PhaseSpacePoint | None = production.checkpoint()
         if start is None:
@@ -118,7 +126,8 @@ class Runner:
         done = start.step if isinstance(start, Checkpoint) else 0
         simulation = plan.simulation(molecules, mixed, plan.seed + 1 + done)
         self._log(f"production ({plan.time(plan.steps):g} ps)")
-        production.run(simulation, start, self._attach("production", plan.steps, self._reporters))
+        label = "production" if blocks is None else blocks.label
+        return production.run(simulation, start, self._attach(label, plan.steps, self._reporters))
 
     def _log(self, message: str) -> None:
         while self._progress:
