@@ -31,9 +31,3 @@ def test_200_kills(tmp_path: Path, workers: int, kills: int) -> None:
         in_order=workers == 1,
     )
     assert sum(run["kills"] for run in runs) >= kills
-
-
-def test_a_few_kills(tmp_path: Path) -> None:
-    """The same, short enough for every day."""
-    runs = campaign(tmp_path, learning_in_blocks, 3, per_run=3, seed=5, in_order=True)
-    assert sum(run["kills"] for run in runs) >= 3

@@ -187,6 +187,18 @@ def test_blocks_learn_again(tmp_path: Path) -> None:
         assert len(file) == 40
     report = json.loads((out / "report" / "report.json").read_text())
     assert report["dynamics"]["k"] == 8 and report["qm_calls"]["plain_verlet_at_inner_step"] == 240
+    blocks = report["learning"]["blocks"]
+    assert [(block["k"], block["fit"], block["outer_steps"]) for block in blocks] == [
+        (4, 0, 20),
+        (8, 1, 10),
+        (8, 1, 10),
+    ]
+    assert [block["end_ps"] for block in blocks] == pytest.approx([0.04, 0.08, 0.12])
+    assert blocks[0]["learned_again"] == "nothing has been fitted yet" and blocks[2]["labels"] == 40
+    assert blocks[1]["acceptance"] > 0.8 and blocks[2]["mean_error_kj_mol"] is not None
+    assert (report["learning"]["k"], report["learning"]["k_now"]) == (4, 8)
+    page = (out / "report" / "report.html").read_text()
+    assert "k = 8, fit 1 of 48 labels, 10 outer steps" in page
     # Longer, and with more to spend: the same run.
     more = {**content, "time": "0.16 ps", "learn": {**learn, "max_calls": 200, "relearn_calls": 400}}
     output = run(tmp_path, more)

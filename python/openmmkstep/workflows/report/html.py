@@ -48,8 +48,10 @@ _EXPLANATIONS = {
         "system, thermostat, platform and threads."
     ),
     "learning": (
-        "Before production. Trials are short runs under the thermostat; the acceptance is the mean probability with "
-        "which a Metropolis test on the correction would accept an outer step. Every QM call of it all is counted."
+        "Before production, and between its blocks where more was learned. Trials are short runs under the thermostat; "
+        "the acceptance is the mean probability with which a Metropolis test on the correction would accept an outer "
+        "step. Every QM call of it all is counted. A block of production never changes its surrogate or its k; its "
+        "errors are those of its outer steps."
     ),
 }
 _NOT_MEASURED = "–"

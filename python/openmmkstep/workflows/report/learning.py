@@ -12,6 +12,8 @@ from openmmkstep.workflows.plan import LearningPlan
 from openmmkstep.workflows.plot_style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, new_figure
 from openmmkstep.workflows.run_folder import RunFolder
 
+from .blocks import blocks_rows, blocks_summary, plot_blocks
+
 _COLOURS = (GREY, BLUE, ORANGE, GREEN, PURPLE, RED)
 _PARTS = {"bonded": ORANGE, "kernel": BLUE, "both": GREEN}
 
@@ -24,11 +26,14 @@ def learning_summary(plan: LearningPlan | None, files: RunFolder) -> dict[str, A
     held = record.held or {}
     return {
         "k": held.get("k"),
+        "k_now": None if record.present is None else record.present[0],
         "reason": held.get("reason"),
         "target_acceptance": plan.settings.acceptance,
         "qm_calls": record.qm_calls,
         "labels": record.labels,
         "labels_of_the_pool": len(record.labelled),
+        "qm_calls_of_learning_again": record.relearn_calls,
+        "blocks": blocks_summary(plan, record, files),
         "wall_time_s": dict(record.wall_time),
         "fits": [
             {
@@ -60,7 +65,11 @@ def plot_learning(summary: dict[str, Any] | None) -> Figure | None:
     """Acceptance by k for every fit, and the force errors of the fits."""
     if summary is None or not summary["trials"]:
         return None
-    figure, (left, right) = new_figure(9.0, 3.4, 1, 2)
+    if any(block["outer_steps"] for block in summary["blocks"]):
+        figure, ((left, right), (below, last)) = new_figure(9.6, 6.8, 2, 2)
+        plot_blocks(below, last, summary)
+    else:
+        figure, (left, right) = new_figure(9.0, 3.4, 1, 2)
     for fit in sorted({trial["fit"] for trial in summary["trials"]}):
         trials = [trial for trial in summary["trials"] if trial["fit"] == fit]
         label = "no learning" if fit == 0 else f"{summary['fits'][fit - 1]['used']} labels"
@@ -111,4 +120,4 @@ def learning_table(summary: dict[str, Any]) -> list[tuple[str, str]]:
         acceptance = f"acceptance {trial['acceptance']:.3f} ± {trial['uncertainty']:.3f}"
         shown = f"{acceptance} in {trial['steps']} outer steps, mean energy error of one {error}"
         rows.append((f"k = {trial['k']} with {what}", shown))
-    return rows
+    return rows + blocks_rows(summary["blocks"])
