@@ -13,7 +13,7 @@ from openmm import app
 from openmmkstep import createIntegrator
 from openmmkstep.io.statistics import continued, read_table, statistics_from_json, statistics_to_json
 from openmmkstep.openmmapi.kstep_integrator import KStepIntegrator
-from openmmkstep.reporters import OuterStepReporter, StatisticsReporter
+from openmmkstep.reporters import EnergyReporter, OuterStepReporter, StatisticsReporter
 from tests.support.levels.methanol import METHANOL, POSITIONS, mixed_methanol
 
 PLATFORM = openmm.Platform.getPlatformByName("Reference")
@@ -62,6 +62,17 @@ def test_statistics_are_continued(tmp_path: Path) -> None:
     assert table["step"].tolist() == [2, 4, 6, 8, 10, 12, 13, 14, 15, 16, 17]
     assert table["time"] == pytest.approx([0.004 * n for n in range(1, 12)])
     assert table["surrogate_calls_1"].tolist() == [0] * 11 and table["qm_calls"][-1] == whole.qmCalls
+
+
+def test_energies_of_levels_that_come_and_go(tmp_path: Path) -> None:
+    for surrogate in ([openmm.HarmonicBondForce()], ["gfn1-xtb"]):
+        watched = simulation(4, surrogate)
+        watched.reporters.append(EnergyReporter(tmp_path / "energies.csv", 1, append=True, allLevels=True))
+        watched.step(1)
+    table = read_table(tmp_path / "energies.csv")
+    assert list(table)[-2:] == ["surrogate", "base_level"] and len(table["qm"]) == 2
+    assert table["surrogate"][0] == 0 and table["surrogate"][1] < -1000
+    assert all(math.isnan(value) for value in table["base_level"])
 
 
 def test_outer_steps(tmp_path: Path) -> None:

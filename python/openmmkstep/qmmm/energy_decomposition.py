@@ -24,6 +24,9 @@ _VACUUM, _WEAK = "qm_vacuum", "qm_in_weak_field"
 _WEAKNESS = 0.01
 _LATTICE_SUMS = (openmm.NonbondedForce.Ewald, openmm.NonbondedForce.PME)
 
+LEVELS_BELOW = {"surrogate": force_groups.SURROGATE, "base_level": force_groups.BASE_LEVEL}
+"""Names of the levels below QM and their force groups."""
+
 
 class EnergyDecomposition:
     """The parts of the potential energy of a mixed system at the QM level, kJ/mol, by name.
@@ -56,7 +59,7 @@ class EnergyDecomposition:
         self._force = find_qm_force(system)
         self._levels = {
             name: group
-            for name, group in (("surrogate", force_groups.SURROGATE), ("base_level", force_groups.BASE_LEVEL))
+            for name, group in LEVELS_BELOW.items()
             if any(force.getForceGroup() == group for force in system.getForces())
         }
         self._parts: list[tuple[dict[str, float], openmm.Force]] = []

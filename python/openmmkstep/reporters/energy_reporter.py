@@ -8,7 +8,7 @@ from typing import Any
 import openmm
 from openmm import app, unit
 
-from openmmkstep.qmmm.energy_decomposition import EnergyDecomposition
+from openmmkstep.qmmm.energy_decomposition import LEVELS_BELOW, EnergyDecomposition
 
 from .schedule import Schedule
 from .table import Table
@@ -28,6 +28,8 @@ class EnergyReporter:
         polarisation: whether the QM energy is divided into that in vacuum, the interaction of the density there with
             the field, and the response.
         append: continue a file of the same columns instead of starting a new one.
+        allLevels: whether there are columns of both levels below, empty ones where the system has no such level: for a
+            run whose levels change.
 
     Raises:
         ValueError: the interval is not a positive integer, or the file to be continued has other columns.
@@ -39,7 +41,9 @@ class EnergyReporter:
         reportInterval: int,
         polarisation: bool = False,
         append: bool = False,
+        allLevels: bool = False,
     ) -> None:
+        self._all_levels = allLevels
         self._table = Table(file, append)
         self._schedule = Schedule(reportInterval)
         self._polarisation = polarisation
@@ -61,4 +65,6 @@ class EnergyReporter:
             "potential_energy": sum(terms[name] for name in self._decomposition.summands),
             **terms,
         }
+        if self._all_levels:
+            row |= {name: row.pop(name, None) for name in LEVELS_BELOW}
         self._table.add(row)

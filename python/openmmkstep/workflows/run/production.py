@@ -189,7 +189,8 @@ class Production:
         if intervals.statistics:
             simulation.reporters.append(self._statistics_reporter(intervals.statistics))
         if intervals.energies:
-            reporter = EnergyReporter(files.energies, intervals.energies, intervals.polarisation, append=True)
+            change = self._blocks is not None
+            reporter = EnergyReporter(files.energies, intervals.energies, intervals.polarisation, True, change)
             simulation.reporters.append(reporter)
         if intervals.frames:
             frames = FrameReporter(files.frames, intervals.frames, append=True, command=self._command)
