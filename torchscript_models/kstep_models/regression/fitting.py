@@ -14,9 +14,10 @@ from kstep_models.units import MEV_PER_ANGSTROM
 
 from .bonded import BondedTerms, NormalEquations, predicted_forces
 from .charges import LinearCharges, fit_charges
+from .connectivity import Connectivity
 from .kernel import Kernel, fit_kernel, pair_weights, typical_distance
 from .labels import Labels
-from .permutations import permutation_group
+from .permutations import permutation_group, symmetries
 
 Array = NDArray[np.float64]
 Table = NDArray[np.int64]
@@ -103,6 +104,9 @@ def fit_regression(
 ) -> FitResult:
     """Fit to labels; every fifth is held out to find the best choice of parts, which is then fitted to all of them.
 
+    Where the labels break bonds of the molecular graph, terms of that graph are left out without a trial: polynomials
+    in the length of a bond that is gone may do well among the labels, and are without bound beyond them.
+
     Whether charges follow the distances is found likewise, with the first choice of parts: where the response to the
     surroundings is larger than that to the geometry, as in a water molecule, they must not.
 
@@ -124,25 +128,37 @@ def fit_regression(
     for name in ("positions", "energies", "forces"):
         if not np.isfinite(getattr(labels, name)).all():
             raise RegressionError(f"the {name} of the labels are not finite")
-    group = permutation_group(labels.numbers, labels.bonds, max_permutations)
+    connectivity = Connectivity.of(labels.numbers, labels.bonds, labels.positions)
+    if parts in ("bonded", "both"):
+        # Terms of the graph are exchanged as it is.
+        group = permutation_group(labels.numbers, labels.bonds, max_permutations)
+    else:
+        group = symmetries(connectivity, max_permutations)
+    weights = pair_weights(labels.numbers, connectivity.lasting, group)
     everything = np.arange(len(labels))
     held = everything[_HELD_OUT_EVERY // 2 :: _HELD_OUT_EVERY]
     tested, others = labels.subset(held), labels.subset(np.setdiff1d(everything, held))
-    possible: tuple[Parts, ...] = PARTS if len(labels.bonds) else ("kernel",)
-    if parts is not None and parts not in possible:
+    if parts in ("bonded", "both") and not len(labels.bonds):
         raise RegressionError(f"without bonds there is nothing to fit {parts!r} to: use 'kernel'")
-    choices = possible if parts is None else (parts,)
+    choices = _choices(connectivity, log) if parts is None else (parts,)
     if choices != ("bonded",):
         _refuse_more_than_fits(labels)
-    follow = _charges_follow(others, tested, choices[0], group, log)
+    follow = _charges_follow(others, tested, choices[0], group, weights, log)
     charges = _charges(others, group, follow)
     errors: dict[Parts, float] = {}
     for choice in choices:
-        errors[choice] = _fit(others, choice, charges, group).error(tested)
+        errors[choice] = _fit(others, choice, charges, group, weights).error(tested)
         log(f"{choice}: {errors[choice]:.1f} meV/A on {len(tested)} held-out labels")
     best = min(errors, key=lambda choice: errors[choice])
     size = MEV_PER_ANGSTROM * float(np.sqrt(np.mean(labels.forces**2)))
-    return FitResult(_fit(labels, best, _charges(labels, group, follow), group), errors, size)
+    return FitResult(_fit(labels, best, _charges(labels, group, follow), group, weights), errors, size)
+
+
+def _choices(connectivity: Connectivity, log: Callable[[str], None]) -> tuple[Parts, ...]:
+    """What can be fitted where bonds are as they are."""
+    if connectivity.changes:
+        log(f"bonds change ({connectivity}): what is fitted knows distances alone, no bonds")
+    return ("kernel",) if connectivity.changes or not len(connectivity.lasting) else PARTS
 
 
 def _refuse_more_than_fits(labels: Labels) -> None:
@@ -155,7 +171,9 @@ def _refuse_more_than_fits(labels: Labels) -> None:
         )
 
 
-def _charges_follow(labels: Labels, tested: Labels, parts: Parts, group: Table, log: Callable[[str], None]) -> bool:
+def _charges_follow(
+    labels: Labels, tested: Labels, parts: Parts, group: Table, weights: Array, log: Callable[[str], None]
+) -> bool:
     """Whether charges that follow the distances are better than constant ones."""
     if not labels.surroundings:
         return False
@@ -164,7 +182,7 @@ def _charges_follow(labels: Labels, tested: Labels, parts: Parts, group: Table, 
         log(f"charges of {n} atoms are constant: there are too many distances for them to follow")
         return False
     following, constant = (
-        _fit(labels, parts, _charges(labels, group, follow), group).error(tested) for follow in (True, False)
+        _fit(labels, parts, _charges(labels, group, follow), group, weights).error(tested) for follow in (True, False)
     )
     log(f"charges that follow the distances: {following:.1f} meV/A with {parts}, constant ones: {constant:.1f}")
     return following < constant
@@ -176,7 +194,7 @@ def _charges(labels: Labels, group: Table, follow: bool) -> LinearCharges | None
     return fit_charges(labels.positions, labels.surroundings, labels.total_charge, group, follow)
 
 
-def _fit(labels: Labels, parts: Parts, charges: LinearCharges | None, group: Table) -> Regression:
+def _fit(labels: Labels, parts: Parts, charges: LinearCharges | None, group: Table, weights: Array) -> Regression:
     rest_forces, rest_energies = labels.forces, labels.energies
     if charges is not None:
         rest_forces = rest_forces - charges.forces(labels.positions, labels.surroundings)
@@ -193,7 +211,6 @@ def _fit(labels: Labels, parts: Parts, charges: LinearCharges | None, group: Tab
         rest_energies = rest_energies - terms.energies(labels.positions, coefficients)
         result = replace(result, terms=terms, coefficients=coefficients)
     if parts != "bonded":
-        weights = pair_weights(labels.numbers, labels.bonds)
         width = _WIDTH * typical_distance(labels.positions, weights)
         ridge = _RIDGE if charges is None else _RIDGE_AMONG_CHARGES
         kernel = fit_kernel(labels.positions, rest_forces, group, width, ridge, weights)

@@ -69,17 +69,21 @@ class Kernel:
         return forces
 
 
-def pair_weights(numbers: Table, bonds: Table) -> Array:
+def pair_weights(numbers: Table, bonds: Table, group: Table | None = None) -> Array:
     """Weights [D] of the inverse distances of all pairs: less than 1 for bonds to hydrogen.
 
     Args:
         numbers: Atomic numbers [n].
-        bonds: Molecular graph [b,2]; may be empty.
+        bonds: Those that last [b,2]; may be empty. A hydrogen atom that changes partners has none: all its distances
+            are alike, whomever the molecular graph gives it to.
+        group: Permutations [P,n] that shall leave the weights as they are; None for the identity.
     """
     weights = np.ones((len(numbers), len(numbers)))
     for i, j in bonds:
         if 1 in (numbers[i], numbers[j]):
             weights[i, j] = weights[j, i] = _HYDROGEN_WEIGHT
+    if group is not None:
+        weights = np.max([weights[np.ix_(order, order)] for order in group], axis=0)
     return weights[np.triu_indices(len(numbers), 1)]
 
 

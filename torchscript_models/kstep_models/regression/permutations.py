@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
+
+from .connectivity import Connectivity
 
 Table = NDArray[np.int64]
 
@@ -24,6 +28,32 @@ def equivalent_ends(numbers: NDArray[np.int64], bonds: Table) -> list[list[int]]
         if len(others) == 1:
             sets.setdefault((others[0], int(numbers[atom])), []).append(atom)
     return sorted((atoms for atoms in sets.values() if len(atoms) > 1), key=lambda atoms: (-len(atoms), atoms))
+
+
+def symmetries(connectivity: Connectivity, limit: int) -> Table:
+    """A group of exchanges of like atoms that geometries make use of, of at most ``limit`` elements.
+
+    Where bonds last, those of equivalent ends. Where they change, a reaction may lead to the mirror image of where it
+    began (a proton that goes from one end of malonaldehyde to the other): all exchanges that take every bond that there
+    is at any time to another one, if they are not too many.
+
+    Args:
+        connectivity: Bonds and what becomes of them.
+        limit: How many there may be.
+
+    Returns:
+        Permutations [P,n], the identity among them.
+    """
+    numbers, bonds = connectivity.numbers, connectivity.everything
+    if connectivity.changes:
+        found = []
+        for permutation in _automorphisms(numbers, bonds):
+            found.append(permutation)
+            if len(found) > limit:
+                break
+        else:
+            return np.array(found, dtype=np.int64)
+    return permutation_group(numbers, bonds, limit)
 
 
 def permutation_group(numbers: NDArray[np.int64], bonds: Table, limit: int) -> Table:
@@ -64,3 +94,23 @@ def _product(group: Table, atoms: list[int], orders: list[tuple[int, ...]]) -> T
         step[atoms] = np.array(atoms)[list(order)]
         rows.append(group[:, step])
     return np.concatenate(rows)
+
+
+def _automorphisms(numbers: NDArray[np.int64], bonds: Table) -> Iterator[list[int]]:
+    """All exchanges of like atoms that take every bond to a bond, the identity first."""
+    n = len(numbers)
+    bonded = np.zeros((n, n), dtype=bool)
+    bonded[tuple(bonds.T)] = bonded[tuple(bonds.T[::-1])] = True
+    degree = bonded.sum(axis=1)
+
+    def extended(begun: list[int]) -> Iterator[list[int]]:
+        place = len(begun)
+        if place == n:
+            yield begun
+            return
+        for atom in range(n):
+            alike = numbers[atom] == numbers[place] and degree[atom] == degree[place]
+            if alike and atom not in begun and np.array_equal(bonded[atom, begun], bonded[place, :place]):
+                yield from extended([*begun, atom])
+
+    return extended([])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from kstep_models.regression.connectivity import Connectivity
 from kstep_models.regression.exporting import fit_and_export
 from kstep_models.regression.labels import Labels
-from kstep_models.regression.permutations import permutation_group
+from kstep_models.regression.permutations import symmetries
 
 from ..books import Books
 from ..record import FitRecord
@@ -30,7 +31,8 @@ def fit(settings: LearningSettings, books: Books) -> None:
         most = max(10, settings.max_unknowns // (3 * labels.positions.shape[1]))
         if len(labels) <= most:
             return np.arange(len(labels))
-        group = permutation_group(labels.numbers, labels.bonds, settings.max_permutations)
+        bonds = Connectivity.of(labels.numbers, labels.bonds, labels.positions)
+        group = symmetries(bonds, settings.max_permutations)
         # In the order of the choice neighbours in time stand apart, as held-out labels should.
         return np.array(select(labels.positions, most, group, settings.seed), dtype=np.int64)
 

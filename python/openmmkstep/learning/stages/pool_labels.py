@@ -8,7 +8,8 @@ from functools import partial
 
 import openmm
 
-from kstep_models.regression.permutations import permutation_group
+from kstep_models.regression.connectivity import Connectivity
+from kstep_models.regression.permutations import symmetries
 from kstep_models.workers import InProcess, Workers
 from openmmkstep.io.frames import frame_of_result
 from openmmkstep.io.labels import LabelSource
@@ -67,9 +68,10 @@ def _choose(
     region = source.region(problem.topology)
     n = len(region.particles)
     bonds = region.site_bonds[(region.site_bonds < n).all(axis=1)]
-    group = permutation_group(region.numbers, bonds, settings.max_permutations)
+    positions = pool.region(region.particles)
+    group = symmetries(Connectivity.of(region.numbers, bonds, positions), settings.max_permutations)
     seed = settings.seed + len(record.labelled)
-    chosen = select(pool.region(region.particles), count, group, seed, record.labelled)
+    chosen = select(positions, count, group, seed, record.labelled)
     if len(chosen) < count:
         # All others are the same as one that has a label, or gets one now.
         record.pool_size = len(record.labelled) + len(chosen)
