@@ -15,7 +15,7 @@ from kstep_models.units import BOLTZMANN
 from openmmkstep import createIntegrator
 from openmmkstep.learning import Learned, Learner, LearningError, LearningSettings
 from openmmkstep.learning.blocks import Block, OuterStep, Round, keep_steps, read_steps
-from openmmkstep.learning.decisions import Decision, Fit, Hold, Label
+from openmmkstep.learning.decisions import Decision, Fit, Hold, Label, Try
 from openmmkstep.learning.record import FitRecord, Record, Trial
 from openmmkstep.learning.relearning import decide_again, why_again
 from tests.support.learning import PLATFORM, learner_of_methanol
@@ -104,6 +104,32 @@ def test_what_learning_again_comes_to(
 ) -> None:
     steps, hold = learn_again(record_after(now, 300), acceptances)
     assert steps == done and (hold.k, hold.fit) == held
+
+
+@pytest.mark.parametrize(
+    ("acceptances", "tried", "present"),
+    [
+        # The other one goes on where it is better, the first one where it is not or none is needed.
+        ({(8, 2): 0.7, (8, 3): 0.95, (12, 3): 0.95}, [(8, 2), (8, 3), (12, 3), (16, 3)], 3),
+        ({(8, 2): 0.7, (8, 3): 0.6, (4, 2): 0.95}, [(8, 2), (8, 3), (4, 2)], 2),
+        ({(8, 2): 0.95, (12, 2): 0.5}, [(8, 2), (12, 2), (16, 2)], 2),
+    ],
+)
+def test_another_choice_of_parts_after_a_block(
+    acceptances: dict[tuple[int, int], float], tried: list[tuple[int, int]], present: int
+) -> None:
+    """At the first k, if that fails, as before production."""
+    record = record_after(block(8, 0.5), 300)
+    record.rounds.append(Round(1, "", 0, 1))
+    assert decide_again(record, SETTINGS) == Fit()
+    record.fits.append(FitRecord(300, 300, "both", {"both": 1.0}, 2.0, "surrogate-2.pt"))
+    record.fits.append(FitRecord(300, 300, "kernel", {"kernel": 1.2}, 2.0, "surrogate-3.pt", 2))
+    for k, fit in tried:
+        assert decide_again(record, SETTINGS) == Try(k, fit)
+        errors = [-np.log(acceptances.get((k, fit), 0.1)) * KT] * SETTINGS.trial_steps
+        record.trials.append(Trial(k, fit, 300.0, errors, errors, True))
+    hold = decide_again(record, SETTINGS)
+    assert isinstance(hold, Hold) and hold.fit == present
 
 
 def test_the_pool_is_labelled_where_production_came_first() -> None:

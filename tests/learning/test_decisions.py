@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from kstep_models.units import BOLTZMANN
-from openmmkstep.learning.decisions import Decision, Fit, Hold, Label, Try, decide
+from openmmkstep.learning.decisions import Decision, Fit, Hold, Label, Try, decide, fit_in_use
 from openmmkstep.learning.record import FitRecord, Record, Trial
 from openmmkstep.learning.settings import LearningError, LearningSettings
+from openmmkstep.learning.stages.fits import rival_parts
 from openmmkstep.learning.stages.selection import select
 from tests.support.models import methanol
 
@@ -27,6 +30,7 @@ class Learning:
         self.settings = settings
         self.acceptances = acceptances
         self.done: list[str] = []
+        self.rivals = False
 
     def run(self, has_level: bool = True) -> Hold:
         for _ in range(100):
@@ -47,7 +51,11 @@ class Learning:
             record.qm_calls += decision.count
             self.done.append(f"label {decision.count}")
         elif isinstance(decision, Fit):
+            number = len(record.fits) + 1
             record.fits.append(FitRecord(record.labels, record.labels, "both", {"both": 1.0}, 2.0, "a.pt"))
+            if self.rivals:
+                rival = FitRecord(record.labels, record.labels, "kernel", {"kernel": 1.2}, 2.0, "b.pt", number)
+                record.fits.append(rival)
             record.labelled_since_fit = 0
             self.done.append("fit")
         elif isinstance(decision, Try):
@@ -108,6 +116,66 @@ def test_nothing_is_good_enough() -> None:
     assert Learning({}, replace(SETTINGS, max_calls=10)).run() == Hold(1, 0, "the QM calls are used up")
     small = replace(SETTINGS, pool_size=40, max_calls=1000)
     assert Learning({}, small).run() == Hold(1, 0, "the pool has no more configurations")
+
+
+def _with_rivals(acceptances: dict[tuple[int, int], float], **changes: Any) -> Learning:
+    learning = Learning(acceptances, replace(SETTINGS, **changes))
+    learning.rivals = True
+    return learning
+
+
+def test_another_choice_of_parts_is_tried_where_the_first_k_fails() -> None:
+    """And goes on where its acceptance is larger, though its force error is, too."""
+    learning = _with_rivals({(0, 4): 0.95, (1, 8): 0.7, **{(2, k): 0.95 for k in (8, 12, 16)}})
+    assert learning.run() == Hold(16, 2, "the largest k is reached")
+    assert learning.done[2:] == ["fit", "k = 8 with 1", "k = 8 with 2", "k = 12 with 2", "k = 16 with 2"]
+
+
+def test_the_first_choice_goes_on_where_the_other_is_no_better() -> None:
+    learning = _with_rivals({(0, 4): 0.95, (1, 8): 0.7, (2, 8): 0.6, (1, 12): 0.95, (1, 16): 0.95})
+    assert learning.run() == Hold(16, 1, "the largest k is reached")
+    assert learning.done[2:] == ["fit", "k = 8 with 1", "k = 8 with 2", "k = 12 with 1", "k = 16 with 1"]
+
+
+def test_another_choice_costs_nothing_where_the_first_k_passes() -> None:
+    """Nor later: one more trial for each fit at most."""
+    learning = _with_rivals({(0, 4): 0.95, (1, 8): 0.95, (4, 12): 0.92}, ks=(4, 8, 12), max_calls=1000)
+    assert learning.run() == Hold(12, 4, "the largest k is reached")
+    assert learning.done[2:] == [
+        *("fit", "k = 8 with 1", "k = 12 with 1"),
+        *("label 20", "fit", "k = 12 with 3", "k = 12 with 4"),
+    ]
+
+
+def test_what_breaks_down_is_worse_than_what_fails() -> None:
+    rival = FitRecord(40, 40, "kernel", {"kernel": 1.2}, 2.0, "b.pt", 1)
+    fits = [FitRecord(40, 40, "both", {"both": 1.0}, 2.0, "a.pt"), rival]
+    trials = [Trial(8, 1, 300.0, [KT], [1.0], True), Trial(8, 2, 300.0, [0.0], [1.0], True, failed=True)]
+    assert fit_in_use(Record({}, fits=fits, trials=trials), SETTINGS) == 1
+    assert fit_in_use(Record({}, fits=fits, trials=trials[:1]), SETTINGS) == 2
+    assert fit_in_use(Record({}, fits=fits), SETTINGS) == 1
+
+
+def test_records_of_versions_that_knew_one_choice_of_parts(tmp_path: Path) -> None:
+    """Their fits are fits of their own; what is written now is read as it was."""
+    rival = FitRecord(40, 40, "kernel", {"kernel": 1.2}, 2.0, "b.pt", 1)
+    record = Record({}, fits=[FitRecord(40, 40, "both", {"both": 1.0}, 2.0, "a.pt"), rival])
+    path = tmp_path / "learning.json"
+    record.write(path)
+    assert Record.read(path).fits == record.fits
+    content = json.loads(path.read_text())
+    for fit in content["fits"]:
+        del fit["instead_of"]
+    path.write_text(json.dumps(content))
+    old = Record.read(path)
+    assert [fit.instead_of for fit in old.fits] == [0, 0] and fit_in_use(old, SETTINGS) == 2
+
+
+def test_choices_of_parts_that_are_about_as_good() -> None:
+    assert rival_parts({"bonded": 20.0, "kernel": 12.0, "both": 10.0}) == "kernel"
+    assert rival_parts({"bonded": 14.0, "kernel": 16.0, "both": 10.0}) == "bonded"
+    assert rival_parts({"bonded": 30.0, "kernel": 16.0, "both": 10.0}) is None
+    assert rival_parts({"kernel": 16.0}) is None
 
 
 def test_without_a_method_below_labels_come_first() -> None:

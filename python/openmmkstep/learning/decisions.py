@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .record import Record
+from .record import Record, Trial
 from .settings import LearningSettings
 
 # Two k in a row that fail end the scan of a fit: what is beyond both is worse, or a resonance of its own.
@@ -84,7 +84,7 @@ def decide(record: Record, settings: LearningSettings, has_level: bool) -> Decis
     k = _next_k(record, settings)
     if k is not None:
         if _affords(record, settings, settings.trial_steps + 1):
-            return Try(k, len(record.fits))
+            return Try(k, fit_in_use(record, settings))
         return _hold(record, settings, _USED_UP)
     if _best(record, settings)[0] == settings.ks[-1]:
         return _hold(record, settings, "the largest k is reached")
@@ -95,6 +95,28 @@ def decide(record: Record, settings: LearningSettings, has_level: bool) -> Decis
     if _affords(record, settings, count + settings.trial_steps + 1):
         return Label(count)
     return _hold(record, settings, _USED_UP)
+
+
+def fit_in_use(record: Record, settings: LearningSettings) -> int:
+    """Number of the last fit, or of the one that is there in its place; 0 where nothing is fitted.
+
+    The smaller error of held-out forces does not always mean the smaller error of energy of an outer step. Where the
+    first k that is tried with a fit fails, the fit that is there in its place is tried at the same k, and the one with
+    the larger acceptance goes on. Where it passes no QM call is spent on the other.
+    """
+    last = len(record.fits)
+    if not last or not record.fits[-1].instead_of:
+        return last
+    best = record.fits[-1].instead_of
+    first = next((trial for trial in record.trials if trial.fit == best and trial.finished), None)
+    if first is None or first.passes(settings.acceptance):
+        return best
+    other = next((trial for trial in record.trials if trial.fit == last and trial.finished), None)
+    return last if other is None or _merit(other) > _merit(first) else best
+
+
+def _merit(trial: Trial) -> tuple[bool, float, float]:
+    return not trial.failed, trial.acceptance, -abs(trial.mean_error)
 
 
 def _calibrate(record: Record, settings: LearningSettings) -> Decision:
@@ -124,7 +146,7 @@ def _hold(record: Record, settings: LearningSettings, reason: str) -> Hold:
 
 def _next_k(record: Record, settings: LearningSettings) -> int | None:
     """The next k to try with the last fit; None if it is done with."""
-    fit = len(record.fits)
+    fit = fit_in_use(record, settings)
     tried = {trial.k: trial.passes(settings.acceptance) for trial in record.trials if trial.fit == fit}
     best, _ = _best(record, settings)
     failures = 0

@@ -95,6 +95,8 @@ class FitRecord:
         errors: Force errors on held-out labels by choice of parts, meV/A.
         size: Root mean square of the labels, meV/A.
         archive: Name of the archive in the folder.
+        instead_of: Number of the fit to the same labels, with a smaller error, in whose place this one may be tried; 0
+            for none, which is a fit of its own.
     """
 
     labels: int
@@ -103,6 +105,7 @@ class FitRecord:
     errors: Mapping[str, float]
     size: float
     archive: str
+    instead_of: int = 0
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .decisions import Decision, Fit, Hold, Label, Try
+from .decisions import Decision, Fit, Hold, Label, Try, fit_in_use
 from .record import Record
 from .settings import LearningSettings
 
@@ -45,7 +45,7 @@ def decide_again(record: Record, settings: LearningSettings) -> Decision:
         return _hold(record, settings, "no other k is left to try")
     if left < settings.trial_steps + 1:
         return _hold(record, settings, _USED_UP)
-    return Try(k, len(record.fits))
+    return Try(k, fit_in_use(record, settings))
 
 
 def _labels_or_fit(record: Record, settings: LearningSettings, left: int) -> Decision:
@@ -81,7 +81,8 @@ def _next_k(record: Record, settings: LearningSettings) -> int | None:
     then larger ones if it passes, and smaller ones until one does if it fails.
     """
     now = record.blocks[-1].k
-    tried = {trial.k: trial.passes(settings.acceptance) for trial in record.trials[record.rounds[-1].first_trial :]}
+    trials, fit = record.trials[record.rounds[-1].first_trial :], fit_in_use(record, settings)
+    tried = {trial.k: trial.passes(settings.acceptance) for trial in trials if trial.fit == fit}
     if _why_worse(record, settings):
         if now in settings.ks and now not in tried:
             return now

@@ -40,6 +40,7 @@ def learning_summary(plan: LearningPlan | None, files: RunFolder) -> dict[str, A
                 "labels": fit.labels,
                 "used": fit.used,
                 "parts": fit.parts,
+                "instead_of": fit.instead_of,
                 "force_errors_mev_a": dict(fit.errors),
                 "label_rms_mev_a": fit.size,
             }
@@ -72,7 +73,7 @@ def plot_learning(summary: dict[str, Any] | None) -> Figure | None:
         figure, (left, right) = new_figure(9.0, 3.4, 1, 2)
     for fit in sorted({trial["fit"] for trial in summary["trials"]}):
         trials = [trial for trial in summary["trials"] if trial["fit"] == fit]
-        label = "no learning" if fit == 0 else f"{summary['fits'][fit - 1]['used']} labels"
+        label = "no learning" if fit == 0 else "{used} labels, {parts}".format(**summary["fits"][fit - 1])
         left.errorbar(
             [trial["k"] for trial in trials],
             [trial["acceptance"] for trial in trials],
@@ -95,7 +96,7 @@ def plot_learning(summary: dict[str, Any] | None) -> Figure | None:
         points = [
             (fit["used"], fit["force_errors_mev_a"][parts])
             for fit in summary["fits"]
-            if parts in fit["force_errors_mev_a"]
+            if parts in fit["force_errors_mev_a"] and not fit["instead_of"]
         ]
         if points:
             right.plot(*zip(*points, strict=True), "o-", color=colour, label=parts)
@@ -113,7 +114,9 @@ def learning_table(summary: dict[str, Any]) -> list[tuple[str, str]]:
     rows += [(f"seconds for {name}", f"{value:.1f}") for name, value in summary["wall_time_s"].items()]
     for number, fit in enumerate(summary["fits"], start=1):
         errors = ", ".join(f"{parts} {error:.1f}" for parts, error in fit["force_errors_mev_a"].items())
-        rows.append((f"fit {number}", f"{fit['used']} labels, {fit['parts']}; held-out force errors {errors} meV/Å"))
+        place = f", in place of fit {fit['instead_of']} if that fails" if fit["instead_of"] else ""
+        shown = f"{fit['used']} labels, {fit['parts']}{place}; held-out force errors {errors} meV/Å"
+        rows.append((f"fit {number}", shown))
     for trial in summary["trials"]:
         what = f"fit {trial['fit']}" if trial["fit"] else "the level below"
         error = f"{trial['mean_error_kj_mol']:+.3f} ± {trial['error_of_mean_kj_mol']:.3f} kJ/mol"
