@@ -20,6 +20,10 @@ def select(positions: Array, count: int, group: Table, seed: int, taken: Sequenc
     (Arthur and Vassilvitskii, SODA 2007). It covers what there is without running after outliers, as the farthest point
     would: on ethanol that had the larger errors where it matters.
 
+    Choosing by the predictive variance of the kernel's forces, which each choice lowers, is no better: methanol, GFN1
+    below GFN2, 20 labels and 30 more, means of 5 seeds with standard errors on a trajectory of GFN2: 3.17(12) meV/A at
+    random by variance, 3.38(11) where it is largest, 3.15(9) as it is here; with 15 more 4.26(20), 4.81(14), 4.07(16).
+
     Args:
         positions: Of the region in all configurations [T,n,3], nm.
         count: How many are wanted; fewer where there are no more.
