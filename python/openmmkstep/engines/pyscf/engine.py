@@ -47,6 +47,8 @@ class PySCF:
         grid_level: Integration grid of the functional, 0 (coarse) to 9.
         grid_response: Whether forces contain the motion of the grid. Without it they are cheaper and not quite
             derivatives of the energy, which then drifts.
+        coarse_iterations: Whether all but the last iterations integrate what the functional changes by on a coarse
+            grid. What is returned has converged on ``grid_level`` all the same.
         conv_tol: Convergence of the energy, hartree; the gradient with respect to orbitals is converged to a tenth
             of its root.
         max_cycle: Bound of the iterations of one attempt.
@@ -74,6 +76,7 @@ class PySCF:
         dispersion: str | None = None,
         grid_level: int = 3,
         grid_response: bool = True,
+        coarse_iterations: bool = True,
         conv_tol: float = 1e-9,
         max_cycle: int = 50,
         level_shift: float = 0.0,
@@ -92,6 +95,7 @@ class PySCF:
             dispersion,
             grid_level,
             grid_response,
+            coarse_iterations,
             conv_tol,
             max_cycle,
             level_shift,
@@ -180,7 +184,7 @@ class PySCF:
             surroundings = PointCharges(mol, np.asarray(charge_positions) / NM_PER_BOHR, np.asarray(charges), memory)
         mean_field = create_mean_field(pyscf, self._settings, mol, surroundings)
         overlap = np.asarray(mean_field.get_ovlp())
-        converged = converge(mean_field, self._guess.predict(overlap))
+        converged = converge(pyscf, mean_field, self._guess.predict(overlap), self._settings.iterates_on_coarse_grid)
         self._guess.remember(overlap, converged.density)
         self._orbitals = Orbitals(
             np.atleast_2d(mean_field.mo_energy) * KJ_MOL_PER_HARTREE, np.atleast_2d(mean_field.mo_occ)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..protocol import EngineError
+from .coarse_grid import approach
 from .point_charges import PointCharges
 from .settings import Settings
 
@@ -81,14 +82,16 @@ def create_mean_field(pyscf: ModuleType, settings: Settings, mol: Any, charges: 
     return mean_field
 
 
-def converge(mean_field: Any, guess: Array | None) -> Converged:
+def converge(pyscf: ModuleType, mean_field: Any, guess: Array | None, coarse: bool = False) -> Converged:
     """Run a calculation until it converges.
 
     From the guess, then from a new density, then with damping and level shift, then by second-order steps.
 
     Args:
+        pyscf: The package.
         mean_field: What create_mean_field() made.
         guess: Density matrix to start from; None for PySCF's own.
+        coarse: Whether the first two attempts, of a functional, come near on a coarse grid first.
 
     Raises:
         EngineError: Nothing helped.
@@ -102,6 +105,12 @@ def converge(mean_field: Any, guess: Array | None) -> Converged:
         mean_field.damp, mean_field.level_shift = (
             (max(usual[0], _DAMPING), max(usual[1], _LEVEL_SHIFT)) if name == "damped" else usual
         )
+        comes_near = coarse and name in ("guess", "fresh")
+        # One more diagonalisation, after convergence, has only a level shift to remove then.
+        mean_field.conv_check = not comes_near or bool(mean_field.level_shift)
+        if comes_near:
+            start, iterations = approach(pyscf, mean_field, np.asarray(start))
+            cycles += iterations
         solver = mean_field.newton() if name == "second order" else mean_field
         changes: list[float] = []
         solver.callback = lambda state, changes=changes: changes.append(

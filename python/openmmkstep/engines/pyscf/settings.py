@@ -18,7 +18,7 @@ HARTREE_FOCK = "hf"
 REFERENCES = (None, "restricted", "unrestricted", "restricted-open")
 DISPERSIONS = (None, "d3bj", "d3zero", "d4")
 INITIAL_GUESSES = ("fresh", "last", "aspc", "grassmann")
-_FINEST_GRID = 9
+_COARSEST_GRID, _FINEST_GRID = 0, 9
 
 Basis = str | Mapping[str, str]
 
@@ -40,6 +40,7 @@ class Settings:
     dispersion: str | None
     grid_level: int
     grid_response: bool
+    coarse_iterations: bool
     conv_tol: float
     max_cycle: int
     level_shift: float
@@ -58,6 +59,7 @@ class Settings:
         check_choice("dispersion", self.dispersion, DISPERSIONS)
         check_choice("initial_guess", self.initial_guess, INITIAL_GUESSES)
         check_flag("density_fit", self.density_fit)
+        check_flag("coarse_iterations", self.coarse_iterations)
         check_flag("grid_response", self.grid_response)
         check_integer("grid_level", self.grid_level, _FINEST_GRID, lowest=0)
         check_integer("max_cycle", self.max_cycle, 100_000)
@@ -73,6 +75,11 @@ class Settings:
     def is_hartree_fock(self) -> bool:
         """Whether there is no functional."""
         return self.xc.strip().lower() == HARTREE_FOCK
+
+    @property
+    def iterates_on_coarse_grid(self) -> bool:
+        """Whether there is a functional, and a grid that is finer than the coarse one."""
+        return self.coarse_iterations and not self.is_hartree_fock and self.grid_level > _COARSEST_GRID
 
     def describe(self) -> dict[str, Any]:
         """Those that change results by more than convergence does."""
