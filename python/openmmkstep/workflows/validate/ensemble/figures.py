@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from kstep_models.units import BOLTZMANN
@@ -225,6 +226,7 @@ def _coordinates(results: EnsembleResults) -> Figure | None:
         right.set_ylim(bottom=0)
         for axes in (left, right):
             axes.set_xlabel(f"{name[:-1]}, in the order of the topology")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     grid[0][1].legend(fontsize=7.5)
     return figure
 
