@@ -101,6 +101,8 @@ def test_metropolis_is_reported(work_folder: Path, gas_run: dict[str, Any], mode
     assert summary["mode"] == mode and summary["thermostat_interval"] == 3 and not summary["reduced_flips"]
     assert summary["mean_acceptance_probability"] == pytest.approx(table["mean_acceptance_probability"][-1])
     assert 0 < summary["mean_acceptance_probability"] <= 1
+    # Frames are proposals where steps are rejected: no picture of what was sampled is made of them.
+    assert (report / "ramachandran.png").exists() == (mode == "monitor")
     if mode == "monitor":
         assert "acceptance" not in summary and np.isnan(table["acceptance"]).all()
         assert "Metropolis would accept" in page

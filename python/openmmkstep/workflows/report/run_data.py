@@ -47,7 +47,7 @@ class RunData:
     Attributes:
         summary: JSON values.
         series: column name -> values over time, from the statistics file.
-        backbone: Backbone dihedrals of residues in the QM region.
+        backbone: Backbone dihedrals of residues in the QM region; none where Metropolis rejects steps.
         equilibration: column name -> values, of the stages of the force field.
         energies: column name -> values, of the parts of the potential energy.
     """
@@ -96,7 +96,9 @@ def read_run(plan: RunPlan, files: RunFolder, molecules: MolecularSystem, mixed:
         "learning": learning_summary(plan.learning, files),
         "versions": software_versions(PACKAGES),
     }
-    return RunData(summary, series, _backbone(files, molecules, region), equilibration, energies)
+    # Frames are where the QM level was asked, which under Metropolis is what was proposed, not what was sampled.
+    backbone = _backbone(files, molecules, region) if plan.dynamics.metropolis in ("off", "monitor") else []
+    return RunData(summary, series, backbone, equilibration, energies)
 
 
 def _read_series(files: RunFolder, file: Path) -> dict[str, NDArray[np.float64]]:
