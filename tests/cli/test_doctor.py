@@ -29,9 +29,12 @@ def doctor(*arguments: object) -> tuple[int, dict[str, dict[str, str]]]:
 def test_everything_is_found() -> None:
     code, checks = doctor()
     assert code == 0
-    for name in ("openmm", "torch", "plugin", "platforms", "libxtb", "QM engines"):
+    for name in ("openmm", "torch", "plugin", "libxtb", "QM engines"):
         assert checks[name]["status"] == "ok", checks[name]
-    assert "Reference" in checks["platforms"]["detail"]
+    platforms = checks["platforms"]
+    assert "Reference" in platforms["detail"]
+    # A machine may have a device that OpenMM runs on and the plugin does not yet.
+    assert platforms["status"] == "ok" or any(name in platforms["detail"] for name in ("OpenCL", "CUDA", "HIP"))
     assert "libxtb" in CliRunner().invoke(app, ["doctor"]).output
 
 
