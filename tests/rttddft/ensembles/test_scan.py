@@ -87,6 +87,16 @@ def assert_same(first: dict[int, Absorption], second: dict[int, Absorption]) -> 
                 assert np.array_equal(getattr(one, field.name), getattr(second[number], field.name)), field.name
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the processes have, whatever ran in this one before: results to the last bit depend on it."""
+    import pyscf.lib
+    from threadpoolctl import threadpool_limits
+
+    with pyscf.lib.with_omp_threads(1), threadpool_limits(1):
+        yield
+
+
 @pytest.fixture(scope="module")
 def serial() -> dict[int, Absorption]:
     return absorptions(GEOMETRIES, SETTINGS)
