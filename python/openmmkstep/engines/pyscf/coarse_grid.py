@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 COARSE_LEVEL = 0
+"""Of the coarse grid, by PySCF's count."""
+
 # Electrons (the norm of the density's change between orthogonal functions) that a round may move and be the last: what
 # it leaves then is of the order of the threshold, or one iteration away.
 _FEW_ELECTRONS = 3e-3
@@ -38,9 +40,11 @@ def approach(pyscf: ModuleType, mean_field: Any, start: Array) -> tuple[Array, i
         A density, which is the start where the iterations do not converge, and the iterations.
     """
     overlap = mean_field.get_ovlp()
+    grid = pyscf.dft.gen_grid.Grids(mean_field.mol)
+    grid.level = COARSE_LEVEL
     density, cycles = start, 0
     for _ in range(_MOST_ROUNDS):
-        solver = _on_coarse_grid(pyscf, mean_field, density)
+        solver = _on_coarse_grid(pyscf, mean_field, grid, density)
         solver.kernel(density)
         cycles += solver.cycles
         if not solver.converged:
@@ -52,11 +56,10 @@ def approach(pyscf: ModuleType, mean_field: Any, start: Array) -> tuple[Array, i
     return density, cycles
 
 
-def _on_coarse_grid(pyscf: ModuleType, mean_field: Any, start: Array) -> Any:
+def _on_coarse_grid(pyscf: ModuleType, mean_field: Any, grid: Any, start: Array) -> Any:
     """A copy on the coarse grid, with the energy and the potential of the fine one at a density."""
     coarse = mean_field.copy()
-    coarse.grids = pyscf.dft.gen_grid.Grids(mean_field.mol)
-    coarse.grids.level = COARSE_LEVEL
+    coarse.grids = grid
     # Nonlocal correlation changes little with the density, and costs more than all the rest.
     coarse.do_nlc = lambda: False
     coarse.conv_check = False

@@ -13,12 +13,13 @@ from kstep_models.elements import number_of, symbol_of
 
 from ..protocol import EngineError
 from ..setting_values import check_choice, check_flag, check_integer, check_range, check_text
+from .coarse_grid import COARSE_LEVEL
 
 HARTREE_FOCK = "hf"
 REFERENCES = (None, "restricted", "unrestricted", "restricted-open")
 DISPERSIONS = (None, "d3bj", "d3zero", "d4")
 INITIAL_GUESSES = ("fresh", "last", "aspc", "grassmann")
-_COARSEST_GRID, _FINEST_GRID = 0, 9
+_FINEST_GRID = 9
 
 Basis = str | Mapping[str, str]
 
@@ -79,7 +80,7 @@ class Settings:
     @property
     def iterates_on_coarse_grid(self) -> bool:
         """Whether there is a functional, and a grid that is finer than the coarse one."""
-        return self.coarse_iterations and not self.is_hartree_fock and self.grid_level > _COARSEST_GRID
+        return self.coarse_iterations and not self.is_hartree_fock and self.grid_level > COARSE_LEVEL
 
     def describe(self) -> dict[str, Any]:
         """Those that change results by more than convergence does."""
