@@ -74,6 +74,14 @@ def test_many_charges_in_blocks() -> None:
     np.testing.assert_allclose(blocks.potential_at_charges, whole.potential_at_charges, atol=1e-8)
 
 
+def test_what_else_the_process_holds_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = compute(engine(xc="pbe", basis="6-31g"))
+    monkeypatch.setattr(pyscf.lib, "current_memory", lambda: (9000.0, 9000.0))
+    second = compute(engine(xc="pbe", basis="6-31g"))
+    assert second.energy == first.energy
+    np.testing.assert_array_equal(second.gradient, first.gradient)
+
+
 def test_effective_core_potential() -> None:
     """Hydrogen iodide: the basis set's own potential, and forces through it."""
     x = np.array([[0.001, 0.0, 0.002], [0.01, 0.161, -0.004]])

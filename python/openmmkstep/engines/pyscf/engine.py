@@ -59,7 +59,7 @@ class PySCF:
             anew. Iterations per call for ethanol (HF/6-31G) at calls every 0.5 fs and every 4 fs: fresh 9.7 and 9.9,
             last 8.0 and 9.1, aspc 5.9 and 9.9, grassmann 3.9 and 8.5.
         threads: Threads of PySCF.
-        max_memory: Memory that it may use, MB.
+        max_memory: Memory that it may use beside what the process holds, MB.
 
     Raises:
         EngineError: A setting that is not what it should be.
@@ -139,7 +139,6 @@ class PySCF:
             cart=False,
             symmetry=False,
             verbose=0,
-            max_memory=self._settings.max_memory,
         )
         check_dispersion_parameters(self._settings, self._mol)
         self._pyscf = pyscf
@@ -178,6 +177,8 @@ class PySCF:
         mol = self._mol.copy()
         mol.set_geom_(np.asarray(positions) / NM_PER_BOHR, unit="Bohr")
         mol.verbose = 0
+        # PySCF counts what the process already holds; a large one would be slow and differ in the last bits.
+        mol.max_memory = self._settings.max_memory + pyscf.lib.current_memory()[0]
         surroundings = None
         if len(charges):
             memory = min(_BLOCK, self._settings.max_memory / 8)

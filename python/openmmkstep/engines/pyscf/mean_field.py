@@ -71,7 +71,6 @@ def create_mean_field(pyscf: ModuleType, settings: Settings, mol: Any, charges: 
     mean_field.max_cycle = settings.max_cycle
     mean_field.level_shift = settings.level_shift
     mean_field.damp = settings.damp
-    mean_field.max_memory = settings.max_memory
     mean_field.chkfile = None
     mean_field.verbose = 0
     if charges is not None:

@@ -35,6 +35,8 @@ def create_mean_field(molecule: Molecule, level: LevelOfTheory, environment: Poi
         cart=False,
         symmetry=False,
         verbose=0,
+        # PySCF counts what the process already holds, and sums over smaller blocks, which changes the last bits.
+        max_memory=pyscf.lib.param.MAX_MEMORY + pyscf.lib.current_memory()[0],
     )
     kinds = {"rhf": pyscf.scf.RHF, "uhf": pyscf.scf.UHF, "rks": pyscf.dft.RKS, "uks": pyscf.dft.UKS}
     mean_field = kinds[level.method](mol)
