@@ -47,6 +47,21 @@ def test_dcd_files_are_cut_and_continued(name: str, request: pytest.FixtureReque
         dcd.keep_frames(long, 4, 5)
 
 
+@pytest.mark.parametrize("name", ["ala2", "solvated_ala2"])
+def test_dcd_files_are_read(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """What OpenMM wrote in angstrom, with and without a box; a frame that was cut short is left out."""
+    molecule = request.getfixturevalue(name)
+    path = tmp_path / "trajectory.dcd"
+    write_dcd(path, molecule, 3)
+    expected = np.asarray(molecule.positions) + np.arange(3)[:, None, None]
+    np.testing.assert_allclose(dcd.read_positions(path), expected, atol=3e-7, rtol=3e-7)
+    path.write_bytes(path.read_bytes()[:-8])
+    np.testing.assert_allclose(dcd.read_positions(path), expected[:2], atol=3e-7, rtol=3e-7)
+    (tmp_path / "empty.dcd").touch()
+    with pytest.raises(ValueError, match=r"empty\.dcd has no frame"):
+        dcd.read_positions(tmp_path / "empty.dcd")
+
+
 def test_other_files_are_no_dcd(tmp_path: Path) -> None:
     (tmp_path / "x.dcd").write_bytes(b"x" * 200)
     with pytest.raises(ValueError, match="not a DCD file"):

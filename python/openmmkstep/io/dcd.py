@@ -1,9 +1,12 @@
-"""DCD files: how many frames they have, and cutting them back."""
+"""DCD files: how many frames they have, reading them, and cutting them back."""
 
 from __future__ import annotations
 
 import struct
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 # Layout of the files that openmm.app.DCDFile writes: three header records, then frames of equal size, each with an
 # optional record of 6 doubles for the box and three records of single-precision coordinates.
@@ -39,6 +42,25 @@ def size_of_frames(path: Path) -> int:
         return 0
     header, frame = _sizes(path)
     return header + count * frame
+
+
+def read_positions(path: Path) -> NDArray[np.float64]:
+    """Positions of all complete frames, nm [T,N,3].
+
+    Raises:
+        ValueError: the file is no DCD file, or has no frame.
+    """
+    count = count_frames(path)
+    if count == 0:
+        raise ValueError(f"{path} has no frame")
+    header, frame = _sizes(path)
+    records = np.fromfile(path, dtype=np.uint8, offset=header, count=count * frame).reshape(count, frame)
+    with path.open("rb") as file:
+        file.seek(_HAS_BOX)
+        before = 56 if struct.unpack("<i", file.read(4))[0] else 0
+    axes = np.split(np.ascontiguousarray(records[:, before:]).view("<f4").reshape(count, -1), 3, axis=1)
+    # Each record has its length before and after it; files are in angstrom.
+    return np.stack([axis[:, 1:-1] for axis in axes], axis=-1).astype(np.float64) / 10
 
 
 def keep_frames(path: Path, count: int, interval: int | None = None) -> None:
