@@ -13,11 +13,22 @@ from openmm import app
 from kstep_models.frames import FrameWriter
 from openmmkstep.engines.registry import specification
 from openmmkstep.openmmapi.qmmm_force import QMMMForce, QMResult
-from openmmkstep.qmmm.forces import find_method_below, find_qm_force, region_particles
+from openmmkstep.qmmm.forces import (
+    find_method_below,
+    find_qm_force,
+    is_region_mark,
+    marked_state,
+    region_particles,
+)
 from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.qmmm.region import QMRegion
 
 from .frames import describe_region, difference_of_results, difference_of_theories
+
+_NO_LINKS = (
+    "the region cuts a bond, and only QM methods tell the forces on link atoms apart: labels of another top level need "
+    "a region that cuts none"
+)
 
 
 class LabelSource:
@@ -43,13 +54,15 @@ class LabelSource:
         self._others = [
             force
             for force in system.getForces()
-            if force.getForceGroup() == force_groups.QM and not QMMMForce.isInstance(force)
+            if force.getForceGroup() == force_groups.QM and not (QMMMForce.isInstance(force) or is_region_mark(force))
         ]
         if not self._others:
             self._above = find_qm_force(system)
             self._particles = list(self._above.getParticles())
         else:
             self._particles = list(particles or region_particles(system))
+            if self._below is not None and self._below.getLinkAtoms():
+                raise ValueError(_NO_LINKS)
 
     @property
     def is_embedded(self) -> bool:
@@ -110,16 +123,21 @@ class LabelSource:
         )
 
     def region(self, topology: app.Topology) -> QMRegion:
-        """The region, with what the topology says of it."""
+        """The region, with what the topology says of it.
+
+        Raises:
+            ValueError: It cuts a bond, and the top level is no QM method.
+        """
         known = self._above or self._below
-        return QMRegion.create(
-            topology,
-            self._system,
-            self._particles,
-            0 if known is None else known.getCharge(),
-            1 if known is None else known.getMultiplicity(),
-            links=[] if known is None else known.getLinkAtoms(),
-        )
+        if known is None:
+            charge, multiplicity = marked_state(self._system)
+        else:
+            charge, multiplicity = known.getCharge(), known.getMultiplicity()
+        links = None if known is None else known.getLinkAtoms()
+        region = QMRegion.create(topology, self._system, self._particles, charge, multiplicity, links=links)
+        if self._above is None and region.links:
+            raise ValueError(_NO_LINKS)
+        return region
 
     def open(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 
 import openmm
@@ -84,6 +85,44 @@ def create_far_field_force(
     )
 
 
+_MARK = re.compile(r"QMRegion\(charge=(-?\d+), multiplicity=(\d+)\)")
+
+
+def create_region_mark(region: QMRegion) -> openmm.Force:
+    """A force that does nothing but tell which particles the region is, with its charge and multiplicity.
+
+    For systems none of whose levels can tell: a potential of openmm-ml or a force field above a bonded fit, say. It
+    goes through OpenMM's serializer as any other force.
+    """
+    mark = openmm.CustomExternalForce("0")
+    for particle in region.particles:
+        mark.addParticle(int(particle))
+    mark.setName(f"QMRegion(charge={region.charge}, multiplicity={region.multiplicity})")
+    mark.setForceGroup(force_groups.QM)
+    return mark
+
+
+def is_region_mark(force: openmm.Force) -> bool:
+    """Whether a force is one of `create_region_mark`."""
+    return _MARK.fullmatch(force.getName()) is not None and isinstance(force, openmm.CustomExternalForce)
+
+
+def tells_region(force: openmm.Force) -> bool:
+    """Whether a force of a level tells which particles the region is."""
+    if force.getForceGroup() not in force_groups.LEVELS:
+        return False
+    return is_region_mark(force) or QMMMForce.isInstance(force) or TorchScriptForce.isInstance(force)
+
+
+def marked_state(system: openmm.System) -> tuple[int, int]:
+    """Charge and multiplicity of a region by its mark; a neutral closed shell where there is none."""
+    for force in system.getForces():
+        if is_region_mark(force):
+            found = _MARK.fullmatch(force.getName())
+            return (int(found[1]), int(found[2])) if found else (0, 1)
+    return 0, 1
+
+
 def _embedding_charges(seen: SeenCharges, settings: EmbeddingSettings) -> EmbeddingCharges:
     return EmbeddingCharges(
         [particle for particle, _, _ in seen.charges],
@@ -142,8 +181,9 @@ def region_particles(system: openmm.System) -> list[int]:
                 return list(QMMMForce.cast(force).getParticles())
             if TorchScriptForce.isInstance(force):
                 return list(TorchScriptForce.cast(force).getParticles())
+            if is_region_mark(force):
+                return [force.getParticleParameters(index)[0] for index in range(force.getNumParticles())]
     raise ValueError(
         "no force of the system tells which particles are the region: make the system with "
-        "QMMMPotential.createMixedSystem(), and where none of its levels is a QM method or an archive pass "
-        "monitoredParticles"
+        "QMMMPotential.createMixedSystem(), or pass monitoredParticles"
     )

@@ -25,7 +25,7 @@ from .embedding.far_field import (
 from .force_field.division import SystemDivision
 from .force_field.nonbonded_terms import RegionCharges
 from .force_field.recognition import ForceReference, UnsupportedForceFieldError
-from .forces import create_far_field_force
+from .forces import create_far_field_force, create_region_mark, tells_region
 from .level_parts import EnginePart, LevelArgument, LevelCase, LevelPart, level_of
 from .levels import force_groups
 from .masses import repartition_mass
@@ -153,6 +153,8 @@ def mix(
             for force in part.create(with_far_field if group == force_groups.QM else case):
                 force_groups.place(force, group)
                 mixed.addForce(force)
+    if top and not any(tells_region(force) for force in mixed.getForces()):
+        mixed.addForce(create_region_mark(region))
     return mixed
 
 

@@ -12,14 +12,16 @@ from openmm import app, unit
 
 from openmmkstep import QMMMPotential, createIntegrator
 from openmmkstep.engines.protocol import EngineError
+from openmmkstep.io.labels import LabelSource
 from openmmkstep.openmmapi.qmmm_force import QMMMForce
 from openmmkstep.qmmm.embedding.errors import EmbeddingError
-from openmmkstep.qmmm.forces import find_qm_force, region_particles
+from openmmkstep.qmmm.forces import find_qm_force, is_region_mark, marked_state, region_particles
 from openmmkstep.qmmm.level_parts import BondedFitPart, EnginePart, ForcePart, level_of
 from openmmkstep.qmmm.levels import force_groups
 from openmmkstep.qmmm.levels.settings import LevelError
 from openmmkstep.surrogates.bonded_fit.model import BondedFit
 from tests.support.models.springs import write_springs
+from tests.support.qmmm.cut_molecules import SIDE_CHAIN
 from tests.support.qmmm.molecules import Molecule
 
 DIFFERENCE = {"level_of_theory": {"method": "gfn2-xtb", "minus": {"method": "gfn1-xtb"}}}
@@ -213,13 +215,49 @@ def test_the_force_field_as_top_level(solvated_ala2: Molecule, ala2_atoms: list[
         potential.createMixedSystem(solvated_ala2.topology, system, ala2_atoms, cutoff=0.8)
 
 
-def test_a_top_level_that_tells_no_particles(ala2: Molecule) -> None:
-    mixed = isolated(ala2, "force-field")
-    with pytest.raises(ValueError, match="pass monitoredParticles"):
-        createIntegrator(mixed, 0.0005, 1)
-    context = openmm.Context(mixed, createIntegrator(mixed, 0.0005, 1, monitoredParticles=range(22)))
-    context.setPositions(ala2.positions)
-    assert context.getIntegrator().getStepSize() == 0.0005 * unit.picosecond
+def test_a_region_that_no_level_tells_is_marked(ala2: Molecule) -> None:
+    """Through files, too; with no energy, and not where a level tells."""
+    mixed = QMMMPotential("force-field").createMixedSystem(
+        ala2.topology, ala2.create_system(), [2, 1, *range(3, 22), 0], baseLevel="force-field"
+    )
+    copy = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(mixed))
+    for system in (mixed, copy):
+        assert createIntegrator(system, 0.0005, 4).getMonitoredParticles() == sorted({*range(22)})
+        assert marked_state(system) == (0, 1)
+    energy, forces = energy_and_forces(mixed, ala2.positions, 1 << force_groups.QM)
+    expected = energy_and_forces(mixed, ala2.positions, 1 << force_groups.BASE_LEVEL)
+    assert energy == pytest.approx(expected[0], rel=1e-12)
+    np.testing.assert_allclose(forces, expected[1], atol=1e-9)
+    for method, below in (("gfn2-xtb", None), ("force-field", "gfn1-xtb")):
+        told = isolated(ala2, method, surrogate=below)
+        assert not any(is_region_mark(force) for force in told.getForces())
+
+
+def test_a_mark_keeps_charge_and_multiplicity() -> None:
+    system = openmm.System()
+    topology = app.Topology()
+    residue = topology.addResidue("NH2", topology.addChain())
+    atoms = [topology.addAtom(name, app.Element.getBySymbol(name[0]), residue) for name in ("N", "H1", "H2")]
+    for atom in atoms:
+        system.addParticle(atom.element.mass)
+    for atom in atoms[1:]:
+        topology.addBond(atoms[0], atom)
+    force = openmm.CustomBondForce("100*(r-0.1)^2")
+    force.addBond(0, 1)
+    mixed = QMMMPotential(force).createMixedSystem(topology, system, range(3), charge=-1)
+    assert marked_state(mixed) == (-1, 1)
+    region = LabelSource(mixed).region(topology)
+    assert (region.charge, region.multiplicity, region.particles) == (-1, 1, (0, 1, 2))
+
+
+def test_labels_of_a_top_level_that_is_no_method_need_whole_molecules(ala2: Molecule) -> None:
+    """What such a level says of the forces on link atoms cannot be told apart."""
+    potential = QMMMPotential("force-field")
+    system = ala2.create_system(constraints=None)
+    for below, difference in (({"surrogate": "gfn2-xtb"}, True), ({"baseLevel": "force-field"}, False)):
+        mixed = potential.createMixedSystem(ala2.topology, system, SIDE_CHAIN, embedding="mechanical", **below)
+        with pytest.raises(ValueError, match="need a region that cuts none"):
+            LabelSource(mixed, difference).region(ala2.topology)
 
 
 def test_a_potential_of_openmm_ml_as_top_level(solvated_ala2: Molecule) -> None:
