@@ -35,10 +35,13 @@ def test_only_in_the_region(solvated_ala2: Molecule, ala2_atoms: list[int]) -> N
     system = solvated_ala2.create_system(nonbondedMethod=app.PME, nonbondedCutoff=0.9)
     molecules = MolecularSystem(solvated_ala2.topology, solvated_ala2.positions, system)
     section = QMSection.model_validate({"atoms": "solute", "cutoff": "0.8 nm", "hydrogen_mass": 3.0})
-    before, after = masses(system), masses(build_mixed_system(molecules, section).system)
+    mixed = build_mixed_system(molecules, section)
+    before, after = masses(system), masses(mixed.system)
     hydrogen = [a.index for a in solvated_ala2.topology.atoms() if a.element.atomic_number == 1]
     inside = [index for index in hydrogen if index in ala2_atoms]
     assert after[inside].tolist() == [3.0] * len(inside)
+    # By these kstep validate tells temperatures and normal modes.
+    np.testing.assert_array_equal(mixed.region.masses, after[list(mixed.region.particles)])
     outside = np.setdiff1d(np.arange(len(before)), ala2_atoms)
     np.testing.assert_array_equal(after[outside], before[outside])
     assert after.sum() == pytest.approx(before.sum(), abs=1e-9)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import openmm
+from openmm import unit
 
 from openmmkstep.engines.registry import EngineSpecification, specification
 from openmmkstep.openmmapi.far_field_force import FarFieldForce
@@ -15,6 +16,7 @@ from openmmkstep.qmmm.forces import find_qm_force
 from openmmkstep.qmmm.level_parts import ArchivePart, EnginePart, LevelPart
 from openmmkstep.qmmm.mixing import MixingOptions, mix
 from openmmkstep.qmmm.region import QMRegion
+from openmmkstep.units import value_in
 from openmmkstep.workflows.config.sections import QMSection, SurrogateSection
 
 from .molecular_system import MolecularSystem
@@ -28,7 +30,7 @@ class MixedSystem:
 
     Attributes:
         system: The system, with the force groups of openmmkstep.qmmm.levels.force_groups.
-        region: the QM region.
+        region: the QM region, with the masses that the system has.
     """
 
     system: openmm.System
@@ -119,6 +121,8 @@ def build_mixed_system(
         keep_forces=qm.keep_forces,
         remove_forces=qm.remove_forces,
     )
-    return MixedSystem(
-        mix([EnginePart(engine_of(qm))], molecules.topology, molecules.system, region, molecules.graph, options), region
-    )
+    top = [EnginePart(engine_of(qm))]
+    system = mix(top, molecules.topology, molecules.system, region, molecules.graph, options)
+    # Those that move: temperatures and normal modes are theirs.
+    masses = np.array([value_in(system.getParticleMass(particle), unit.dalton) for particle in region.particles])
+    return MixedSystem(system, replace(region, masses=masses))
