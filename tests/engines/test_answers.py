@@ -9,6 +9,8 @@ import openmm
 import pytest
 
 from openmmkstep import EmbeddingCharges, QMMMForce
+from openmmkstep.engines.protocol import EngineError
+from openmmkstep.engines.registry import create_engine
 from tests.support.engines.spy import FADING, Spy, context_of, energy_of, engine, forces_of
 
 pytestmark = pytest.mark.usefixtures("spy")
@@ -101,3 +103,24 @@ def test_answers_in_other_memory_layouts_are_read_right(
         monkeypatch.setattr(Spy, "spoil", {"gradient": layout})
         forces = context_of(reference).getState(forces=True).getForces(asNumpy=True)._value
         np.testing.assert_array_equal(forces[:2], -gradient)
+
+
+def test_a_memory_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Spy, "memory", lambda self: "much", raising=False)
+    made = create_engine("spy", "{}", [1, 1], 0, 1)
+    with pytest.raises(EngineError, match=r"engine 'spy': memory\(\) must return bytes, got str"):
+        made.memory()
+
+
+def test_of_a_memory_that_cannot_be_used_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def recall(self: Spy, memory: bytes) -> None:
+        seen.append(memory)
+        raise KeyError("mine")
+
+    monkeypatch.setattr(Spy, "recall", recall, raising=False)
+    monkeypatch.setattr(Spy, "reset", lambda self: seen.append("reset"))
+    made = create_engine("spy", "{}", [1, 1], 0, 1)
+    made.recall(b"something")
+    assert seen == ["reset", b"something", "reset"]

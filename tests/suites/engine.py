@@ -245,6 +245,19 @@ class EngineProperties(ABC):
         engine.reset()
         self.assert_equal(self.compute(engine=engine), first)
 
+    def test_an_engine_goes_on_from_the_memory_of_another(self) -> None:
+        """To the last bit, whatever the other one did before; without a memory both start anew."""
+        engine, other = self.engine(), self.engine()
+        self.compute(engine=engine)
+        self.compute(*self.another(3), engine=engine)
+        self.compute(*self.another(4), engine=other)
+        other.recall(engine.memory())
+        for seed in (5, 6):
+            expected = self.compute(*self.another(seed), engine=engine)
+            self.assert_equal(self.compute(*self.another(seed), engine=other), expected)
+        other.recall(b"no memory at all")
+        self.assert_equal(self.compute(engine=other), self.compute())
+
     def test_engines_share_nothing(self) -> None:
         first = self.compute()
         self.compute(*self.another(4))

@@ -82,6 +82,14 @@ public:
         callPython([&] { engine.attr("reset")(); });
     }
 
+    string getMemory() override {
+        return callPython([&] { return engine.attr("memory")().cast<string>(); });
+    }
+
+    void recall(const string &memory) override {
+        callPython([&] { engine.attr("recall")(py::bytes(memory)); });
+    }
+
 private:
     using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
 

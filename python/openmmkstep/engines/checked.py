@@ -79,6 +79,31 @@ class CheckedEngine:
         with errors_of(self._name):
             self.engine.reset()
 
+    def memory(self) -> bytes:
+        """What the next calculation starts from; an engine that cannot tell forgets it."""
+        tell = getattr(self.engine, "memory", None)
+        if tell is None:
+            self.reset()
+            return b""
+        with errors_of(self._name):
+            found = tell()
+        if not isinstance(found, bytes):
+            raise EngineError(f"{self._name}: memory() must return bytes, got {type(found).__name__}")
+        return found
+
+    def recall(self, memory: bytes) -> None:
+        """Go on from what memory() gave; from nothing where the engine cannot use it."""
+        self.reset()
+        recall = getattr(self.engine, "recall", None)
+        if not memory or recall is None:
+            return
+        try:
+            with errors_of(self._name):
+                recall(memory)
+        except EngineError:
+            # It saves iterations and changes no result.
+            self.reset()
+
     def compute(
         self,
         positions: NDArray[np.float64],

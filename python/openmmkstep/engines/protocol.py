@@ -17,6 +17,10 @@ with `openmmkstep.engines.single_point`.
 More methods are asked for where an engine has them:
 
 - ``orbitals() -> Orbitals | None``: the orbitals of the last calculation, None if there was none since the last reset.
+- ``memory() -> bytes`` and ``recall(memory: bytes) -> None``: what the next calculation starts from, such as densities,
+  and going on from what another object for the same molecule gave, to the last bit. Checkpoints keep it; an engine
+  without them is reset whenever there is a checkpoint. What ``recall`` cannot use it refuses with an `EngineError`, and
+  is reset.
 - ``version() -> str``: of the programs that it calls; results in a cache (`openmmkstep.engines.result_cache`) are used
   with the same version only.
 - ``check_charges(fading: bool) -> None``: called after ``check`` on the object of a `QMMMPotential` if the molecule is

@@ -224,6 +224,15 @@ class CachedEngine:
         self._orbitals = None
         self._engine.reset()
 
+    def memory(self) -> bytes:
+        """As the engine's."""
+        return self._engine.memory()
+
+    def recall(self, memory: bytes) -> None:
+        """As the engine's."""
+        self._orbitals = None
+        self._engine.recall(memory)
+
     def orbitals(self) -> Orbitals | None:
         """Of the last result, from wherever it came."""
         return self._orbitals

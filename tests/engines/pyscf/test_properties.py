@@ -100,6 +100,6 @@ class TestMetaGGAOfAnOpenShell(KohnShamProperties):
         return {"xc": "tpss", "grid_level": 2}
 
 
-class TestExtrapolatedGuess(PySCFProperties):
+class TestLearnedGuess(PySCFProperties):
     def more(self) -> dict[str, Any]:
-        return {"initial_guess": "aspc"}
+        return {"initial_guess": "learned"}

@@ -95,7 +95,7 @@ def test_effective_core_potential() -> None:
     np.testing.assert_allclose(output.gradient[1], slope, rtol=1e-5, atol=1e-3)
 
 
-@pytest.mark.parametrize("guess", ["last", "aspc", "grassmann"])
+@pytest.mark.parametrize("guess", ["last", "learned"])
 def test_the_guess_saves_iterations_and_changes_nothing(guess: str) -> None:
     fresh, other = (engine(xc="hf", basis="6-31g", conv_tol=1e-10, initial_guess=name) for name in ("fresh", guess))
     motion = RANDOM.normal(scale=0.0004, size=(4, 3))
@@ -103,7 +103,7 @@ def test_the_guess_saves_iterations_and_changes_nothing(guess: str) -> None:
     for one, two in zip(*calls, strict=True):
         assert one.energy == pytest.approx(two.energy, abs=1e-5)
         np.testing.assert_allclose(one.gradient, two.gradient, atol=0.05)
-    assert sum(c.iterations for c in calls[1][3:]) < {"last": 0.95, "aspc": 0.7, "grassmann": 0.6}[guess] * sum(
+    assert sum(c.iterations for c in calls[1][3:]) < {"last": 0.95, "learned": 0.6}[guess] * sum(
         c.iterations for c in calls[0][3:]
     )
 

@@ -75,6 +75,19 @@ public:
     virtual std::optional<QMOrbitals> getOrbitals() { return std::nullopt; }
     /** Forget everything that earlier calculations left behind. */
     virtual void reset() = 0;
+    /**
+     * What the next calculation starts from, for recall() of another engine for the same molecule; checkpoints keep it.
+     * An engine that cannot tell forgets it and gives nothing.
+     */
+    virtual std::string getMemory() {
+        reset();
+        return {};
+    }
+    /**
+     * Go on as the engine would whose getMemory() this is. What cannot be used is no error: there is nothing to start
+     * from then.
+     */
+    virtual void recall(const std::string & /*memory*/) { reset(); }
 };
 
 /** Makes an engine from its settings, a JSON object. */

@@ -9,7 +9,7 @@ namespace KStep {
 
 namespace {
 
-constexpr int checkpointVersion = 5;
+constexpr int checkpointVersion = 6;
 
 /** Everything of a step's end but the forces. */
 template <class Archive, class End> void visit(Archive &archive, End &end) {
@@ -41,7 +41,10 @@ void KStepIntegrator::Integration::createCheckpoint(std::ostream &stream) {
     write(forces.str());
     // The next QM calculation must not start from a density that the checkpoint does not hold, or a run that goes on
     // and one that is taken up differ in the last digits.
-    evaluator.forgetQMHistory();
+    const std::vector<std::string> memories = evaluator.getQMMemories();
+    write(memories.size());
+    for (const std::string &memory : memories)
+        write(memory);
 }
 
 void KStepIntegrator::Integration::writeForces(std::ostream &stream) const {
@@ -77,11 +80,17 @@ void KStepIntegrator::Integration::loadCheckpoint(std::istream &stream) {
                               " surrogate levels, but there are " + std::to_string(numSurrogates));
     std::string forces;
     read(forces);
+    size_t numMemories = 0;
+    read(numMemories);
+    std::vector<std::string> memories;
+    // One by one: a damaged number ends with the stream.
+    while (memories.size() < numMemories)
+        read(memories.emplace_back());
     statistics = loaded;
     acceptance = loadedAcceptance;
     const auto others = evaluator.countOtherQMCalls();
     loadedOtherQMCalls = loaded.values.otherQMCalls.value_or(0) - others.value_or(0);
-    evaluator.forgetQMHistory();
+    evaluator.recallQMMemories(memories);
     if (!forces.empty()) {
         std::istringstream forcesStream(forces);
         readForces(forcesStream);

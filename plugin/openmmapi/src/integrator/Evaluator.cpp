@@ -110,9 +110,20 @@ std::optional<long long> Evaluator::countOtherQMCalls() const {
     return countQMCalculations() - ownQMCalculations;
 }
 
-void Evaluator::forgetQMHistory() {
+std::vector<std::string> Evaluator::getQMMemories() {
+    std::vector<std::string> memories;
     for (QMLevelForce *force : levelForces)
-        force->forget();
+        memories.push_back(force->getMemory());
+    return memories;
+}
+
+void Evaluator::recallQMMemories(const std::vector<std::string> &memories) {
+    const bool isOfTheseForces = memories.size() == levelForces.size();
+    for (size_t i = 0; i < levelForces.size(); i++)
+        if (isOfTheseForces)
+            levelForces[i]->recall(memories[i]);
+        else
+            levelForces[i]->forget();
 }
 
 } // namespace KStep

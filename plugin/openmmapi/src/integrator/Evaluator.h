@@ -38,8 +38,10 @@ public:
     double measureEnergy(int slot) { return timedEvaluation(slot, true); }
     /** QM calculations that others asked for since the Context was created; nothing if the level does not count. */
     std::optional<long long> countOtherQMCalls() const;
-    /** Let the QM level forget what earlier calculations left behind. */
-    void forgetQMHistory();
+    /** What each QM calculation starts from next, as far as it can be told; the rest is forgotten. */
+    std::vector<std::string> getQMMemories();
+    /** Start the next QM calculations from these; from nothing if there are more or fewer of them. */
+    void recallQMMemories(const std::vector<std::string> &memories);
 
 private:
     double timedEvaluation(int slot, bool includeEnergy);

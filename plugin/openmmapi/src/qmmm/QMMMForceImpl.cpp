@@ -296,4 +296,14 @@ void QMMMForceImpl::forget() {
     geometry->forget();
 }
 
+std::string QMMMForceImpl::getMemory() {
+    geometry->forget();
+    return engine->getMemory();
+}
+
+void QMMMForceImpl::recall(const std::string &memory) {
+    geometry->forget();
+    engine->recall(memory);
+}
+
 } // namespace KStep

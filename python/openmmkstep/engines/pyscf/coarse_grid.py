@@ -24,7 +24,7 @@ COARSE_LEVEL = 0
 
 # Electrons (the norm of the density's change between orthogonal functions) that a round may move and be the last: what
 # it leaves then is of the order of the threshold, or one iteration away.
-_FEW_ELECTRONS = 3e-3
+_FEW_ELECTRONS = 5e-2
 _MOST_ROUNDS = 2
 
 

@@ -74,7 +74,7 @@ def create_mean_field(pyscf: ModuleType, settings: Settings, mol: Any, charges: 
     mean_field.chkfile = None
     mean_field.verbose = 0
     if charges is not None:
-        core = mean_field.get_hcore() + charges.core_hamiltonian()
+        core = mean_field.get_hcore() + charges.core_hamiltonian
         nuclear = mol.energy_nuc() + charges.nuclear_energy()
         mean_field.get_hcore = lambda *_: core
         mean_field.energy_nuc = lambda *_: nuclear

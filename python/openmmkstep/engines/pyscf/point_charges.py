@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ class PointCharges:
         self._nuclear_charges = np.asarray(mol.atom_charges(), dtype=np.float64)
         self._nuclei = np.asarray(mol.atom_coords(), dtype=np.float64)
 
+    @cached_property
     def core_hamiltonian(self) -> Array:
         """What the charges add to the core Hamiltonian [b,b]."""
         nao = self._mol.nao_nr()

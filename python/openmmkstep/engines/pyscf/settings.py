@@ -18,7 +18,7 @@ from .coarse_grid import COARSE_LEVEL
 HARTREE_FOCK = "hf"
 REFERENCES = (None, "restricted", "unrestricted", "restricted-open")
 DISPERSIONS = (None, "d3bj", "d3zero", "d4")
-INITIAL_GUESSES = ("fresh", "last", "aspc", "grassmann")
+INITIAL_GUESSES = ("fresh", "last", "learned")
 _FINEST_GRID = 9
 
 Basis = str | Mapping[str, str]

@@ -23,6 +23,10 @@ public:
     virtual const std::string &getLastFailure() const = 0;
     /** Forget what earlier calculations left behind (a density to start from), so that results do not depend on it. */
     virtual void forget() = 0;
+    /** What the next calculation starts from, for recall() in another Context; where there is none, it is forgotten. */
+    virtual std::string getMemory() = 0;
+    /** Start the next calculation from what getMemory() gave. */
+    virtual void recall(const std::string &memory) = 0;
 };
 
 } // namespace KStep

@@ -33,6 +33,8 @@ public:
     void setTriesGeometries(bool doesTry) override;
     const std::string &getLastFailure() const override { return lastFailure; }
     void forget() override;
+    std::string getMemory() override;
+    void recall(const std::string &memory) override;
 
 private:
     void placeCharges(const std::vector<OpenMM::Vec3> &places, const std::vector<OpenMM::Vec3> &positions,
