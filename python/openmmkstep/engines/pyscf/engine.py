@@ -56,6 +56,7 @@ class PySCF:
         damp: Part of the old Fock matrix that is kept in each iteration.
         initial_guess: ``"last"`` starts from the last density, ``"learned"`` from one that is learned from up to a
             hundred earlier geometries and what is around them, at any distance in time; ``"fresh"`` starts anew.
+            Checkpoints hold what is remembered, 64 MB at most.
             Iterations per call for ethanol (B3LYP/6-31G*) at calls every 8 fs: last 14, learned 9.
         threads: Threads of PySCF.
         max_memory: Memory that it may use beside what the process holds, MB.
