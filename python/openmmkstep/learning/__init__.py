@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .learner import Learned, Learner
-    from .settings import LearningError, LearningSettings
+    from .settings import LearningError, LearningSettings, NetworkSettings
 
-__all__ = ["Learned", "Learner", "LearningError", "LearningSettings"]
+__all__ = ["Learned", "Learner", "LearningError", "LearningSettings", "NetworkSettings"]
 
 # Configurations need the settings alone, without torch.
 _MODULES = {
@@ -26,6 +26,7 @@ _MODULES = {
     "Learner": "learner",
     "LearningError": "settings",
     "LearningSettings": "settings",
+    "NetworkSettings": "settings",
 }
 
 

@@ -36,7 +36,14 @@ class Books:
         self.production_steps = folder / "production.csv"
         self.record = Record({})
         self.log = log
-        self.progress = progress
+        self.beside: Callable[[], str] = lambda: ""
+        """What is being done beside what progress tells of; empty for nothing."""
+        self._progress = progress
+
+    def progress(self, message: str) -> None:
+        """Tell how far it is, and what is being done beside it."""
+        beside = self.beside()
+        self._progress(f"{message}; {beside}" if beside else message)
 
     def open(self, settings: Mapping[str, Any], budget: int) -> None:
         """Read the record, if there is one, and cut off what an interruption left half done.

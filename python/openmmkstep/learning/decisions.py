@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .networks import under_way
 from .record import Record, Trial
 from .settings import LearningSettings
 
@@ -46,7 +47,12 @@ class Hold:
     reason: str
 
 
-Decision = Label | Fit | Try | Hold
+@dataclass(frozen=True)
+class Wait:
+    """Wait for the network that is being trained: nothing else is left to do, and there are calls to try it with."""
+
+
+Decision = Label | Fit | Try | Hold | Wait
 
 _USED_UP = "the QM calls are used up"
 
@@ -88,13 +94,15 @@ def decide(record: Record, settings: LearningSettings, has_level: bool) -> Decis
         return _hold(record, settings, _USED_UP)
     if _best(record, settings)[0] == settings.ks[-1]:
         return _hold(record, settings, "the largest k is reached")
-    if record.pool_left <= 0:
-        return _hold(record, settings, "the pool has no more configurations")
-    # Labels are worth their calls only if a fit to them can be tried.
+    # Labels are worth their calls only if a fit to them can be tried; and so is a network.
+    network = under_way(record.networks) is not None and settings.network is not None
+    trials = (2 if network else 1) * (settings.trial_steps + 1)
     count = min(settings.more_labels, record.pool_left)
-    if _affords(record, settings, count + settings.trial_steps + 1):
+    if count > 0 and _affords(record, settings, count + trials):
         return Label(count)
-    return _hold(record, settings, _USED_UP)
+    if network and _affords(record, settings, settings.trial_steps + 1):
+        return Wait()
+    return _hold(record, settings, _USED_UP if count > 0 else "the pool has no more configurations")
 
 
 def fit_in_use(record: Record, settings: LearningSettings) -> int:
@@ -103,16 +111,39 @@ def fit_in_use(record: Record, settings: LearningSettings) -> int:
     The smaller error of held-out forces does not always mean the smaller error of energy of an outer step. Where the
     first k that is tried with a fit fails, the fit that is there in its place is tried at the same k, and the one with
     the larger acceptance goes on. Where it passes no QM call is spent on the other.
+
+    A network comes while the fit that is there has been tried already: of the two the one with the smaller error of
+    forces goes on until it fails, and where it fails the other is tried at the same k.
     """
-    last = len(record.fits)
-    if not last or not record.fits[-1].instead_of:
+    return _in_use(record, settings, len(record.fits))
+
+
+def _in_use(record: Record, settings: LearningSettings, last: int) -> int:
+    """Of the first so many fits, the number of the one that is in use."""
+    if not last:
+        return 0
+    if record.fits[last - 1].parts == "network":
+        return _of_two(record, settings, last, _in_use(record, settings, last - 1))
+    if not record.fits[last - 1].instead_of:
         return last
-    best = record.fits[-1].instead_of
+    best = record.fits[last - 1].instead_of
     first = next((trial for trial in record.trials if trial.fit == best and trial.finished), None)
     if first is None or first.passes(settings.acceptance):
         return best
     other = next((trial for trial in record.trials if trial.fit == last and trial.finished), None)
     return last if other is None or _merit(other) > _merit(first) else best
+
+
+def _of_two(record: Record, settings: LearningSettings, network: int, other: int) -> int:
+    """Which of a network and the fit that was in use before it came is in use."""
+    first, second = (other, network) if record.fits[network - 1].instead_of else (network, other)
+    trials = [trial for trial in record.trials if trial.finished and not trial.passes(settings.acceptance)]
+    failed = next((trial for trial in trials if trial.fit == first), None)
+    # What has failed at a smaller k already is not tried again.
+    if failed is None or any(trial.fit == second and trial.k < failed.k for trial in trials):
+        return first
+    tried = [trial for trial in record.trials if trial.finished and (trial.fit, trial.k) == (second, failed.k)]
+    return second if not tried or _merit(tried[-1]) > _merit(failed) else first
 
 
 def _merit(trial: Trial) -> tuple[bool, float, float]:

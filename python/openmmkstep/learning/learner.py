@@ -19,14 +19,16 @@ from openmmkstep.units import value_in
 
 from .blocks import Round
 from .books import Books
-from .decisions import Decision, Fit, Hold, Label, Try, decide
+from .decisions import Decision, Fit, Hold, Label, Try, Wait, decide
 from .levels import refuse_what_teaches_nothing
+from .networks import refuse_missing_training
 from .problem import Problem
 from .record import Record
-from .relearning import decide_again, why_again
+from .relearning import decide_again, is_worth_a_network, why_again
 from .settings import LearningError, LearningSettings
 from .stages.fits import fit
 from .stages.labelling import workers_from
+from .stages.networks import Networks
 from .stages.pool_labels import label_pool
 from .stages.sampling import begin
 from .stages.trials import Trials, places_of
@@ -136,6 +138,8 @@ class Learner:
             raise LearningError("learning needs a temperature, by which the acceptance is measured: give one above 0 K")
         self._workers = workers_from(workers, scheduler)
         self._books = Books(self.folder, log, progress)
+        refuse_missing_training(self.settings)
+        self._networks = Networks(self.settings, self._books)
         self._watching: list[FrameReporter | OuterStepReporter] = []
 
     def learn(self, positions: Any, box: Any = None, velocities: Any = None) -> Learned:
@@ -161,10 +165,12 @@ class Learner:
             system = self._problem.mixed()
             if self.settings.learns:
                 refuse_what_teaches_nothing(self._problem, system)
+                self._networks.refuse_what_fails()
             self._books.refuse_other_levels(system)
             record = self._books.record
             if not (self.folder / "start.npz").exists() or (self.settings.learns and record.pool_size == 0):
                 begin(self._problem, self.settings, self._books, system, positions, box, velocities)
+            self._networks.go_on()
             self._go_on()
             return self._learned()
 
@@ -218,14 +224,24 @@ class Learner:
             books, record = self._books, self._books.record
             close_block(self._problem, books, simulation, statistics)
             reason = why_again(record, self.settings)
-            number = len(record.blocks)
+            number, fits = len(record.blocks), len(record.fits)
+            # Where there is another reason the network is one more candidate, after the fit to all labels.
+            if not reason and is_worth_a_network(record, self.settings) and self._networks.collect():
+                reason = "a network has been trained" if len(record.fits) > fits else ""
             if reason:
-                record.rounds.append(Round(number, reason, len(record.trials), len(record.fits)))
+                record.rounds.append(Round(number, reason, len(record.trials), fits))
                 books.log(f"learning again after block {number}: {reason}")
             books.save()
             books.block_end(number - 1).unlink(missing_ok=True)
             self._go_on()
             return self._learned()
+
+    def close(self) -> None:
+        """End the training of a network that is under way; `learn` takes it up again. Nothing else needs to be ended.
+
+        It ends with this object and with this program, too.
+        """
+        self._networks.stop()
 
     @property
     def books(self) -> Books:
@@ -241,6 +257,9 @@ class Learner:
         decision = self._decide()
         while not isinstance(decision, Hold):
             self._carry_out(decision)
+            # Learning again fits to all labels first.
+            if not (isinstance(decision, Label) and self._books.record.is_learning_again) and self._networks.collect():
+                self._books.save()
             decision = self._decide()
         self._hold(decision)
 
@@ -254,7 +273,7 @@ class Learner:
             "inner_step": problem.inner_step,
         }
         # How much may be spent is not what it is spent on: a larger budget takes learning up again.
-        del settings["relearn_calls"]
+        del settings["relearn_calls"], settings["network"]
         self._books.open(settings, settings.pop("max_calls"))
 
     def _decide(self) -> Decision:
@@ -274,9 +293,13 @@ class Learner:
         elif isinstance(decision, Fit):
             with books.timed("fits"):
                 fit(self.settings, books)
+            self._networks.go_on()
         elif isinstance(decision, Try):
             with books.timed("trials"):
                 Trials(self._problem, self.settings, books).carry_out(decision.k, decision.fit)
+        elif isinstance(decision, Wait):
+            with books.timed("waiting for networks"):
+                self._networks.wait()
 
     def _hold(self, decision: Hold) -> None:
         books, record = self._books, self._books.record

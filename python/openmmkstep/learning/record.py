@@ -16,6 +16,7 @@ from kstep_models.files import write_atomically
 from kstep_models.units import BOLTZMANN
 
 from .blocks import Block, Round
+from .networks import NetworkRecord
 from .settings import LearningError
 
 _SCHEMA = "kstep-learning"
@@ -91,12 +92,12 @@ class FitRecord:
     Attributes:
         labels: Labels that there were.
         used: Labels that it was fitted to.
-        parts: What was fitted.
+        parts: What was fitted; "network" for a network that was trained.
         errors: Force errors on held-out labels by choice of parts, meV/A.
         size: Root mean square of the labels, meV/A.
         archive: Name of the archive in the folder.
-        instead_of: Number of the fit to the same labels, with a smaller error, in whose place this one may be tried; 0
-            for none, which is a fit of its own.
+        instead_of: Number of the fit with a smaller error, to the same labels if it is no network, in whose place this
+            one may be tried; 0 for none, which is a fit of its own.
     """
 
     labels: int
@@ -129,6 +130,7 @@ class Record:
         levels: Digest of the levels that there were at the beginning; empty if it is not known.
         blocks: Of production, in order.
         rounds: Of learning again between them, in order.
+        networks: That were trained, or are, in order.
     """
 
     settings: Mapping[str, Any]
@@ -146,6 +148,7 @@ class Record:
     in_flight: int = 0
     blocks: list[Block] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
+    networks: list[NetworkRecord] = field(default_factory=list)
 
     @property
     def production_labels(self) -> int:
@@ -231,7 +234,8 @@ class Record:
             later = {name: content[name] for name in ("levels", "chosen", "in_flight") if name in content}
             blocks = [Block(**block) for block in content.get("blocks", [])]
             rounds = [Round(**one) for one in content.get("rounds", [])]
-            return cls(**values, trials=trials, fits=fitted, **later, blocks=blocks, rounds=rounds)
+            networks = [NetworkRecord(**one) for one in content.get("networks", [])]
+            return cls(**values, trials=trials, fits=fitted, **later, blocks=blocks, rounds=rounds, networks=networks)
         except (KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
             if isinstance(error, LearningError):
                 raise

@@ -25,10 +25,16 @@ def why_again(record: Record, settings: LearningSettings) -> str:
         return worse
     if not record.fits:
         return "nothing has been fitted yet"
-    before = record.fits[-1].labels
+    # A network has fewer than the fits that were made while it was trained.
+    before = max(fit.labels for fit in record.fits)
     if record.all_labels >= _GROWTH * before:
         return f"there are {record.all_labels} labels, {before} at the last fit, for a larger k"
     return ""
+
+
+def is_worth_a_network(record: Record, settings: LearningSettings) -> bool:
+    """Whether a network that has been trained is to be tried after the last block, where there is no other reason."""
+    return _calls_left(record, settings) >= settings.trial_steps + 1 and record.blocks[-1].k != settings.ks[-1]
 
 
 def decide_again(record: Record, settings: LearningSettings) -> Decision:

@@ -2,11 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 class LearningError(ValueError):
     """Learning that cannot be done, or a folder that holds another."""
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """How a network is trained beside the dynamics, by ``kstep train`` in a process of its own with low priority.
+
+    Attributes:
+        from_labels: Labels from which on one is trained; another one where they have doubled.
+        max_time: Wall time of the training, s; None for no bound.
+        max_steps: Optimisation steps; None for no bound.
+        validate_every: Steps between checkpoints, which is what an interruption loses at most.
+        start_from: Checkpoint of `kstep train` for the same molecule to begin with, at whatever level; None for none.
+        model: Size of the network, as in the section ``model`` of `kstep train`, and that of the checkpoint if there is
+            one.
+        loss: As in its section ``loss``.
+        optimizer: As in its section ``optimizer``.
+        compile: Whether the training step is compiled.
+
+    Raises:
+        LearningError: Values that make no sense.
+    """
+
+    from_labels: int = 300
+    max_time: float | None = 1200.0
+    max_steps: int | None = None
+    validate_every: int = 500
+    start_from: str | None = None
+    model: Mapping[str, Any] = field(default_factory=dict)
+    loss: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: Mapping[str, Any] = field(default_factory=dict)
+    compile: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.from_labels < 20:
+            raise LearningError(f"network.from_labels must be at least 20, got {self.from_labels!r}")
+        if self.max_time is None and self.max_steps is None:
+            raise LearningError("the training of a network needs an end: give network.max_time, max_steps or both")
+        for name in ("max_time", "max_steps", "validate_every"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise LearningError(f"network.{name} must be positive, got {value!r}")
+        if self.compile not in ("auto", "on", "off"):
+            raise LearningError(f"network.compile must be auto, on or off, got {self.compile!r}")
 
 
 @dataclass(frozen=True)
@@ -34,6 +79,8 @@ class LearningSettings:
         max_permutations: Exchanges of like atoms that a fit uses.
         max_unknowns: Unknowns of a fit's linear system: beyond them labels are left out, by what they add.
         seed: Of everything random.
+        network: How a network is trained beside the dynamics once labels are many; None for none. May be changed at any
+            time.
 
     Raises:
         LearningError: Values that make no sense.
@@ -53,6 +100,7 @@ class LearningSettings:
     max_permutations: int = 12
     max_unknowns: int = 12000
     seed: int = 1
+    network: NetworkSettings | None = None
 
     @property
     def learns(self) -> bool:
@@ -82,6 +130,8 @@ class LearningSettings:
                 raise LearningError(f"{name} must be positive, got {getattr(self, name)!r}")
         if self.first_labels != 0 and self.first_labels < 10:
             raise LearningError(f"first_labels must be at least 10, or 0 to learn nothing, got {self.first_labels!r}")
+        if self.network is not None and not self.learns:
+            raise LearningError("a network needs labels: leave network out where first_labels is 0")
         if self.first_labels > self.pool_size:
             raise LearningError(
                 f"first_labels ({self.first_labels}) are taken from the pool, which has {self.pool_size} configurations"

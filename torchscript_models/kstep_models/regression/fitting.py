@@ -136,7 +136,7 @@ def fit_regression(
         group = symmetries(connectivity, max_permutations)
     weights = pair_weights(labels.numbers, connectivity.lasting, group)
     everything = np.arange(len(labels))
-    held = everything[_HELD_OUT_EVERY // 2 :: _HELD_OUT_EVERY]
+    held = held_out(len(labels))
     tested, others = labels.subset(held), labels.subset(np.setdiff1d(everything, held))
     if parts in ("bonded", "both") and not len(labels.bonds):
         raise RegressionError(f"without bonds there is nothing to fit {parts!r} to: use 'kernel'")
@@ -152,6 +152,11 @@ def fit_regression(
     best = min(errors, key=lambda choice: errors[choice])
     size = MEV_PER_ANGSTROM * float(np.sqrt(np.mean(labels.forces**2)))
     return FitResult(_fit(labels, best, _charges(labels, group, follow), group, weights), errors, size)
+
+
+def held_out(labels: int) -> Table:
+    """Places of the labels that a fit is tested on, of so many."""
+    return np.arange(labels)[_HELD_OUT_EVERY // 2 :: _HELD_OUT_EVERY]
 
 
 def _choices(connectivity: Connectivity, log: Callable[[str], None]) -> tuple[Parts, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from kstep_models.potential.interface import PotentialModel, UnknownNetworkError, build_model
+from kstep_models.potential.interface import NetworkConfig, PotentialModel, UnknownNetworkError, build_model
 from kstep_training.checkpoints import CheckpointError, read_checkpoint
 from kstep_training.methods import POTENTIAL
 from kstep_training.potential.data import FileRecord, FrameSet
@@ -98,3 +98,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         history=saved["history"],
         elapsed=saved["elapsed"],
     )
+
+
+def refuse_other_size(path: str | os.PathLike[str], model: PotentialModel, size: NetworkConfig) -> None:
+    """Make sure that a model to start from has the size that is wanted. Raises CheckpointError."""
+    if model.config != size:
+        raise CheckpointError(f"start_from: {path} has a network of another size; copy its `model` section")

@@ -27,7 +27,7 @@ from kstep_models.locks import locked_folder
 from kstep_models.potential.interface import MoleculeData, PotentialModel, create_model
 from kstep_models.regression.labels import net_charge
 from kstep_training.checkpoints import CheckpointError
-from kstep_training.potential.checkpoint import NAME, describe, load_checkpoint, read_raw
+from kstep_training.potential.checkpoint import NAME, describe, load_checkpoint, read_raw, refuse_other_size
 from kstep_training.potential.config import PotentialTraining
 from kstep_training.potential.data import EMBEDDED, GAS, Batch, BatchStream, FrameSet, load_frames
 from kstep_training.potential.evaluation import Evaluation, evaluate
@@ -196,8 +196,7 @@ def _earlier_model(config: PotentialTraining, frames: FrameSet, path: Path) -> P
     model = load_checkpoint(path).model
     if model.numbers.tolist() != frames.region.numbers.tolist():
         raise CheckpointError(f"start_from: {path} is for another molecule than the frames")
-    if model.config != config.model:
-        raise CheckpointError(f"start_from: {path} has a network of another size; copy its `model` section")
+    refuse_other_size(path, model, config.model)
     return model.requires_grad_(True)
 
 

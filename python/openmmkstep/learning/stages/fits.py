@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from ..settings import LearningSettings
 from .selection import select
 
 # Held-out errors of forces that differ by less than this factor do not tell which surrogate is the better one.
-_FACTOR = 1.5
+SIMILAR = 1.5
 
 
 def fit(settings: LearningSettings, books: Books) -> None:
@@ -36,17 +37,10 @@ def fit(settings: LearningSettings, books: Books) -> None:
     record = books.record
     number = len(record.fits) + 1
 
-    def choose(labels: Labels) -> NDArray[np.int64]:
-        most = max(10, settings.max_unknowns // (3 * labels.positions.shape[1]))
-        if len(labels) <= most:
-            return np.arange(len(labels))
-        bonds = Connectivity.of(labels.numbers, labels.bonds, labels.positions)
-        group = symmetries(bonds, settings.max_permutations)
-        # In the order of the choice neighbours in time stand apart, as held-out labels should.
-        return np.array(select(labels.positions, most, group, settings.seed), dtype=np.int64)
+    files = label_files(books)
 
-    files = [books.labels] if record.labels else []
-    files += [books.production_labels] if record.production_labels else []
+    def choose(labels: Labels) -> NDArray[np.int64]:
+        return chosen_labels(settings, labels)
 
     def export(place: int, parts: Parts | None) -> FitRecord:
         name = f"surrogate-{place}.pt"
@@ -69,8 +63,26 @@ def fit(settings: LearningSettings, books: Books) -> None:
     books.save()
 
 
+def label_files(books: Books) -> list[Path]:
+    """Files with the labels that a fit has."""
+    record = books.record
+    files = [books.labels] if record.labels else []
+    return files + ([books.production_labels] if record.production_labels else [])
+
+
+def chosen_labels(settings: LearningSettings, labels: Labels) -> NDArray[np.int64]:
+    """Places of the labels that are fitted to: all, or those that add most where they are too many."""
+    most = max(10, settings.max_unknowns // (3 * labels.positions.shape[1]))
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    bonds = Connectivity.of(labels.numbers, labels.bonds, labels.positions)
+    group = symmetries(bonds, settings.max_permutations)
+    # In the order of the choice neighbours in time stand apart, as held-out labels should.
+    return np.array(select(labels.positions, most, group, settings.seed), dtype=np.int64)
+
+
 def rival_parts(errors: Mapping[str, float]) -> Parts | None:
     """The choice of parts with the next larger error on held-out labels, if it is about as good as the best."""
     ranked = sorted(PARTS, key=lambda parts: errors.get(parts, math.inf))
     best, rival = (errors.get(parts, math.inf) for parts in ranked[:2])
-    return ranked[1] if math.isfinite(rival) and rival <= _FACTOR * best else None
+    return ranked[1] if math.isfinite(rival) and rival <= SIMILAR * best else None

@@ -3,23 +3,58 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from kstep_models.configuration import Section
-from openmmkstep.learning.settings import LearningError, LearningSettings
+from openmmkstep.learning.settings import LearningError, LearningSettings, NetworkSettings
 
-from .quantities import Duration
+from .quantities import Duration, WallTime
 
 WHO_LABELS = ("workers", "scheduler")
 """Keys that say who labels, not what is learned."""
 
-HOW_MUCH = ("max_calls", "relearn_calls")
+HOW_MUCH = ("max_calls", "relearn_calls", "network")
 """Keys that say how much may be spent, which may change on the way."""
 
 _DEFAULTS = LearningSettings()
+_NETWORK = NetworkSettings()
 # Of a time, by which two are the same number of steps.
 _ROUNDING = 1e-6
+
+
+class NetworkSection(Section):
+    """A network that is trained on the labels by a process of its own, once they are many.
+
+    Attributes:
+        from_labels: Labels from which on one is trained; another one where they have doubled.
+        max_time: Wall time of the training, such as 20 min.
+        max_steps: Optimisation steps; None for no bound.
+        validate_every: Steps between checkpoints.
+        start_from: Checkpoint of `kstep train` for the same molecule to begin with, at whatever level.
+        model: Size of the network, as in `kstep train`, and that of the checkpoint if there is one.
+        loss: As in `kstep train`.
+        optimizer: As in `kstep train`.
+        compile: Whether the training step is compiled; auto where there is a compiler.
+    """
+
+    from_labels: int = Field(default=_NETWORK.from_labels, ge=20)
+    max_time: WallTime | None = _NETWORK.max_time
+    max_steps: int | None = Field(default=_NETWORK.max_steps, ge=1)
+    validate_every: int = Field(default=_NETWORK.validate_every, ge=1)
+    start_from: Path | None = None
+    model: dict[str, Any] = Field(default_factory=dict)
+    loss: dict[str, Any] = Field(default_factory=dict)
+    optimizer: dict[str, Any] = Field(default_factory=dict)
+    compile: Literal["auto", "on", "off"] = "auto"
+
+    def settings(self) -> NetworkSettings:
+        """What the learner is told. Raises LearningError."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        start = None if self.start_from is None else str(self.start_from)
+        return NetworkSettings(**{**values, "start_from": start})
 
 
 class LearnSection(Section):
@@ -49,6 +84,8 @@ class LearnSection(Section):
         pool_temperature: Temperature of that dynamics as a multiple of that of the run.
         max_permutations: Exchanges of like atoms that a fit uses.
         max_unknowns: Unknowns of a fit's linear system; beyond them labels are left out.
+        network: A network that is trained beside the dynamics, which uses all labels; None for none. May be changed at
+            any time.
         workers: Processes that label configurations of the pool side by side, one thread each; 1 for none beside this
             one.
         scheduler: Instead, the address of a running Dask scheduler, such as tcp://host:8786.
@@ -69,6 +106,7 @@ class LearnSection(Section):
     pool_temperature: float = Field(default=_DEFAULTS.pool_temperature, gt=0.0)
     max_permutations: int = Field(default=_DEFAULTS.max_permutations, ge=1)
     max_unknowns: int = Field(default=_DEFAULTS.max_unknowns, ge=100)
+    network: NetworkSection | None = None
     workers: int = Field(default=1, ge=1)
     scheduler: str | None = None
 
@@ -84,8 +122,9 @@ class LearnSection(Section):
 
     def settings(self, seed: int) -> LearningSettings:
         """What the learner is told."""
-        values = self.model_dump(exclude={"k", "block", "labels", *WHO_LABELS})
-        return LearningSettings(ks=tuple(self.k), seed=seed, **values)
+        values = self.model_dump(exclude={"k", "block", "labels", "network", *WHO_LABELS})
+        network = None if self.network is None else self.network.settings()
+        return LearningSettings(ks=tuple(self.k), seed=seed, network=network, **values)
 
     def grid(self, inner_step: float) -> float:
         """Times that are whole outer steps for every k are multiples of this one, ps."""

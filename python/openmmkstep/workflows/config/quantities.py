@@ -30,6 +30,10 @@ Pressure = Annotated[float, BeforeValidator(quantity_reader(_PRESSURE, None))]
 """A pressure of either sign, bar."""
 Rate = Annotated[float, BeforeValidator(quantity_reader(_RATE, "1/ps")), AfterValidator(not_negative)]
 """A rate that may be zero, 1/ps; the unit may be left out."""
+WallTime = Annotated[
+    float, BeforeValidator(quantity_reader({"s": 1.0, "min": 60.0, "h": 3600.0}, "s")), AfterValidator(positive)
+]
+"""A positive wall time, s; the unit may be left out."""
 FileSize = Annotated[float, BeforeValidator(quantity_reader(_SIZE, None, largest=1e15)), AfterValidator(positive)]
 """A positive size of files, bytes."""
 Seed = Annotated[int, Field(ge=1, le=LARGEST_SEED)]

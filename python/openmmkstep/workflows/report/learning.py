@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -15,7 +16,7 @@ from openmmkstep.workflows.run_folder import RunFolder
 from .blocks import blocks_rows, blocks_summary, plot_blocks
 
 _COLOURS = (GREY, BLUE, ORANGE, GREEN, PURPLE, RED)
-_PARTS = {"bonded": ORANGE, "kernel": BLUE, "both": GREEN}
+_PARTS = {"bonded": ORANGE, "kernel": BLUE, "both": GREEN, "network": PURPLE}
 
 
 def learning_summary(plan: LearningPlan | None, files: RunFolder) -> dict[str, Any] | None:
@@ -46,6 +47,7 @@ def learning_summary(plan: LearningPlan | None, files: RunFolder) -> dict[str, A
             }
             for fit in record.fits
         ],
+        "networks": [asdict(network) for network in record.networks],
         "trials": [
             {
                 "k": trial.k,
@@ -96,7 +98,7 @@ def plot_learning(summary: dict[str, Any] | None) -> Figure | None:
         points = [
             (fit["used"], fit["force_errors_mev_a"][parts])
             for fit in summary["fits"]
-            if parts in fit["force_errors_mev_a"] and not fit["instead_of"]
+            if parts in fit["force_errors_mev_a"] and (parts == "network" or not fit["instead_of"])
         ]
         if points:
             right.plot(*zip(*points, strict=True), "o-", color=colour, label=parts)
@@ -117,6 +119,12 @@ def learning_table(summary: dict[str, Any]) -> list[tuple[str, str]]:
         place = f", in place of fit {fit['instead_of']} if that fails" if fit["instead_of"] else ""
         shown = f"{fit['used']} labels, {fit['parts']}{place}; held-out force errors {errors} meV/Å"
         rows.append((f"fit {number}", shown))
+    for number, network in enumerate(summary["networks"], start=1):
+        error = "" if network["error"] is None else f"; held-out force error {network['error']:.1f} meV/Å"
+        told = {"training": "not finished", "failed": f"failed: {network['reason']}"}
+        done = f"fit {network['fit']}" if network["fit"] else network["reason"]
+        outcome = told.get(network["state"], f"{network['seconds']:.0f} s of training{error}; {done}")
+        rows.append((f"network {number}", f"{network['used']} labels; {outcome}"))
     for trial in summary["trials"]:
         what = f"fit {trial['fit']}" if trial["fit"] else "the level below"
         error = f"{trial['mean_error_kj_mol']:+.3f} ± {trial['error_of_mean_kj_mol']:.3f} kJ/mol"

@@ -83,4 +83,5 @@ class Blocks:
         """What the progress line calls it."""
         record = self._learner.record
         fit = f"fit {self.fit} of {record.fits[self.fit - 1].labels} labels" if self.fit else "no fit"
-        return f"production ({fit})"
+        beside = self._learner.books.beside()
+        return f"production ({fit}; {beside})" if beside else f"production ({fit})"

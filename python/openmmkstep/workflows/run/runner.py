@@ -11,6 +11,7 @@ from rich.console import Console
 
 from kstep_models.locks import locked
 from openmmkstep.io.phase_space import PhaseSpacePoint
+from openmmkstep.learning.networks import refuse_missing_training
 from openmmkstep.reporters import ProgressReporter
 from openmmkstep.workflows.plan import RunPlan
 from openmmkstep.workflows.run_folder import RunFolder
@@ -101,7 +102,9 @@ class Runner:
         return build_report(plan, files, molecules, mixed)
 
     def _learn(self, plan: RunPlan, molecules: MolecularSystem) -> tuple[RunPlan, PhaseSpacePoint, Blocks | None]:
-        # Whatever is wrong with the QM program is said before the equilibration.
+        # Whatever is wrong with the QM program, or missing, is said before the equilibration.
+        if plan.learning is not None:
+            refuse_missing_training(plan.learning.settings)
         plan.mix(molecules)
         point = equilibrated_point(plan, molecules, self.files, self._console, self._log)
         with cache_of(plan.cache, plan.system.qm.method, self._log):
