@@ -108,7 +108,8 @@ def draw(positions: np.ndarray, time: np.ndarray, fits: dict, production: dict, 
         energy = np.full(len(counts), np.nan)
         energy[counts > 0] = -BOLTZMANN * TEMPERATURE * np.log(counts[counts > 0] / counts.max())
         profile.plot(10 * places, energy, "o-", color=BLUE)
-        profile.set(title="Free energy, both sides as one", xlabel="d(O1-H) - d(O2-H), Å", ylabel="kJ/mol")
+        profile.set_xticks([-0.8, -0.4, 0, 0.4, 0.8])
+        profile.set(title="-kT ln p of the run, both sides as one", xlabel="d(O1-H) - d(O2-H), Å", ylabel="kJ/mol")
         names = ("near_o2", "half_way", "near_o1")
         kinds = {
             "bonded, of labels near O2": fits["bonded_near_o2"],
