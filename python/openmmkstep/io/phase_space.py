@@ -42,6 +42,20 @@ class PhaseSpacePoint:
         context.setVelocities(self.velocities)
         context.applyVelocityConstraints(context.getIntegrator().getConstraintTolerance())
 
+    def between(self, before: openmm.System, after: openmm.System) -> PhaseSpacePoint:
+        """The same temperature with the masses of another System: velocities go with the inverse root of the mass.
+
+        Args:
+            before: The system that led here.
+            after: One with the same particles, some of which may be heavier or lighter.
+        """
+        old, new = (
+            np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
+            for system in (before, after)
+        )
+        factors = np.sqrt(np.divide(old, new, out=np.ones_like(old), where=new > 0))
+        return PhaseSpacePoint(self.positions, self.velocities * factors[:, None], self.box)
+
     def to_bytes(self, **others: NDArray[Any]) -> bytes:
         """As an npz file, with other arrays beside it."""
         buffer = io.BytesIO()

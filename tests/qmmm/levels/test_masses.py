@@ -8,11 +8,12 @@ import pytest
 from openmm import app, unit
 
 from openmmkstep import QMMMPotential
+from openmmkstep.io.phase_space import PhaseSpacePoint
 from openmmkstep.qmmm.region import RegionError
 from openmmkstep.workflows.config.sections import QMSection
 from openmmkstep.workflows.setup.mixed_system import build_mixed_system
 from openmmkstep.workflows.setup.molecular_system import MolecularSystem
-from tests.support.levels.methanol import METHANOL, bare_methanol
+from tests.support.levels.methanol import METHANOL, POSITIONS, bare_methanol
 from tests.support.qmmm.molecules import Molecule
 
 
@@ -45,6 +46,18 @@ def test_only_in_the_region(solvated_ala2: Molecule, ala2_atoms: list[int]) -> N
     outside = np.setdiff1d(np.arange(len(before)), ala2_atoms)
     np.testing.assert_array_equal(after[outside], before[outside])
     assert after.sum() == pytest.approx(before.sum(), abs=1e-9)
+
+
+def test_heavier_atoms_go_on_at_the_same_temperature() -> None:
+    before = bare_methanol()
+    after = QMMMPotential("gfn2-xtb").createMixedSystem(METHANOL, before, range(6), hydrogenMass=3)
+    velocities = np.random.default_rng(1).normal(size=(6, 3))
+    point = PhaseSpacePoint(POSITIONS, velocities, np.eye(3)).between(before, after)
+    np.testing.assert_allclose(
+        masses(after)[:, None] * point.velocities**2, masses(before)[:, None] * velocities**2, rtol=1e-12
+    )
+    same = PhaseSpacePoint(POSITIONS, velocities, np.eye(3)).between(before, before)
+    np.testing.assert_array_equal(same.velocities, velocities)
 
 
 @pytest.mark.parametrize(("mass", "message"), [(0.5, "between 1 and 4 amu"), (4.0, "would keep a mass of 3.0 amu")])

@@ -101,7 +101,10 @@ def start_of_production(
     # Checked, and the network and the QM program loaded, before the expensive part.
     plan.force_field_equilibration(molecules)
     simulation = plan.simulation(molecules, mixed, plan.seed)
-    point = equilibrated_point(plan, molecules, files, console, log) if learned is None else learned
+    if learned is None:
+        point = equilibrated_point(plan, molecules, files, console, log).between(molecules.system, mixed.system)
+    else:
+        point = learned
     point.apply_to(simulation.context)
     if plan.equilibration.steps:
         # What is not in equilibrium yet would be refused rather than relax.

@@ -78,6 +78,6 @@ class ValidationSystems:
         levels = config.levels(k)
         integrator = integrator_for(self.levels.system, levels, config.temperature, _STRONG_FRICTION)
         context = self.context(self.levels.system, integrator)
-        relaxed.apply_to(context)
+        relaxed.between(self.molecules.system, self.levels.system).apply_to(context)
         integrator.step(round(config.equilibration / levels.outer_step))
         return PhaseSpacePoint.of(context)
