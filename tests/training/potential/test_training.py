@@ -4,6 +4,7 @@ import functools
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 import kstep_training
 from kstep_models.configuration import load_config
 from kstep_models.contract import read_contract
-from kstep_models.frames import FrameFile, FrameFileError
+from kstep_models.frames import FrameFile, FrameFileError, FrameWriter
 from kstep_models.locks import InUseError, locked
 from kstep_models.potential.export import load
 from kstep_models.potential.interface import PotentialModel, create_model
@@ -156,6 +157,30 @@ def test_starting_from_another_run(gas: Path, configuration: Configuration) -> N
     with pytest.raises(CheckpointError, match="another size"):
         other = {"channels": 5, "cubic_channels": 2}
         kstep_training.train(configuration(output="third", start_from="first/last.ckpt", model=other))
+
+
+def test_starting_from_another_level(gas: Path, configuration: Configuration, tmp_path: Path) -> None:
+    """Whose energies have another zero, far away."""
+    first = kstep_training.train(configuration(output="first"))
+    other = tmp_path / "other.h5"
+    with FrameFile(gas) as file:
+        region = replace(file.region, level_of_theory={"method": "elsewhere"})
+        with FrameWriter(other, region) as writer:
+            for frame in file:
+                writer.append(replace(frame, energy=float(frame.energy) - 1e5))
+    second = kstep_training.train(
+        configuration(
+            output="second",
+            data={"files": ["other.h5"]},
+            start_from="first/last.ckpt",
+            schedule={"max_steps": 1, "validate_every": 1},
+            optimizer={"learning_rate": 1e-12},
+        )
+    )
+    before, after = (result.evaluation.kinds["gas"] for result in (first, second))
+    assert after.force_rmse == pytest.approx(before.force_rmse, rel=1e-4)
+    assert after.energy_spread_error == pytest.approx(before.energy_spread_error, rel=1e-3)
+    assert after.energy_rmse < 3 * before.energy_spread_error
 
 
 def test_runs_are_not_overwritten_nor_mixed(gas: Path, configuration: Configuration) -> None:

@@ -50,6 +50,8 @@ def describe(frames: FrameSet, model: PotentialModel, configuration: Mapping[str
         "configuration": dict(configuration),
         "network": model.name,
         "model": model.describe(),
+        # That of a network which started from another one is its own.
+        "energy_mean": model.energy_mean,
         "files": [dataclasses.asdict(record) for record in frames.files],
         "charge": frames.region.charge,
         "multiplicity": frames.region.multiplicity,
@@ -80,6 +82,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         model = build_model(saved["network"], saved["model"]).to(torch.float32)
     except UnknownNetworkError as error:
         raise CheckpointError(f"{path}: {error}: install the package that it comes from") from error
+    model.energy_mean = saved.get("energy_mean", model.energy_mean)
     prefix = "average."
     weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
     try:

@@ -84,7 +84,7 @@ def _train(config: PotentialTraining, config_path: Path, folder: Path, resume: b
     if config.start_from is None:
         model = create_model(config.model, molecule_data(frames, training))
     else:
-        model = _earlier_model(config, frames, config.start_from)
+        model = _earlier_model(config, frames, training, config.start_from)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError(
             f"{config_path}: model.name: {config.model.name} is fitted at once and has no weights to train: use "
@@ -192,11 +192,20 @@ def _trainer(config: PotentialTraining, folder: Path, callbacks: list[Callback])
     )
 
 
-def _earlier_model(config: PotentialTraining, frames: FrameSet, path: Path) -> PotentialModel:
-    model = load_checkpoint(path).model
+def _earlier_model(
+    config: PotentialTraining, frames: FrameSet, training: NDArray[np.int64], path: Path
+) -> PotentialModel:
+    earlier = load_checkpoint(path)
+    model = earlier.model
     if model.numbers.tolist() != frames.region.numbers.tolist():
         raise CheckpointError(f"start_from: {path} is for another molecule than the frames")
     refuse_other_size(path, model, config.model)
+    if earlier.level_of_theory != dict(frames.region.level_of_theory):
+        # Levels count energies from different zeros, by more than all that there is to learn.
+        index = training[:: max(1, len(training) // _VALIDATION_BATCH)]
+        batch = frames.batch(index, 0.0)
+        energies, _, _ = model(batch.positions, batch.potential)
+        model.energy_mean = float(np.mean(frames.energy[index] - energies.detach().double().numpy()))
     return model.requires_grad_(True)
 
 
