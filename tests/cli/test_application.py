@@ -60,7 +60,8 @@ def test_help_names_all_commands() -> None:
         path.stem.replace("_", "-")
         for folder in ("dynamics", "surrogates", "electrons")
         for path in (ROOT / "python" / "openmmkstep" / "cli" / folder).glob("*.py")
-        if path.stem not in ("__init__", "extra")
+        # No commands: what they share, and what learning starts by itself.
+        if path.stem not in ("__init__", "extra", "unattended")
     ]
     assert len(modules) >= 13
     for name in modules:
