@@ -110,7 +110,11 @@ class Runner:
         with cache_of(plan.cache, plan.system.qm.method, self._log):
             learned, where, learner = learn(plan, molecules, self.files, point, self._console)
         learning = plan.learning
-        return learned, where, Blocks(learner, learning) if learning is not None and learning.block else None
+        if learning is not None and learning.block:
+            return learned, where, Blocks(learner, learning)
+        # A network that comes later would not be used.
+        learner.close()
+        return learned, where, None
 
     def _produce(
         self,
