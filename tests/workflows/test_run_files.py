@@ -16,7 +16,7 @@ from openmmkstep.io.digests import BytesDigest, DamagedFileError, Extent
 from openmmkstep.io.manifest import Manifest, ManifestError
 from openmmkstep.workflows.config.run import RunConfig
 from openmmkstep.workflows.plan import RunPlan
-from openmmkstep.workflows.run.checkpoint import Checkpoint, CheckpointError
+from openmmkstep.workflows.run.checkpoint import Checkpoint, CheckpointError, last_context
 from openmmkstep.workflows.run_folder import RunFolder, RunFolderError
 from tests.support.qmmm.molecules import Molecule
 
@@ -73,6 +73,7 @@ def test_checkpoint_round_trip(tmp_path: Path) -> None:
     checkpoint = Checkpoint(7, {"trajectory.dcd": Extent(3, "ab"), "frames.h5": Extent(2, "cd")}, 1.5, b"\x00state\xff")
     checkpoint.write(path)
     assert Checkpoint.read(path) == checkpoint
+    assert last_context(path) == b"\x00state\xff" and last_context(path.with_name("none.bin")) is None
     content = path.read_bytes()
     for place in range(len(content)):
         damaged = bytearray(content)
@@ -80,6 +81,7 @@ def test_checkpoint_round_trip(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=r"checkpoint\.bin is (not a checkpoint|damaged).*remove it"):
             Checkpoint.read(path)
+        assert last_context(path) is None
     for size in range(len(content)):
         path.write_bytes(content[:size])
         with pytest.raises(CheckpointError):

@@ -123,10 +123,11 @@ class KStepIntegrator(Wrapped, openmm.Integrator):
     CMMotionRemover act once per outer step. Energies of the groups in ``getIntegrationForceGroups()`` (which
     `Simulation`'s reporters and minimiser use) are those of the Hamiltonian; ``context.getState(energy=True)`` without
     groups adds the surrogates on top. Stored forces are used again only if positions, box and parameters are what they
-    were computed for, whoever may have changed them. A checkpoint holds the stored forces and the state of the noise,
-    so that a run continues exactly on the same machine; the QM level forgets its last density whenever one is written
-    or read. Its forces are used only if the System, as it was when the Context was created, and the groups are the
-    same, and otherwise computed anew. Ctrl-C ends ``step()`` with KeyboardInterrupt before the next outer step.
+    were computed for, whoever may have changed them. A checkpoint holds the stored forces, the state of the noise and
+    the densities that the QM level starts from, so that a run continues exactly on the same machine; engines that
+    cannot tell theirs forget them whenever one is written or read. Its forces are used only if the System, as it was
+    when the Context was created, and the groups are the same, and otherwise computed anew. Ctrl-C ends ``step()`` with
+    KeyboardInterrupt before the next outer step.
 
     Args:
         *args: ``(innerStepSize, k)`` for constant energy, or ``(temperature, friction, innerStepSize, k)`` for Langevin

@@ -22,8 +22,8 @@ _CHECKPOINT = "checkpoint"
 class TrialPlaces:
     """Positions, velocities and checkpoints in files that are numbered by the steps of all trials.
 
-    A trial that is interrupted goes on exactly: as in production, the QM level forgets its last density whenever a
-    place is written.
+    A trial that is interrupted goes on exactly: a place holds what the QM level starts its next calculation from, as
+    checkpoints of production do.
 
     A trial begins where the last one ended that passed, not where one ended that failed: that may have pumped up
     energy.

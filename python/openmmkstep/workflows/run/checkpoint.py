@@ -20,6 +20,14 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be used."""
 
 
+def last_context(path: Path) -> bytes | None:
+    """The Context of a checkpoint; None where there is none that can be read."""
+    try:
+        return Checkpoint.read(path).context
+    except (OSError, CheckpointError):
+        return None
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """Where a run can be continued.

@@ -32,8 +32,8 @@ _PATIENCE = 60.0
 class Production:
     """The production part of a run.
 
-    After each checkpoint the QM level forgets the density from which it would start its next calculation, in a run
-    that goes on as in one that is taken up: the two are then identical to the last bit wherever the platform is
+    After each checkpoint the QM level starts its next calculation from what the checkpoint holds of earlier ones, in a
+    run that goes on as in one that is taken up: the two are then identical to the last bit wherever the platform is
     deterministic.
 
     Args:

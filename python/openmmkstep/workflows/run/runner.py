@@ -20,7 +20,7 @@ from openmmkstep.workflows.setup.molecular_system import MolecularSystem
 from openmmkstep.workflows.setup.qm_cache import cache_of
 
 from .blocks import Blocks
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, last_context
 from .learning import learn
 from .production import Production
 from .speed import measure_speed
@@ -93,7 +93,8 @@ class Runner:
                 with cache_of(plan.cache, plan.system.qm.method, self._log):
                     is_over = self._produce(production, molecules, mixed, learned, blocks)
         if plan.speed.time > 0 and not files.has(files.speed):
-            speed = measure_speed(plan, molecules, read_point(files, files.final), self._log)
+            point = read_point(files, files.final)
+            speed = measure_speed(plan, molecules, point, self._log, last_context(files.checkpoint))
             files.write_json(files.speed, speed)
         from openmmkstep.workflows.report.builder import build_report
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,7 +38,11 @@ class MethodSpeed:
 
 
 def measure_speed(
-    plan: RunPlan, molecules: MolecularSystem, start: PhaseSpacePoint, log: Callable[[str], None]
+    plan: RunPlan,
+    molecules: MolecularSystem,
+    start: PhaseSpacePoint,
+    log: Callable[[str], None],
+    checkpoint: bytes | None = None,
 ) -> dict[str, Any]:
     """Time plain QM dynamics against k-step dynamics.
 
@@ -49,6 +54,8 @@ def measure_speed(
         molecules: force-field system.
         start: where both begin.
         log: called with what is being done.
+        checkpoint: of the production's Context, where there is one: k-step dynamics begins with the densities that the
+            QM level had found there, as production went on with them. A few steps of plain dynamics find their own.
 
     Returns:
         JSON values: plain, kstep (each a MethodSpeed), speed_up, efficiency (speed-up per k), plain_step, machine.
@@ -60,6 +67,10 @@ def measure_speed(
     kstep = plan.simulation(molecules, plan.system.mix(molecules), plan.seed).context
     contexts = {"plain": (plain, speed.plain_step), "kstep": (kstep, levels.outer_step)}
     seconds: dict[str, list[float]] = {name: [] for name in contexts}
+    if checkpoint is not None:
+        # One that cannot be loaded here, as of another version, saves iterations and changes no result.
+        with suppress(openmm.OpenMMException):
+            kstep.loadCheckpoint(checkpoint)
     for context, _ in contexts.values():
         start.apply_to(context)
         context.getIntegrator().step(_WARM_UP_STEPS)
