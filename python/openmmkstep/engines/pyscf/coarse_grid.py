@@ -63,6 +63,8 @@ def _on_coarse_grid(pyscf: ModuleType, mean_field: Any, grid: Any, start: Array)
     # Nonlocal correlation changes little with the density, and costs more than all the rest.
     coarse.do_nlc = lambda: False
     coarse.conv_check = False
+    # What is left undone here costs iterations on the fine grid.
+    coarse.conv_tol_grad = mean_field.conv_tol_grad / 3
     there = coarse.get_veff
     exact, rough = mean_field.get_veff(mean_field.mol, start), there(mean_field.mol, start)
     potential = np.asarray(exact) - np.asarray(rough)
